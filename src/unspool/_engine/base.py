@@ -1,0 +1,82 @@
+"""The one door to the outside: an engine advances a batch of trajectories."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree, Shaped
+
+from .._custom_types import Clocks, Params, RowLosses, RowMask, WorkerMask
+
+
+class Trajectories(eqx.Module):
+    """Rows of arms x workers. The arms of a worker share its clock and its keys.
+
+    - `state`: each row's state.
+    - `over`: rows whose episode has ended; they are frozen and add no loss.
+    - `t`, `end`: steps taken in the episode, and its length.
+    - `key`: the key of the episode's data; step `t` derives its own from it.
+    """
+
+    state: PyTree[Shaped[Array, "arms workers ..."]]
+    over: RowMask
+    t: Clocks
+    end: Clocks
+    key: Key[Array, " workers"]
+
+    @property
+    def ended(self) -> WorkerMask:
+        """Workers all of whose arms are over, and which therefore start anew."""
+        return jnp.all(self.over, axis=0)
+
+
+class AbstractEngine(eqx.Module):
+    """Advances trajectories; `vmap`, `scan`, devices and simulators are its business alone.
+
+    Arm `a` of worker `i` runs with `params + shift[a, i]`; without `shift` all rows run with
+    `params`.
+    """
+
+    horizon: eqx.AbstractVar[int]
+    differentiable: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def check(self, params: Params) -> None:
+        """Raises `ValueError` or `TypeError` if trajectories cannot run with these parameters."""
+
+    @abc.abstractmethod
+    def start(
+        self,
+        params: Params,
+        keys: Key[Array, " workers"],
+        shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
+    ) -> Trajectories:
+        """New episodes, one for each key; one arm unless `shift` has more."""
+
+    @abc.abstractmethod
+    def unroll(
+        self,
+        params: Params,
+        trajectories: Trajectories,
+        num_steps: int,
+        shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
+    ) -> tuple[Trajectories, RowLosses]:
+        """The rows `num_steps` later, and each row's loss summed over those steps."""
+
+
+def check_params(params: Params) -> None:
+    """Raises `ValueError` unless the parameters are finite floating point arrays."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError(f"params must hold at least one array, got {params!r}")
+    for path, leaf in leaves:
+        name = "params" + jax.tree_util.keystr(path)
+        if not eqx.is_inexact_array(leaf) or jnp.iscomplexobj(leaf):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise ValueError(f"{name} must be an array of real floats, got {kind}")
+        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+            count = int(jnp.sum(~jnp.isfinite(leaf)))
+            raise ValueError(
+                f"{name} must be finite, got {count} of {leaf.size} entries NaN or infinite"
+            )

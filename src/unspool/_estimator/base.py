@@ -1,0 +1,161 @@
+"""What every estimator is: state in, estimate and state out."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from .. import _rows as rows
+from .._custom_types import Params, RandomKey, RowLosses, Scalar, WorkerMask
+from .._engine import AbstractEngine, Trajectories, as_engine
+from .._problem import AbstractProblem
+from .._results import RESULTS
+from .._target import Target
+from .workers import Workers, retire, warm_up
+
+
+class Estimate(eqx.Module):
+    """One estimate of a gradient.
+
+    - `grad`: a tree like the parameters, ready for optax.
+    - `loss`: mean loss per step of the rows used, an estimate of the objective differentiated.
+    - `result`: a member of `RESULTS`.
+    - `stats`: scalars: `grad_norm`; `dropped`, workers left out; `useful_steps`, problem steps
+      advanced in running episodes; `episodes`, episodes that ended; and, for perturbed
+      estimators, `slope_std`, the standard deviation of the directional derivatives.
+    """
+
+    grad: PyTree[Float[Array, "..."]]
+    loss: Scalar
+    result: RESULTS
+    stats: dict[str, Float[Array, ""] | Int[Array, ""]]
+
+
+class AbstractEstimator(eqx.Module):
+    """Estimates the gradient of a problem's loss from partial unrolls.
+
+    An estimator holds settings; what changes is in the state that `init` makes and `estimate`
+    returns. Wherever an engine is wanted, a problem is taken too.
+    """
+
+    num_workers: eqx.AbstractVar[int]
+    estimand: eqx.AbstractClassVar[str]
+    needs_derivatives: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def num_windows(self, horizon: int) -> int:
+        """Estimates in one episode of `horizon` steps."""
+
+    @abc.abstractmethod
+    def num_steps(self, horizon: int) -> int:
+        """Problem steps that one estimate runs, all rows together."""
+
+    @abc.abstractmethod
+    def num_warmup_windows(self, horizon: int) -> int:
+        """Windows that `init` runs so that workers start at different places."""
+
+    @abc.abstractmethod
+    def target(self, horizon: int) -> Target:
+        """The gradient that the mean of the estimates equals."""
+
+    @abc.abstractmethod
+    def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+        """Workers at the end of an episode, so that their first window gives birth to them."""
+
+    @abc.abstractmethod
+    def _advance(
+        self, engine: AbstractEngine, params: Params, workers: Workers
+    ) -> tuple[Estimate, Workers]:
+        """One window of every worker."""
+
+    @abc.abstractmethod
+    def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
+        """How many windows into the episode each worker starts."""
+
+    @eqx.filter_jit
+    def init(
+        self, engine: AbstractEngine | AbstractProblem, params: Params, *, key: RandomKey
+    ) -> Workers:
+        """The state before the first estimate: workers spread over the episode.
+
+        **Arguments:**
+
+        - `engine`: an engine, or a problem for the local one.
+        - `params`: the parameters that the workers' first steps are run with.
+        - `key`: the one source of randomness of all estimates that follow.
+
+        **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
+        differentiated and the estimator needs it.
+        """
+        engine, params = self._enter(engine, params)
+        workers = self._enlist(engine, params, key)
+        if self.num_warmup_windows(engine.horizon) == 0:
+            return workers
+        phases = self._draw_phases(self.num_windows(engine.horizon), key)
+        advance = lambda workers: self._advance(engine, params, workers)[1]
+        return warm_up(advance, workers, phases, self.num_warmup_windows(engine.horizon))
+
+    @eqx.filter_jit
+    def estimate(
+        self, engine: AbstractEngine | AbstractProblem, params: Params, state: Workers
+    ) -> tuple[Estimate, Workers]:
+        """One estimate at `params`, and the state for the next. A pure function."""
+        engine, params = self._enter(engine, params)
+        return self._advance(engine, params, state)
+
+    def _enter(self, engine: AbstractEngine | AbstractProblem, params: Params):
+        engine = as_engine(engine)
+        if self.needs_derivatives and not engine.differentiable:
+            raise ValueError(
+                f"{type(self).__name__} needs derivatives, which {type(engine).__name__} has not; "
+                "estimators that would work: FullES, TruncatedES, PES, GPES, NRES, ESSingle"
+            )
+        params = jax.tree.map(lambda p: jax.lax.convert_element_type(p, p.dtype), params)
+        engine.check(params)
+        return engine, params
+
+
+def conclude(
+    workers: Workers,
+    start: Trajectories,
+    losses: RowLosses,
+    moment: Params,
+    healthy: WorkerMask,
+    scale: float,
+    stats: dict[str, Any],
+) -> tuple[Estimate, Workers]:
+    """The mean over healthy workers as an estimate; the others are left out and start anew.
+
+    `losses` are each row's sums over a window, `moment` is the sum of the healthy workers'
+    gradients, `scale` the mean length of a window.
+    """
+    total = jnp.sum(jnp.mean(losses, axis=0), where=healthy)
+    per_step = 1 / (scale * jnp.maximum(jnp.sum(healthy), 1))
+    grad = jax.tree.map(lambda x: (x * per_step).astype(x.dtype), moment)
+    dropped = jnp.sum(~healthy)
+    grad_norm = rows.norm(rows.repeat(grad, 1))[0]
+    outcome = RESULTS.where(dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
+    outcome = RESULTS.where(jnp.isfinite(grad_norm), outcome, RESULTS.nonfinite_gradient)
+    outcome = RESULTS.where(
+        dropped == healthy.size, RESULTS.all_workers_dropped, outcome
+    )
+    num_arms = losses.shape[0]
+    stats = stats | {
+        "grad_norm": grad_norm,
+        "dropped": dropped,
+        "useful_steps": num_arms * jnp.sum(workers.trajectories.t - start.t),
+        "episodes": jnp.sum(workers.trajectories.ended),
+    }
+    return Estimate(grad, total * per_step, outcome, stats), retire(workers, ~healthy)
+
+
+def check_count(**arguments: int | None) -> None:
+    """Raises `ValueError` unless every argument is an integer of at least 1, or `None`."""
+    for name, value in arguments.items():
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

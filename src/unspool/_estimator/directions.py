@@ -1,0 +1,40 @@
+"""Directions in which parameters are perturbed."""
+
+import abc
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from .._custom_types import Clocks, Params, RandomKey
+from .._random import Purpose, stream
+
+
+class AbstractDirections(eqx.Module):
+    r"""A joint draw of one direction per worker, a pure function of births and blocks.
+
+    Each direction has mean zero and covariance $I$, and does not depend on earlier blocks'.
+    """
+
+    @abc.abstractmethod
+    def draw(
+        self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
+    ) -> PyTree[Float[Array, "workers ..."]]:
+        """The directions of these workers in these blocks of their episodes."""
+
+
+class GaussianDirections(AbstractDirections):
+    """Independent standard normal directions."""
+
+    def draw(
+        self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
+    ) -> PyTree[Float[Array, "workers ..."]]:
+        leaves, structure = jax.tree.flatten(params)
+
+        def one(birth, block):
+            mine = jax.random.fold_in(stream(key, Purpose.NOISE, birth), block)
+            keys = jax.random.split(mine, len(leaves))
+            draws = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+            return jax.tree.unflatten(structure, draws)
+
+        return jax.vmap(one)(birth, block)

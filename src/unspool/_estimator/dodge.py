@@ -1,0 +1,44 @@
+from typing import ClassVar
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import Tangent
+
+
+class DODGE(AbstractPerturbed):
+    r"""Forward-mode derivatives along random directions, carried through the whole episode.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \sum_{t \in \text{window}}
+       \Big( \sum_{j \le t / K} u_{i,j} \Big) \, \dot \ell_t^{(i)} $$
+
+    with $\dot \ell_t$ the exact derivative of the loss along the directions $u$ lived through: the limit
+    of `GPES` (of `NRES`, without a period) as sigma goes to zero.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | gradient | one state and its tangent | $N W$ | forward mode |
+
+    Prefer it for smooth problems whose memory is too large for `BPTT`; nothing is smoothed, so chaos
+    ruins it as it ruins `BPTT`.
+
+    **Arguments:**
+
+    - `num_workers`: directions.
+    - `window`: steps between estimates.
+    - `period`: steps for which a direction is kept; it divides `window` or is a multiple of it. By
+      default a direction is kept for the episode.
+
+    **Raises:** `ValueError` for a count below 1, or a period that does not fit the window.
+
+    **Reference:** Silver, Goyal, Danihelka, Hessel, van Hasselt (2022), Learning by Directional
+    Gradient Descent, ICLR.
+    """
+
+    num_workers: int
+    window: int
+    period: int | None = None
+    estimand: ClassVar[str] = "gradient"
+    references: ClassVar[tuple[str, ...]] = ("silver2022",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, self.period, None, Tangent())

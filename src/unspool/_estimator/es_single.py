@@ -1,0 +1,47 @@
+from typing import ClassVar
+
+import equinox as eqx
+
+from .perturbed import AbstractPerturbed, Tableau
+from .phases import LockStep
+from .probe import Antithetic
+from .sigma import Sigma, as_sigma
+
+
+class ESSingle(AbstractPerturbed):
+    r"""One noise per episode, with all workers at the same step.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \frac{z_i}{2 \sigma}
+       \sum_{t \in \text{window}} \big( \ell_t^{+} - \ell_t^{-} \big)^{(i)} $$
+
+    The same sum as `NRES`, but the workers walk through the episode in step: an estimate sees one
+    window, and only the average over an episode is unbiased. It needs no warming up.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed gradient, one noise per episode | two states | $2 N W$ | not needed |
+
+    Prefer it when all episodes must start together; otherwise `NRES`, whose updates do not go round
+    in a cycle.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs.
+    - `window`: steps between estimates.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
+      a tree of them like the parameters, or a function from the number of estimates made to either.
+
+    **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Reference:** Vicol, Kolter, Swersky (2023), arXiv 2304.11153.
+    """
+
+    num_workers: int
+    window: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    estimand: ClassVar[str] = "smoothed gradient"
+    references: ClassVar[tuple[str, ...]] = ("vicol2023",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, None, None, Antithetic(), self.sigma, LockStep())

@@ -1,0 +1,38 @@
+from typing import ClassVar
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import Tangent
+
+
+class ForwardGradient(AbstractPerturbed):
+    r"""Forward-mode derivatives along random directions, one window at a time.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} u_i \sum_{t \in \text{window}} \dot \ell_t^{(i)} $$
+
+    with $\dot \ell_t$ the exact derivative of the loss along $u$, the state at the start of the window
+    being constant. The estimate is **biased** as the truncated gradient is.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | window gradient | one state | $N W$ | forward mode |
+
+    Prefer `TBPTT` where reverse mode is to be had; `DODGE` carries the tangent on and is unbiased.
+
+    **Arguments:**
+
+    - `num_workers`: directions.
+    - `window`: steps between estimates.
+
+    **Raises:** `ValueError` for a count below 1.
+
+    **Reference:** Baydin, Pearlmutter, Syme, Wood, Torr (2022), arXiv 2202.08587.
+    """
+
+    num_workers: int
+    window: int
+    estimand: ClassVar[str] = "window gradient"
+    references: ClassVar[tuple[str, ...]] = ("baydin2022",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, self.window, self.window, Tangent())

@@ -1,0 +1,41 @@
+from typing import ClassVar
+
+import equinox as eqx
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import Antithetic
+from .sigma import Sigma, as_sigma
+
+
+class FullES(AbstractPerturbed):
+    r"""Evolution strategies over whole episodes, in antithetic pairs.
+
+    $$ \hat g = \frac{1}{N} \sum_{i=1}^{N} \frac{z_i}{2 \sigma}
+       \big( L(\theta + \sigma z_i) - L(\theta - \sigma z_i) \big) $$
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed gradient, one noise per episode | none | $2 N T$ | not needed |
+
+    Prefer it when episodes are short, or cannot be paused; every estimate then costs whole
+    episodes. `NRES` has the same mean and updates after every window.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs, each with a noise of its own.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
+      a tree of them like the parameters, or a function from the number of estimates made to either.
+
+    **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Reference:** Salimans, Ho, Chen, Sidor, Sutskever (2017), arXiv 1703.03864; Rechenberg (1973).
+    """
+
+    num_workers: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    estimand: ClassVar[str] = "smoothed gradient"
+    references: ClassVar[tuple[str, ...]] = ("salimans2017",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(None, None, None, Antithetic(), self.sigma)

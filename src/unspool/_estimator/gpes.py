@@ -1,0 +1,49 @@
+from typing import ClassVar
+
+import equinox as eqx
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import Antithetic
+from .sigma import Sigma, as_sigma
+
+
+class GPES(AbstractPerturbed):
+    r"""Generalised persistent evolution strategies: fresh noise every `period` steps.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \sum_{t \in \text{window}}
+       \Big( \sum_{j \le t / K} \frac{z_{i,j}}{\sigma_j} \Big)
+       \frac{\big( \ell_t^{+} - \ell_t^{-} \big)^{(i)}}{2} $$
+
+    with $K$ the period. `PES` is the case $K = W$, `NRES` the case $K \ge T$; in between, the variance
+    of an estimate falls as $K$ grows, if losses respond linearly.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed gradient, fresh noise per period | two states, one accumulator | $2 N W$ | not needed |
+
+    Prefer it for episodes so long that one noise cannot explore enough; else `NRES`.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs.
+    - `window`: steps between estimates.
+    - `period`: steps for which a noise is kept; it divides `window` or is a multiple of it.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
+      a tree of them like the parameters, or a function from the number of estimates made to either.
+
+    **Raises:** `ValueError` for a count below 1, a sigma that is not positive, or a period that does
+    not fit the window.
+
+    **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
+    """
+
+    num_workers: int
+    window: int
+    period: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    estimand: ClassVar[str] = "smoothed gradient"
+    references: ClassVar[tuple[str, ...]] = ("li2023",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, self.period, None, Antithetic(), self.sigma)

@@ -1,0 +1,177 @@
+"""Kernel A: estimators that perturb the parameters and weigh slopes with scores."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from .. import _rows as rows
+from .._custom_types import Clocks, Params, RandomKey
+from .._engine import AbstractEngine
+from .._target import Target
+from .base import AbstractEstimator, Estimate, check_count, conclude
+from .directions import AbstractDirections, GaussianDirections
+from .phases import AbstractPhases, EvenPhases
+from .probe import AbstractProbe
+from .sigma import Sigma, scale_noise
+from .workers import Workers, choose, data_keys, enlist
+
+
+class Tableau(eqx.Module):
+    """One row of the table of perturbed estimators; `None` stands for a whole episode.
+
+    - `window`: steps between estimates.
+    - `period`: steps for which a direction is kept.
+    - `rejoin`: steps after which a worker's arms are brought together.
+    - `probe`: how slopes are measured.
+    - `sigma`: scale of the perturbation.
+    - `phases`: where in the episode workers start.
+    - `directions`: how directions are drawn.
+    """
+
+    window: int | None
+    period: int | None
+    rejoin: int | None
+    probe: AbstractProbe
+    sigma: Sigma = 1.0
+    phases: AbstractPhases = EvenPhases()
+    directions: AbstractDirections = GaussianDirections()
+
+
+class Carried(eqx.Module):
+    """What a perturbed worker keeps besides its arms.
+
+    - `tangent`: the derivative of the arm's state, for probes that carry one.
+    - `credit`: the sum of the scores lived through, where that is more than the newest one.
+    - `drawn_at`: the update at which the direction in use was drawn.
+    """
+
+    tangent: PyTree[Any]
+    credit: PyTree[Any]
+    drawn_at: Clocks
+
+
+class AbstractPerturbed(AbstractEstimator):
+    r"""The kernel of all estimators that perturb.
+
+    $$ \hat g = \frac{n}{T} \frac{1}{N} \sum_{i=1}^{N} \sum_{\text{stretches}}
+       \mathrm{slope}_i \; \mathrm{credit}_i $$
+
+    over $N$ workers and the stretches of a window, $n$ windows to an episode of $T$ steps. The
+    slope is the directional derivative of the stretch's loss along the perturbation; the credit
+    is the sum of the scores $z / \sigma$ that the arms have lived through since they were
+    together. A member of the family is a `Tableau`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def tableau(self) -> Tableau:
+        """This member's row of the table."""
+
+    def __check_init__(self):
+        tableau = self.tableau
+        check_count(num_workers=self.num_workers, window=tableau.window, period=tableau.period)
+        window, period = tableau.window, tableau.period
+        if tableau.rejoin not in (None, window):
+            raise ValueError(f"rejoin must be None or the window, got {tableau.rejoin}")
+        if window is None or period is None or window % period == 0 or period % window == 0:
+            return
+        legal = [p for p in range(1, 2 * period + window) if window % p == 0 or p % window == 0]
+        below = max(p for p in legal if p < period)
+        above = min(p for p in legal if p > period)
+        raise ValueError(
+            f"period must divide window or be a multiple of it, got period={period} with "
+            f"window={window}; the nearest legal periods are {below} and {above}"
+        )
+
+    @property
+    def needs_derivatives(self) -> bool:
+        return self.tableau.probe.needs_derivatives
+
+    def num_windows(self, horizon: int) -> int:
+        return -(-horizon // (self.tableau.window or horizon))
+
+    def num_steps(self, horizon: int) -> int:
+        stretch, num_stretches = self._stretches(horizon)
+        return self.tableau.probe.num_arms * self.num_workers * stretch * num_stretches
+
+    def num_warmup_windows(self, horizon: int) -> int:
+        return self.tableau.phases.num_warmup_windows(self.num_windows(horizon))
+
+    def target(self, horizon: int) -> Target:
+        tableau = self.tableau
+        sigma = 0.0 if self.needs_derivatives else tableau.sigma
+        return Target(tableau.rejoin, tableau.period, sigma)
+
+    def _stretches(self, horizon: int) -> tuple[int, int]:
+        """The steps for which no direction changes, and how many such make a window."""
+        window = min(self.tableau.window or horizon, horizon)
+        stretch = min(self.tableau.period or horizon, window)
+        return stretch, -(-window // stretch)
+
+    def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
+        return self.tableau.phases.draw(self.num_workers, num_windows, key)
+
+    def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+        tableau, T = self.tableau, engine.horizon
+        keys = data_keys(key, jnp.arange(self.num_workers))
+        still = rows.repeat(rows.zeros_like(params), self.num_workers)
+        trajectories, tangent = tableau.probe.start(engine, params, keys, still)
+        redraws_before_rejoin = (tableau.period or T) < min(tableau.rejoin or T, T)
+        credit = still if redraws_before_rejoin else None
+        return enlist(key, trajectories, Carried(tangent, credit, jnp.zeros_like(trajectories.t)))
+
+    def _advance(
+        self, engine: AbstractEngine, params: Params, workers: Workers
+    ) -> tuple[Estimate, Workers]:
+        tableau, T = self.tableau, engine.horizon
+        K = min(tableau.period or T, T)
+        num_steps, num_stretches = self._stretches(T)
+        probe, carried, credit = tableau.probe, workers.carried, workers.carried.credit
+
+        arms = workers.trajectories, carried.tangent
+        if tableau.rejoin is not None:
+            arms = probe.rejoin(arms)
+        newborn, birth = arms[0].ended, workers.births(arms[0].ended)
+        if credit is not None:
+            credit = rows.where(newborn, rows.zeros_like(credit), credit)
+
+        def draw(t, drawn_at):
+            noise = tableau.directions.draw(params, workers.key, birth, t // K)
+            drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
+            return *scale_noise(tableau.sigma, params, drawn_at, noise), drawn_at
+
+        def give_birth(arms):
+            perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
+            keys = data_keys(workers.key, birth)
+            trajectories, tangent = probe.start(engine, params, keys, perturbation)
+            return choose(newborn, trajectories, arms[0]), rows.where(newborn, tangent, arms[1])
+
+        arms = jax.lax.cond(jnp.any(newborn), give_birth, lambda arms: arms, arms)
+
+        def stretch(carry, _):
+            (trajectories, tangent), credit, drawn_at = carry
+            perturbation, score, drawn_at = draw(trajectories.t, drawn_at)
+            if credit is not None:
+                fresh = trajectories.t % K == 0
+                score = rows.where(fresh, score, rows.zeros_like(score))
+                score = credit = jax.tree.map(jnp.add, credit, score)
+            arms, losses, slope = probe.unroll(
+                engine, params, (trajectories, tangent), num_steps, perturbation
+            )
+            return (arms, credit, drawn_at), (losses, slope, rows.scale(slope, score))
+
+        start = arms[0]
+        carry, measured = jax.lax.scan(
+            stretch, (arms, credit, carried.drawn_at), length=num_stretches
+        )
+        (trajectories, tangent), credit, drawn_at = carry
+        losses, slope, moment = jax.tree.map(lambda x: jnp.sum(x, axis=0), measured)
+        workers = workers.at(birth, trajectories, Carried(tangent, credit, drawn_at))
+        healthy = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
+        stats = {"slope_std": jnp.std(slope, where=healthy) * self.num_windows(T) / T}
+        total = rows.total(moment, healthy)
+        return conclude(workers, start, losses, total, healthy, T / self.num_windows(T), stats)

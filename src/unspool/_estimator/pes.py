@@ -1,0 +1,47 @@
+from typing import ClassVar
+
+import equinox as eqx
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import Antithetic
+from .sigma import Sigma, as_sigma
+
+
+class PES(AbstractPerturbed):
+    r"""Persistent evolution strategies: fresh noise every window, all of it remembered.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \Big( \sum_{j \le k} \frac{z_{i,j}}{\sigma_j} \Big)
+       \sum_{t \in \text{window } k} \frac{\big( \ell_t^{+} - \ell_t^{-} \big)^{(i)}}{2} $$
+
+    The pair is perturbed anew in each window of an episode; a loss is credited to all perturbations
+    since the episode began. Each score keeps the sigma it was drawn with.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed gradient, fresh noise per window | two states, one accumulator | $2 N W$ | not needed |
+
+    Prefer it to `NRES` when episodes never end, or when the gradients of different windows agree so
+    well that averaging over fresh noise pays; otherwise its variance grows with the number of
+    windows. It smooths less than `NRES` at the same sigma, and so has another optimum.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs.
+    - `window`: steps between estimates.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
+      a tree of them like the parameters, or a function from the number of estimates made to either.
+
+    **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Reference:** Vicol, Metz, Sohl-Dickstein (2021), arXiv 2112.13835.
+    """
+
+    num_workers: int
+    window: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    estimand: ClassVar[str] = "smoothed gradient"
+    references: ClassVar[tuple[str, ...]] = ("vicol2021",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, self.window, None, Antithetic(), self.sigma)

@@ -1,0 +1,46 @@
+from typing import ClassVar
+
+import equinox as eqx
+
+from .perturbed import AbstractPerturbed, Tableau
+from .probe import CentredAntithetic
+from .sigma import Sigma, as_sigma
+
+
+class TruncatedES(AbstractPerturbed):
+    r"""Evolution strategies on one window at a time, blind to what came before it.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \frac{z_i}{2 \sigma}
+       \sum_{t \in \text{window}} \big( \ell_t^{+} - \ell_t^{-} \big)^{(i)} $$
+
+    Each worker carries an unperturbed state; its pair branches off there at every window and is
+    thrown away afterwards. The estimate is **biased** as the truncated gradient is: how the
+    parameters shaped the state at the start of the window is ignored.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed window gradient | one state | $3 N W$ | not needed |
+
+    Prefer `NRES`; this is the baseline that shows what truncation does.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs.
+    - `window`: steps between estimates.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
+      a tree of them like the parameters, or a function from the number of estimates made to either.
+
+    **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Reference:** Metz, Maheswaranathan, Nixon, Freeman, Sohl-Dickstein (2019), arXiv 1810.10180.
+    """
+
+    num_workers: int
+    window: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    estimand: ClassVar[str] = "smoothed window gradient"
+    references: ClassVar[tuple[str, ...]] = ("metz2019",)
+
+    @property
+    def tableau(self) -> Tableau:
+        return Tableau(self.window, self.window, self.window, CentredAntithetic(), self.sigma)

@@ -1,0 +1,85 @@
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from .. import _rows as rows
+from .influence import AbstractInfluence, AbstractSketch
+
+_TINY = 1e-7
+
+
+class RankOne(AbstractSketch):
+    """The product of a vector like the state and one like the parameters."""
+
+    def blank(self, state, params):
+        num_workers = jax.tree.leaves(state)[0].shape[0]
+        return rows.zeros_like(state), rows.repeat(rows.zeros_like(params), num_workers)
+
+    def pull(self, sketch, cotangent, params):
+        state, influence = sketch
+        return rows.scale(rows.dot(state, cotangent), influence)
+
+    def push(self, sketch, step, keys, params):
+        state, influence = sketch
+        signs = jax.vmap(_draw_signs)(keys, state)
+        carried = step.forward(state, rows.zeros_like(influence))
+        _, newest = step.backward(signs, jnp.zeros(keys.shape, jnp.result_type(float)))
+        old = _balance(influence, carried)
+        new = _balance(newest, signs)
+        add = lambda x, y: jax.tree.map(jnp.add, x, y)
+        return (
+            add(rows.scale(old, carried), rows.scale(new, signs)),
+            add(rows.scale(1 / old, influence), rows.scale(1 / new, newest)),
+        )
+
+
+def _balance(left, right):
+    """The factor that gives both sides of a product the same norm; one if both are zero."""
+    return jnp.sqrt((rows.norm(left) + _TINY) / (rows.norm(right) + _TINY))
+
+
+def _draw_signs(key, state):
+    leaves, structure = jax.tree.flatten(state)
+    keys = jax.random.split(key, len(leaves))
+    signs = [jax.random.rademacher(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, signs)
+
+
+class UORO(AbstractInfluence):
+    r"""Unbiased online recurrent optimization: the influence as a random rank-one product.
+
+    $$ \tilde G = \tilde s \, \tilde\theta^\top, \qquad
+       \tilde s \leftarrow \rho_0 \frac{\partial s_{t+1}}{\partial s_t} \tilde s + \rho_1 \nu,
+       \qquad \tilde\theta \leftarrow \frac{\tilde\theta}{\rho_0} +
+       \frac{1}{\rho_1} \nu^\top \frac{\partial s_{t+1}}{\partial \theta} $$
+
+    with random signs $\nu$ and factors $\rho$ that balance norms. Each step's gradient uses the
+    sketch that comes in, and the step's own derivative exactly, as in the original.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | gradient | two states, one copy of the parameters | $N W$ | both modes |
+
+    Prefer `RTRL` for few parameters and the perturbed estimators for chaotic problems; this one's
+    noise grows with the size of the state and the length of the episode.
+
+    **Arguments:**
+
+    - `num_workers`: trajectories, each with signs of its own, spread over the episode.
+    - `window`: steps between estimates.
+
+    **Raises:** `ValueError` for a count below 1.
+
+    **Reference:** Tallec, Ollivier (2017), arXiv 1702.05043.
+    """
+
+    num_workers: int
+    window: int
+    estimand: ClassVar[str] = "gradient"
+    needs_derivatives: ClassVar[bool] = True
+    references: ClassVar[tuple[str, ...]] = ("tallec2017",)
+
+    @property
+    def sketch(self) -> AbstractSketch:
+        return RankOne()

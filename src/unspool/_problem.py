@@ -1,0 +1,59 @@
+"""What a user writes: one trajectory of an unrolled computation."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ._custom_types import BoolScalar, IntScalar, Params, RandomKey, RealScalar, State
+
+
+class AbstractProblem(eqx.Module):
+    r"""One trajectory of an unrolled computation: pure JAX, no batch axis, no loop, no noise.
+
+    $$ s_0 = \mathrm{init\_state}(\theta), \quad
+       (s_{t+1}, \ell_t) = \mathrm{step}(\theta, s_t, t), \quad
+       L(\theta) = \mathbb{E}\Big[\frac{1}{T} \sum_{t=0}^{T-1} \ell_t\Big] $$
+
+    A subclass gives a field or property `horizon` (the number of steps $T$, a positive integer) and the three
+    methods `init_params`, `init_state` and `step`. Data sets are array fields; minibatches are
+    drawn with `key`. Losses are minimised.
+
+    Two methods are optional. `is_over` ends an episode early; the objective is then the expected
+    *total* loss of an episode, and gradients are right up to a positive factor (the mean length).
+    `draw_length` gives each episode a random length; the objective is then
+    $\mathbb{E}[\sum_t \ell_t] / \mathbb{E}[\text{length}]$, the average per *step*. For the
+    average per *episode* let `weight` return `mean_length / length`.
+    """
+
+    horizon: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def init_params(self, *, key: RandomKey) -> Params:
+        """The parameters that training starts from: any pytree of floating point arrays."""
+
+    @abc.abstractmethod
+    def init_state(self, params: Params, *, key: RandomKey) -> State:
+        """The state before the first step: any pytree of arrays. It may depend on `params`."""
+
+    @abc.abstractmethod
+    def step(
+        self, params: Params, state: State, t: IntScalar, *, key: RandomKey
+    ) -> tuple[State, RealScalar]:
+        """The next state, of the same shapes and types, and the scalar loss of that new state.
+
+        `t` counts the steps taken before this one, from 0 to `horizon - 1`. `key` is this step's
+        own; trajectories that are compared with one another get the same.
+        """
+
+    def is_over(self, state: State) -> BoolScalar:
+        """Whether the episode has ended early. Its steps are then frozen and add no loss."""
+        return jnp.array(False)
+
+    def draw_length(self, *, key: RandomKey) -> IntScalar:
+        """The number of steps of an episode, from 1 to `horizon`, drawn with `key`."""
+        return jnp.array(self.horizon)
+
+    def weight(self, length: IntScalar) -> RealScalar:
+        """What a step's loss is multiplied by in an episode of `length` steps."""
+        return 1.0

@@ -1,0 +1,24 @@
+"""What can go wrong with an estimate, with messages that help."""
+
+import equinox as eqx
+
+
+class RESULTS(eqx.Enumeration):
+    """The outcome of one estimate. `RESULTS[outcome]` gives its message."""
+
+    successful = ""
+    dropped_workers = (
+        "Some workers returned a loss that is not finite; they were left out of the estimate and "
+        "restarted. Likely causes: a perturbation that leaves the stable region, or overflow in "
+        "float32. If it happens often, try a smaller sigma, a smaller learning rate or float64."
+    )
+    all_workers_dropped = (
+        "Every worker returned a loss that is not finite, so there is no estimate. Likely causes: "
+        "the parameters have left the stable region (try a smaller learning rate or gradient "
+        "clipping), the loss is undefined at the start parameters, or a step overflows."
+    )
+    nonfinite_gradient = (
+        "The losses are finite but the gradient is not. Derivatives through a long unroll grow "
+        "exponentially when the computation is chaotic: try a shorter window, float64, or an "
+        "estimator that needs no derivatives, such as NRES."
+    )

@@ -1,0 +1,90 @@
+"""Arithmetic on trees whose leaves lead with axes of arms and workers.
+
+The only broadcasting in the library: everything else works on one trajectory, or calls these.
+"""
+
+import functools as ft
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree, Shaped
+
+from ._custom_types import Params, WorkerMask, WorkerValues
+
+
+def add(params: Params, shift: PyTree | None) -> Params:
+    """The parameters of one row; a missing shift leaves them as they are."""
+    if shift is None:
+        return params
+    return jax.tree.map(lambda p, s: p + s.astype(p.dtype), params, shift)
+
+
+def where(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
+    """Row by row, one of two trees. The axes of `mask` are the leading axes of every leaf."""
+    select = lambda m, x, y: jax.tree.map(ft.partial(jnp.where, m), x, y)
+    for _ in range(mask.ndim):
+        select = jax.vmap(select)
+    return select(mask, chosen, other)
+
+
+def where_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:
+    """As `where`, for leaves of arms x workers and a mask that all arms of a worker share."""
+    return jax.vmap(ft.partial(where, mask))(chosen, other)
+
+
+def scale(factors: Float[Array, "..."], tree: PyTree) -> PyTree:
+    """Every row times its own factor."""
+    multiply = lambda f, x: jax.tree.map(lambda leaf: (f * leaf).astype(leaf.dtype), x)
+    for _ in range(factors.ndim):
+        multiply = jax.vmap(multiply)
+    return multiply(factors, tree)
+
+
+def total(tree: PyTree[Float[Array, "workers ..."]], mask: WorkerMask) -> PyTree:
+    """The sum over the workers in `mask`."""
+    kept = where(mask, tree, zeros_like(tree))
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), kept)
+
+
+def dot(
+    left: PyTree[Float[Array, "workers ..."]], right: PyTree[Float[Array, "workers ..."]]
+) -> WorkerValues:
+    """The inner product of each worker's two trees."""
+    products = lambda x, y: jax.tree.leaves(jax.tree.map(jnp.vdot, x, y))
+    return jax.vmap(lambda x, y: sum(products(x, y), jnp.zeros(())))(left, right)
+
+
+def arms(*trees: PyTree) -> PyTree:
+    """Trees of workers as the arms of one tree of arms x workers."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def arm(tree: PyTree[Shaped[Array, "arms workers ..."]], index: int) -> PyTree:
+    """One arm of every worker."""
+    return jax.tree.map(lambda x: x[index], tree)
+
+
+def repeat(tree: PyTree, count: int) -> PyTree:
+    """A new leading axis of `count` equal entries."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)
+
+
+def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:
+    """The Euclidean norm of each worker's tree."""
+    return jnp.sqrt(dot(tree, tree))
+
+
+def all_finite(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerMask:
+    """Whether each worker's tree is free of infinities and NaNs."""
+    finite = lambda x: jnp.all(jnp.array([jnp.all(jnp.isfinite(y)) for y in jax.tree.leaves(x)]))
+    return jax.vmap(finite)(tree)
+
+
+def zeros_like(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def split_floats(tree: PyTree) -> tuple[PyTree, PyTree]:
+    """The leaves that have derivatives, and the rest; `equinox.combine` joins them again."""
+    return eqx.partition(tree, eqx.is_inexact_array)

@@ -1,0 +1,33 @@
+"""What an estimator estimates: the gradient its mean is compared with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    r"""A gradient, written out so that a closed form or a simulation can be asked for it.
+
+    The parameters are copied once per step; step $t$ of an episode (counted from 0) runs with
+    $\theta + \sigma z_{\lfloor t / \mathrm{period} \rfloor}$, the $z$ independent and standard
+    normal; the start state is made with $\theta + \sigma z_0$. The gradient is that of the
+    expected time average $\frac{1}{T} \sum_t \ell_t$ with respect to a common shift of all
+    copies. If `window` is shorter than the episode, the steps before the window that holds the
+    loss run unperturbed and count as constant.
+
+    **Arguments:**
+
+    - `window`: steps through which the gradient reaches back at most, or `None` for the episode.
+      Windows start at multiples of `window`.
+    - `period`: steps for which one noise is kept, or `None` for the episode.
+    - `sigma`: standard deviation of the noise, a scalar or a tree like the parameters; 0 for the
+      gradient without smoothing.
+    """
+
+    window: int | None = None
+    period: int | None = None
+    sigma: Any = field(default=0.0)
+
+    @property
+    def is_smoothed(self) -> bool:
+        return not (isinstance(self.sigma, (int, float)) and self.sigma == 0)

@@ -1,0 +1,2 @@
+from .fields import ReportError as ReportError
+from .page import write_report as write_report

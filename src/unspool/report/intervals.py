@@ -1,0 +1,138 @@
+"""Means over seeds with their 95 % intervals, and numbers with the digits they deserve."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `count` values with the ends of its 95 % t-interval.
+
+    The ends and the standard error are NaN when there are fewer than two values.
+    """
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+    count: int
+
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def t_factor(count: int) -> float:
+    """How many standard errors the 95 % interval of a mean of `count` values reaches out."""
+    return float(special.stdtrit(count - 1, 0.975)) if count > 1 else math.nan
+
+
+def t_interval(values: np.ndarray) -> Interval:
+    """The 95 % t-interval of the mean of the finite values.
+
+        mean ± t(0.975, n - 1) * s / sqrt(n)
+    """
+    finite = values[np.isfinite(values)]
+    count = len(finite)
+    if count == 0:
+        return Interval(math.nan, math.nan, math.nan, math.nan, 0)
+    mean = float(np.mean(finite))
+    if count == 1:
+        return Interval(mean, math.nan, math.nan, math.nan, 1)
+    error = float(np.std(finite, ddof=1) / math.sqrt(count))
+    reach = t_factor(count) * error
+    return Interval(mean, mean - reach, mean + reach, error, count)
+
+
+def decimals_allowed(standard_error: float) -> int:
+    """The decimals worth printing: one digit of the standard error, two if it starts with 1.
+
+    Negative for errors of ten and more: -1 means rounding to tens.
+    """
+    exponent = math.floor(math.log10(standard_error))
+    leading = round(standard_error / 10.0**exponent, 6)
+    return -exponent + (1 if leading < 2 else 0)
+
+
+def _decimals(interval: Interval) -> int:
+    """As the standard error allows; without one, three significant digits."""
+    if interval.known and interval.standard_error > 0:
+        return decimals_allowed(interval.standard_error)
+    if interval.mean == 0:
+        return 0
+    exponent = math.floor(math.log10(abs(interval.mean)))
+    if interval.count > 1 and float(interval.mean).is_integer():
+        return min(0, 5 - exponent)
+    return 2 - exponent
+
+
+def _unit(mean: float) -> tuple[float, str]:
+    """The scale in which a number is printed, and the words for it."""
+    size = abs(mean)
+    if size == 0 or 1e-3 <= size < 1e6:
+        return 1.0, ""
+    if 1e6 <= size < 1e9:
+        return 1e6, f"{THIN_SPACE}million"
+    exponent = math.floor(math.log10(size))
+    return 10.0**exponent, f" {TIMES} 10{superscript(exponent)}"
+
+
+def superscript(exponent: int) -> str:
+    return str(exponent).translate(_SUPERSCRIPTS)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number rounded to so many decimals, with thin spaces between thousands."""
+    rounded = round(value, decimals) + 0.0
+    text = f"{abs(rounded):,.{max(decimals, 0)}f}"
+    if abs(rounded) < 10_000:
+        text = text.replace(",", "")
+    return (MINUS if rounded < 0 else "") + text.replace(",", THIN_SPACE)
+
+
+def mean_words(interval: Interval) -> str:
+    """The mean, with the digits its standard error allows; a dash if there is none."""
+    if interval.count == 0:
+        return "–"
+    scale, unit = _unit(interval.mean)
+    decimals = _decimals(interval) + round(math.log10(scale))
+    return fixed(interval.mean / scale, decimals) + unit
+
+
+def interval_words(interval: Interval) -> str:
+    """The ends of the interval in the digits of its mean; empty if there are none."""
+    if not interval.known:
+        return ""
+    scale, unit = _unit(interval.mean)
+    decimals = _decimals(interval) + round(math.log10(scale))
+    return f"{fixed(interval.low / scale, decimals)} to {fixed(interval.high / scale, decimals)}{unit}"
+
+
+def number_words(value: float) -> str:
+    """A given number, such as a threshold or an end of a published range, at full length."""
+    if not math.isfinite(value):
+        return "no limit"
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return f"{value:.6g}".replace("-", MINUS)
+    mantissa, exponent = f"{value:.5e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", MINUS)
+    return f"{mantissa} {TIMES} 10{superscript(int(exponent))}"
+
+
+def range_words(low: float, high: float) -> str:
+    """A published range in words, open sides included."""
+    if not math.isfinite(low) and not math.isfinite(high):
+        return "any"
+    if not math.isfinite(low):
+        return f"at most {number_words(high)}"
+    if not math.isfinite(high):
+        return f"at least {number_words(low)}"
+    return f"{number_words(low)} to {number_words(high)}"

@@ -1,0 +1,224 @@
+"""Directories of runs, read into dataclasses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .experiment import EXPERIMENT_FILE, Experiment, read_experiment
+from .fields import Fields, ReportError, read_lines, read_object
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+EVALUATION_FILE = "evaluation.jsonl"
+STATUS_FILE = "status.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A problem, an estimator or an optimizer: its name and its options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """What training logged, one entry per record; values that were null are NaN.
+
+    `steps` leaves out the steps of the warm-up, which `warmup_steps` counts;
+    `sequential_steps` has them in.
+    """
+
+    update: np.ndarray
+    seconds: np.ndarray
+    steps: np.ndarray
+    warmup_steps: np.ndarray
+    sequential_steps: np.ndarray
+    loss: np.ndarray
+    dropped: np.ndarray
+    params: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The loss of the unperturbed parameters, one entry per evaluation."""
+
+    update: np.ndarray
+    loss: np.ndarray
+    standard_error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run ended: `finished`, `stopped`, `failed`, or `unfinished` if nothing says so."""
+
+    word: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run: its settings, its records and how it ended."""
+
+    path: Path
+    label: str
+    seed: int
+    problem: Setting
+    estimator: Setting
+    estimand: str
+    optimizer: Setting
+    num_updates: int
+    num_params: int
+    parameter_names: tuple[str, ...] | None
+    environment: dict[str, Any]
+    records: Records
+    evaluation: Evaluation | None
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The runs that are shown together, with the experiment they belong to, if any."""
+
+    runs: tuple[Run, ...]
+    experiment: Experiment | None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the runs, each once, in order of appearance."""
+        return tuple(dict.fromkeys(run.label for run in self.runs))
+
+
+def read_studies(directories: Sequence[Path]) -> list[Study]:
+    """Reads run and experiment directories.
+
+    Each directory with an `experiment.json` is a study of its own; all other runs together are
+    one more. Raises `ReportError` for anything missing or malformed.
+    """
+    if not directories:
+        raise ReportError("No directory was given; give at least one run or experiment directory.")
+    studies, loose = [], []
+    for directory in dict.fromkeys(Path(entry) for entry in directories):
+        if not directory.is_dir():
+            raise ReportError(f"{directory} is not a directory; give a run or an experiment.")
+        if (directory / CONFIG_FILE).exists():
+            loose.append(read_run(directory))
+            continue
+        runs = tuple(read_run(path) for path in _run_directories(directory))
+        if (directory / EXPERIMENT_FILE).exists():
+            studies.append(Study(runs, read_experiment(directory)))
+        else:
+            loose.extend(runs)
+    return studies + ([Study(tuple(loose), None)] if loose else [])
+
+
+def _run_directories(directory: Path) -> list[Path]:
+    children = sorted(path for path in directory.iterdir() if path.is_dir())
+    runs = [path for path in children if (path / CONFIG_FILE).exists()]
+    if runs:
+        return runs
+    experiments = [path.name for path in children if (path / EXPERIMENT_FILE).exists()]
+    if experiments:
+        raise ReportError(
+            f"{directory} holds experiments, not runs; give one or more of "
+            f"{', '.join(experiments)} in it."
+        )
+    raise ReportError(
+        f"{directory} holds no run: neither it nor a directory in it has a {CONFIG_FILE}."
+    )
+
+
+def read_run(directory: Path) -> Run:
+    """Reads one run directory; raises `ReportError` for anything missing or malformed."""
+    config = read_object(directory / CONFIG_FILE)
+    config.check_format(1)
+    estimator = config.object("estimator")
+    num_params = config.whole("num_params")
+    records = _read_records(directory / METRICS_FILE, num_params)
+    evaluation = directory / EVALUATION_FILE
+    return Run(
+        path=directory,
+        label=config.text("label"),
+        seed=config.whole("seed"),
+        problem=_read_setting(config.object("problem")),
+        estimator=_read_setting(estimator),
+        estimand=estimator.text("estimand"),
+        optimizer=_read_setting(config.object("optimizer")),
+        num_updates=config.whole("num_updates"),
+        num_params=num_params,
+        parameter_names=config.texts("parameter_names"),
+        environment=config.mapping("environment"),
+        records=records,
+        evaluation=_read_evaluation(evaluation, records) if evaluation.exists() else None,
+        status=_read_status(directory / STATUS_FILE),
+    )
+
+
+def _read_setting(fields: Fields) -> Setting:
+    return Setting(fields.text("name"), fields.mapping("options"))
+
+
+def _read_status(path: Path) -> Status:
+    if not path.exists():
+        return Status("unfinished", "")
+    fields = read_object(path)
+    word = fields.choice("status", ("finished", "stopped", "failed"))
+    return Status(word, fields.text("message") if fields.has("message") else "")
+
+
+def _latest(lines: list[Fields]) -> list[Fields]:
+    """The lines by increasing update; a resumed run repeats some, and the later ones count."""
+    kept: list[Fields] = []
+    for line in lines:
+        update = line.whole("update")
+        while kept and kept[-1].whole("update") >= update:
+            kept.pop()
+        kept.append(line)
+    return kept
+
+
+def _read_records(path: Path, num_params: int) -> Records:
+    lines = _latest(read_lines(path))
+    if not lines:
+        raise ReportError(f"{path} is empty; it must hold at least the record of update 0.")
+    params = None
+    if all(line.has("params") for line in lines):
+        params = np.stack([_read_params(line, num_params) for line in lines])
+
+    def column(name: str, default: float | None = None) -> np.ndarray:
+        return np.array([line.number(name, default) for line in lines])
+
+    return Records(
+        update=column("update"),
+        seconds=column("seconds"),
+        steps=column("steps"),
+        warmup_steps=column("warmup_steps", 0.0),
+        sequential_steps=column("sequential_steps"),
+        loss=np.array([line.number_or_nan("loss") for line in lines]),
+        dropped=column("dropped", 0.0),
+        params=params,
+    )
+
+
+def _read_params(line: Fields, num_params: int) -> np.ndarray:
+    params = line.numbers("params")
+    if len(params) != num_params:
+        raise line.error("params", f"a list of {num_params} numbers, as 'num_params' says")
+    return params
+
+
+def _read_evaluation(path: Path, records: Records) -> Evaluation | None:
+    """The evaluations at updates that the records cover, since only those have a cost."""
+    lines = [
+        line for line in _latest(read_lines(path)) if line.whole("update") <= records.update[-1]
+    ]
+    if not lines:
+        return None
+    return Evaluation(
+        update=np.array([line.number("update") for line in lines]),
+        loss=np.array([line.number_or_nan("loss") for line in lines]),
+        standard_error=np.array([line.number_or_nan("standard_error") for line in lines]),
+    )
