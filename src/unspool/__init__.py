@@ -1,4 +1,33 @@
+from . import problems as problems
+from ._checkpoint import CheckpointError as CheckpointError
+from ._checkpoint import load_checkpoint as load_checkpoint
+from ._checkpoint import save_checkpoint as save_checkpoint
+from ._engine import AbstractEngine as AbstractEngine
 from ._engine import LocalEngine as LocalEngine
-from ._estimator import *
-from ._estimator.base import *
+from ._engine import Trajectories as Trajectories
+from ._estimator import BPTT as BPTT
+from ._estimator import DODGE as DODGE
+from ._estimator import GPES as GPES
+from ._estimator import NRES as NRES
+from ._estimator import PES as PES
+from ._estimator import RTRL as RTRL
+from ._estimator import TBPTT as TBPTT
+from ._estimator import UORO as UORO
+from ._estimator import AbstractEstimator as AbstractEstimator
+from ._estimator import ESSingle as ESSingle
+from ._estimator import Estimate as Estimate
+from ._estimator import ForwardGradient as ForwardGradient
+from ._estimator import FullES as FullES
+from ._estimator import TruncatedES as TruncatedES
+from ._evaluate import Evaluation as Evaluation
+from ._evaluate import evaluate as evaluate
 from ._problem import AbstractProblem as AbstractProblem
+from ._results import RESULTS as RESULTS
+from ._run import Run as Run
+from ._run import RunError as RunError
+from ._target import Target as Target
+from ._train import Record as Record
+from ._train import TrainingError as TrainingError
+from ._train import TrainState as TrainState
+from ._train import make_step as make_step
+from ._train import train as train

@@ -15,9 +15,9 @@ class AbstractProblem(eqx.Module):
        (s_{t+1}, \ell_t) = \mathrm{step}(\theta, s_t, t), \quad
        L(\theta) = \mathbb{E}\Big[\frac{1}{T} \sum_{t=0}^{T-1} \ell_t\Big] $$
 
-    A subclass gives a field or property `horizon` (the number of steps $T$, a positive integer) and the three
-    methods `init_params`, `init_state` and `step`. Data sets are array fields; minibatches are
-    drawn with `key`. Losses are minimised.
+    A subclass gives a field or property `horizon` (the number of steps $T$, a positive integer)
+    and the three methods `init_params`, `init_state` and `step`. Data sets are array fields;
+    minibatches are drawn with `key`. Losses are minimised.
 
     Two methods are optional. `is_over` ends an episode early; the objective is then the expected
     *total* loss of an episode, and gradients are right up to a positive factor (the mean length).

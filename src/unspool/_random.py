@@ -19,6 +19,7 @@ class Purpose(enum.IntEnum):
     SKETCH = 6
     PARAMS = 7
     REFERENCE = 8
+    EVALUATION = 9
 
 
 def stream(key: RandomKey, purpose: Purpose, index: IntScalar | int | None = None) -> RandomKey:

@@ -22,3 +22,11 @@ class RESULTS(eqx.Enumeration):
         "exponentially when the computation is chaotic: try a shorter window, float64, or an "
         "estimator that needs no derivatives, such as NRES."
     )
+
+
+_NAMES = ("successful", "dropped_workers", "all_workers_dropped", "nonfinite_gradient")
+
+
+def name_result(result: RESULTS) -> str:
+    """The name of an outcome, outside of compiled code."""
+    return next(name for name in _NAMES if bool(getattr(RESULTS, name) == result))

@@ -81,6 +81,16 @@ def all_finite(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerMask:
     return jax.vmap(finite)(tree)
 
 
+def strong(tree: PyTree) -> PyTree:
+    """Arrays whose types no longer follow those of their neighbours."""
+
+    def one(x):
+        x = jnp.asarray(x)
+        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+
+    return jax.tree.map(one, tree)
+
+
 def zeros_like(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.zeros_like, tree)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
-from .._custom_types import Clocks, Params, RowLosses, RowMask, WorkerMask
+from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, WorkerMask
 
 
 class Trajectories(eqx.Module):
@@ -40,6 +40,10 @@ class AbstractEngine(eqx.Module):
 
     horizon: eqx.AbstractVar[int]
     differentiable: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def init_params(self, *, key: RandomKey) -> Params:
+        """The parameters that training starts from."""
 
     @abc.abstractmethod
     def check(self, params: Params) -> None:

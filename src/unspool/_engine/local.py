@@ -1,7 +1,7 @@
 """Trajectories of a JAX problem in one compiled loop on one device."""
 
 import functools as ft
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._custom_types import Params, RowLosses
+from .._custom_types import Params, RandomKey, RowLosses
 from .._problem import AbstractProblem
 from .._random import Purpose, stream
 from .base import AbstractEngine, Trajectories, check_params
@@ -31,7 +31,7 @@ class LocalEngine(AbstractEngine):
 
     problem: AbstractProblem
     workers_at_once: int | None = eqx.field(default=None, static=True)
-    differentiable: bool = eqx.field(default=True, init=False, static=True)
+    differentiable: ClassVar[bool] = True
 
     def __check_init__(self):
         if not isinstance(self.problem, AbstractProblem):
@@ -57,6 +57,9 @@ class LocalEngine(AbstractEngine):
     def _random_length(self) -> bool:
         return type(self.problem).draw_length is not AbstractProblem.draw_length
 
+    def init_params(self, *, key: RandomKey) -> Params:
+        return rows.strong(self.problem.init_params(key=key))
+
     def check(self, params: Params) -> None:
         check_params(params)
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -65,9 +68,7 @@ class LocalEngine(AbstractEngine):
         step = lambda p, s, t, k: self.problem.step(p, s, t, key=k)
         stepped = jax.eval_shape(step, params, before, t, key)
         if not isinstance(stepped, tuple) or len(stepped) != 2:
-            raise ValueError(
-                f"step must return a pair (state, loss), got {type(stepped).__name__}"
-            )
+            raise ValueError(f"step must return a pair (state, loss), got {type(stepped).__name__}")
         after, loss = stepped
         if getattr(loss, "shape", None) != () or loss.dtype.kind not in "fiub":
             raise ValueError(
@@ -137,7 +138,7 @@ class LocalEngine(AbstractEngine):
 
     def _init_state(self, params, key):
         state = self.problem.init_state(params, key=stream(key, Purpose.START))
-        return jax.tree.map(_strong, state)
+        return rows.strong(state)
 
     def _unroll_row(self, params, state, over, t, end, key, num_steps):
         """One row, `num_steps` on. Steps past the end leave the state and add nothing."""
@@ -148,7 +149,7 @@ class LocalEngine(AbstractEngine):
             now = jnp.minimum(t + i, end - 1)
             key_now = stream(key, Purpose.STEP, now)
             stepped, loss = self.problem.step(params, state, now, key=key_now)
-            stepped = jax.tree.map(_strong, stepped)
+            stepped = rows.strong(stepped)
             loss = jnp.asarray(loss * weight, total.dtype)
             state = rows.where(over, state, stepped)
             total = total + jnp.where(over, 0, loss)
@@ -170,12 +171,6 @@ class LocalEngine(AbstractEngine):
         return num_workers if bytes_of_one < _CACHE_BYTES else 1
 
 
-def _strong(x: Any) -> Array:
-    """An array whose type no longer follows that of its neighbours."""
-    x = jnp.asarray(x)
-    return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
-
-
 def _describe(x: Any) -> str:
     return f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)
 
@@ -186,9 +181,7 @@ def _check_same_state(before: PyTree, after: PyTree) -> None:
             f"step must return a state of the structure that init_state returned, "
             f"{jax.tree.structure(before)}, got {jax.tree.structure(after)}"
         )
-    pairs = zip(
-        jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
-    )
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True)
     for (path, old), new in pairs:
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise ValueError(

@@ -1,7 +1,7 @@
 """What every estimator is: state in, estimate and state out."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -49,9 +49,18 @@ class AbstractEstimator(eqx.Module):
     def num_windows(self, horizon: int) -> int:
         """Estimates in one episode of `horizon` steps."""
 
+    @property
     @abc.abstractmethod
+    def num_rows(self) -> int:
+        """Trajectories that run side by side: workers times arms."""
+
+    @abc.abstractmethod
+    def num_sequential_steps(self, horizon: int) -> int:
+        """Problem steps of one estimate that have to follow one another."""
+
     def num_steps(self, horizon: int) -> int:
         """Problem steps that one estimate runs, all rows together."""
+        return self.num_rows * self.num_sequential_steps(horizon)
 
     @abc.abstractmethod
     def num_warmup_windows(self, horizon: int) -> int:
@@ -113,9 +122,8 @@ class AbstractEstimator(eqx.Module):
                 f"{type(self).__name__} needs derivatives, which {type(engine).__name__} has not; "
                 "estimators that would work: FullES, TruncatedES, PES, GPES, NRES, ESSingle"
             )
-        params = jax.tree.map(lambda p: jax.lax.convert_element_type(p, p.dtype), params)
         engine.check(params)
-        return engine, params
+        return engine, rows.strong(params)
 
 
 def conclude(
@@ -139,9 +147,7 @@ def conclude(
     grad_norm = rows.norm(rows.repeat(grad, 1))[0]
     outcome = RESULTS.where(dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
     outcome = RESULTS.where(jnp.isfinite(grad_norm), outcome, RESULTS.nonfinite_gradient)
-    outcome = RESULTS.where(
-        dropped == healthy.size, RESULTS.all_workers_dropped, outcome
-    )
+    outcome = RESULTS.where(dropped == healthy.size, RESULTS.all_workers_dropped, outcome)
     num_arms = losses.shape[0]
     stats = stats | {
         "grad_norm": grad_norm,

@@ -34,7 +34,9 @@ class GaussianDirections(AbstractDirections):
         def one(birth, block):
             mine = jax.random.fold_in(stream(key, Purpose.NOISE, birth), block)
             keys = jax.random.split(mine, len(leaves))
-            draws = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+            draws = [
+                jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)
+            ]
             return jax.tree.unflatten(structure, draws)
 
         return jax.vmap(one)(birth, block)

@@ -45,9 +45,7 @@ class AbstractSketch(eqx.Module):
         """What a weighting of the state says of the parameters, through the sketch."""
 
     @abc.abstractmethod
-    def push(
-        self, sketch: PyTree[Any], step: LinearStep, keys: Any, params: Params
-    ) -> PyTree[Any]:
+    def push(self, sketch: PyTree[Any], step: LinearStep, keys: Any, params: Params) -> PyTree[Any]:
         """The sketch one step later."""
 
 
@@ -75,8 +73,12 @@ class AbstractInfluence(AbstractEstimator):
     def num_windows(self, horizon: int) -> int:
         return -(-horizon // self.window)
 
-    def num_steps(self, horizon: int) -> int:
-        return self.num_workers * min(self.window, horizon)
+    @property
+    def num_rows(self) -> int:
+        return self.num_workers
+
+    def num_sequential_steps(self, horizon: int) -> int:
+        return min(self.window, horizon)
 
     def num_warmup_windows(self, horizon: int) -> int:
         return self.num_windows(horizon) - 1

@@ -94,9 +94,13 @@ class AbstractPerturbed(AbstractEstimator):
     def num_windows(self, horizon: int) -> int:
         return -(-horizon // (self.tableau.window or horizon))
 
-    def num_steps(self, horizon: int) -> int:
-        stretch, num_stretches = self._stretches(horizon)
-        return self.tableau.probe.num_arms * self.num_workers * stretch * num_stretches
+    @property
+    def num_rows(self) -> int:
+        return self.tableau.probe.num_arms * self.num_workers
+
+    def num_sequential_steps(self, horizon: int) -> int:
+        num_steps, num_stretches = self._stretches(horizon)
+        return num_steps * num_stretches
 
     def num_warmup_windows(self, horizon: int) -> int:
         return self.tableau.phases.num_warmup_windows(self.num_windows(horizon))

@@ -46,9 +46,7 @@ class AbstractProbe(eqx.Module):
         """The arms after a stretch, their losses, and the slope: half the difference of a pair."""
 
     @abc.abstractmethod
-    def rejoin(
-        self, arms: tuple[Trajectories, PyTree[Any]]
-    ) -> tuple[Trajectories, PyTree[Any]]:
+    def rejoin(self, arms: tuple[Trajectories, PyTree[Any]]) -> tuple[Trajectories, PyTree[Any]]:
         """Brings the arms together, so that what came before no longer tells them apart."""
 
 

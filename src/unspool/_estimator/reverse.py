@@ -1,6 +1,5 @@
 """Kernel B: reverse-mode derivatives of one window."""
 
-import abc
 
 import equinox as eqx
 import jax
@@ -33,8 +32,12 @@ class AbstractReverse(AbstractEstimator):
     def num_windows(self, horizon: int) -> int:
         return -(-horizon // (self.window or horizon))
 
-    def num_steps(self, horizon: int) -> int:
-        return self.num_workers * min(self.window or horizon, horizon)
+    @property
+    def num_rows(self) -> int:
+        return self.num_workers
+
+    def num_sequential_steps(self, horizon: int) -> int:
+        return min(self.window or horizon, horizon)
 
     def num_warmup_windows(self, horizon: int) -> int:
         return self.num_windows(horizon) - 1

@@ -1,6 +1,5 @@
 """The scale of perturbations: a number, a tree like the parameters, or a schedule."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -68,5 +67,3 @@ def scale_noise(
         return perturbation, score
 
     return jax.vmap(one)(noise, drawn_at)
-
-

@@ -1,5 +1,7 @@
 """What the closed-form gradients of this folder share: a `Target`, step by step, in NumPy."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -72,23 +74,25 @@ def ramp(horizon: int) -> Float[np.ndarray, "steps 2"]:
     return np.stack([np.ones(horizon), np.arange(horizon) / horizon], axis=1)
 
 
-def linear_quadratic_gradient(
-    system: tuple[np.ndarray, np.ndarray],
-    cost: tuple[np.ndarray, np.ndarray],
-    start: np.ndarray,
-    params: Vector,
-    starts: np.ndarray,
-) -> Vector:
-    r"""The gradient of $\frac{1}{T} \sum_t \frac{1}{2} (s_{t+1} - y)^\top Q (s_{t+1} - y)$ with
-    $s_{t+1} = A s_t + B \theta$, `system` $= (A, B)$ and `cost` $= (Q, y)$. No noise on the
-    copies changes it, for the loss is quadratic in them."""
-    transition, control = system
-    weights, goal = cost
-    state, influence = start, np.zeros_like(control)
-    total = np.zeros(control.shape[1])
+class LinearSystem(NamedTuple):
+    r"""A linear state $s_{t+1} = A s_t + B \theta$ and its quadratic loss
+    $\ell_t = \frac{1}{2} (s_{t+1} - y)^\top Q (s_{t+1} - y)$: $A$, $B$, $Q$, $y$ and $s_0$."""
+
+    transition: Float[np.ndarray, "size size"]
+    control: Float[np.ndarray, "size params"]
+    cost: Float[np.ndarray, "size size"]
+    goal: Float[np.ndarray, " size"]
+    start: Float[np.ndarray, " size"]
+
+
+def linear_quadratic_gradient(system: LinearSystem, params: Vector, starts: np.ndarray) -> Vector:
+    """The gradient of the time average, with windows that begin at `starts`. Noise on the
+    copies does not change it, for the loss is quadratic in them."""
+    transition, control, cost, goal, state = system
+    influence, total = np.zeros_like(control), np.zeros_like(params)
     for t, window_start in enumerate(starts):
         carried = influence if window_start < t else np.zeros_like(influence)
         influence = transition @ carried + control
         state = transition @ state + control @ params
-        total = total + influence.T @ (weights @ (state - goal))
+        total = total + influence.T @ (cost @ (state - goal))
     return total / len(starts)

@@ -64,8 +64,7 @@ def _is_number(cell: str) -> bool:
 def _numbers(path, number: int, row: list[str], header: list[str]) -> list[float]:
     if len(row) != len(header):
         raise ValueError(
-            f"{path}, line {number} must have {len(header)} cells as the header has, "
-            f"got {len(row)}"
+            f"{path}, line {number} must have {len(header)} cells as the header has, got {len(row)}"
         )
     for name, cell in zip(header, row, strict=True):
         if not _is_number(cell):

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -27,6 +26,10 @@ class CosineAccumulator(AbstractProblem):
 
     - `horizon`: steps of an episode.
     - `frequency`: the angular frequency $\omega$ of the loss, above 0.
+
+    The parameter is a scalar.
+
+    Source: made for this library.
     """
 
     horizon: int = 12
@@ -46,7 +49,7 @@ class CosineAccumulator(AbstractProblem):
         state = state + params
         return state, jnp.cos(self.frequency * state)
 
-    def exact_gradient(self, params: Float[Array, ""], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = np.ones((self.horizon, 1))
         gain, variance = reach(features, target, flatten_sigma(target, params))

@@ -1,7 +1,6 @@
 """A sum of parameters under a cubic loss: the simplest gradient that smoothing changes."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -27,6 +26,8 @@ class Cubic(AbstractProblem):
     - `horizon`: steps of an episode.
 
     The parameters are a dictionary of two scalars, `level` and `slope`.
+
+    Source: made for this library.
     """
 
     horizon: int = 8
@@ -44,7 +45,7 @@ class Cubic(AbstractProblem):
         state = state + params["level"] + params["slope"] * t / self.horizon
         return state, state**3 / 3 - state
 
-    def exact_gradient(self, params: dict[str, Float[Array, ""]], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
         gain, variance = reach(features, target, flatten_sigma(target, params))

@@ -4,7 +4,6 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -31,6 +30,8 @@ class EarlyEnd(AbstractProblem):
     - `filling`: the first $F$ steps, which never end the episode.
     - `drain`: what a later step takes away, above 0.
     - `goal`: the level with the least loss.
+
+    Source: made for this library.
     """
 
     horizon: int = 12
@@ -57,7 +58,7 @@ class EarlyEnd(AbstractProblem):
     def is_over(self, state):
         return (state["steps"] >= self.filling) & (state["level"] <= 0)
 
-    def exact_gradient(self, params: Float[Array, " 2"], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         r"""The gradient of the expected total loss of an episode, divided by `horizon`.
 
         The level after filling, $X \sim N(\mu, v)$, decides when the episode ends: a later step

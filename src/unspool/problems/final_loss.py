@@ -1,7 +1,6 @@
 """An episode whose only loss is that of its last state."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -25,6 +24,8 @@ class FinalLoss(AbstractProblem):
 
     - `horizon`: steps of an episode.
     - `goal`: the last state with the least loss.
+
+    Source: made for this library.
     """
 
     horizon: int = 12
@@ -45,7 +46,7 @@ class FinalLoss(AbstractProblem):
         loss = self.horizon * (error**2 / 2 + error**3 / 6)
         return state, jnp.where(t == self.horizon - 1, loss, 0.0)
 
-    def exact_gradient(self, params: Float[Array, " 2"], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
         gain, variance = reach(features, target, flatten_sigma(target, params))

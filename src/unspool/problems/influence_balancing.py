@@ -2,13 +2,18 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer
-from ._closed_form import flatten, linear_quadratic_gradient, unflatten, window_starts
+from ._closed_form import (
+    LinearSystem,
+    flatten,
+    linear_quadratic_gradient,
+    unflatten,
+    window_starts,
+)
 
 
 class InfluenceBalancing(AbstractProblem):
@@ -60,17 +65,13 @@ class InfluenceBalancing(AbstractProblem):
         state = 0.5 * state + 0.5 * jnp.append(state[1:], 0.0) + params * sign
         return state, 0.5 * (state[0] - 1.0) ** 2
 
-    def exact_gradient(self, params: Float[Array, ""], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         transition = 0.5 * (np.eye(self.size) + np.eye(self.size, k=1))
         sign = np.where(np.arange(self.size) < self.num_positive, 1.0, -1.0)
         first = np.zeros(self.size)
         first[0] = 1.0
-        gradient = linear_quadratic_gradient(
-            (transition, sign[:, None]),
-            (np.outer(first, first), first),
-            np.ones(self.size),
-            flatten(params),
-            window_starts(self.horizon, target),
-        )
-        return unflatten(gradient, params)
+        cost = np.outer(first, first)
+        system = LinearSystem(transition, sign[:, None], cost, first, np.ones(self.size))
+        starts = window_starts(self.horizon, target)
+        return unflatten(linear_quadratic_gradient(system, flatten(params), starts), params)

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -27,6 +26,8 @@ class LearnedStart(AbstractProblem):
     - `size`: entries of the parameters and of the state.
     - `decay`: the factor $\rho$, above 0 and below 1.
     - `goal`: what every entry of the state should be.
+
+    Source: made for this library.
     """
 
     horizon: int = 9
@@ -54,7 +55,7 @@ class LearnedStart(AbstractProblem):
         state = self.decay * state + params
         return state, 0.5 * jnp.sum((state - self.goal) ** 2)
 
-    def exact_gradient(self, params: Float[Array, " size"], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         r"""The gradient of the expected total loss of an episode, divided by `horizon`.
 
         In the first window $s_{t+1} = \alpha x^2 + \beta x + r$ with $x = \theta + \sigma z_0$

@@ -1,18 +1,37 @@
 """A linear system with a quadratic loss, whose gradient every smoothing leaves as it is."""
 
-import equinox as eqx
+import functools as ft
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer, check_not_negative
-from ._closed_form import flatten, linear_quadratic_gradient, unflatten, window_starts
+from ._closed_form import (
+    LinearSystem,
+    flatten,
+    linear_quadratic_gradient,
+    unflatten,
+    window_starts,
+)
 
 _FAST, _SLOW, _UNDOING, _SLOW_COST = 0.3, 0.95, 0.5, 0.3
+
+
+@ft.lru_cache(maxsize=8)
+def _draw_system(size: int, num_params: int, seed: int) -> LinearSystem:
+    draw = np.random.default_rng(seed)
+    transition = np.diag(np.append(np.full(size - 1, _FAST), _SLOW))
+    transition[:-1, -1] = -_UNDOING * draw.uniform(0.8, 1.2, size - 1)
+    control = draw.uniform(0.5, 1.0, (size, num_params))
+    factor = 0.3 * draw.normal(size=(size, size))
+    scale = np.append(np.ones(size - 1), _SLOW_COST)
+    cost = np.outer(scale, scale) * (np.eye(size) + factor @ factor.T / size)
+    goal = np.append(draw.uniform(0.5, 1.5, size - 1), 0.0)
+    return LinearSystem(transition, control, cost, goal, 0.5 * draw.normal(size=size))
 
 
 class LinearQuadratic(AbstractProblem):
@@ -31,7 +50,7 @@ class LinearQuadratic(AbstractProblem):
     - `horizon`: steps of an episode.
     - `size`: entries of the state, at least 2.
     - `num_params`: entries of the parameters, a vector that starts at zero.
-    - `seed`: makes `transition` $A$, `control` $B$, `cost` $Q$, `goal` $y$ and `start` $s_0$.
+    - `seed`: makes $A$, $B$, $Q$, $y$ and $s_0$, to be read in `system`.
     - `noise`: standard deviation of the Gaussian noise that each episode adds to $s_0$ and each
       step to $y$. It changes the variance of gradients and not their mean.
 
@@ -44,51 +63,32 @@ class LinearQuadratic(AbstractProblem):
     num_params: int = 4
     seed: int = 0
     noise: float = 0.0
-    transition: Float[np.ndarray, "size size"] = eqx.field(init=False)
-    control: Float[np.ndarray, "size num_params"] = eqx.field(init=False)
-    cost: Float[np.ndarray, "size size"] = eqx.field(init=False)
-    goal: Float[np.ndarray, " size"] = eqx.field(init=False)
-    start: Float[np.ndarray, " size"] = eqx.field(init=False)
-
-    def __post_init__(self):
-        check_integer("size", self.size, least=2)
-        check_integer("num_params", self.num_params)
-        check_integer("seed", self.seed, least=0)
-        size, draw = self.size, np.random.default_rng(self.seed)
-        transition = np.diag(np.append(np.full(size - 1, _FAST), _SLOW))
-        transition[:-1, -1] = -_UNDOING * draw.uniform(0.8, 1.2, size - 1)
-        self.transition = transition
-        self.control = draw.uniform(0.5, 1.0, (size, self.num_params))
-        factor = 0.3 * draw.normal(size=(size, size))
-        scale = np.append(np.ones(size - 1), _SLOW_COST)
-        self.cost = np.outer(scale, scale) * (np.eye(size) + factor @ factor.T / size)
-        self.goal = np.append(draw.uniform(0.5, 1.5, size - 1), 0.0)
-        self.start = 0.5 * draw.normal(size=size)
 
     def __check_init__(self):
         check_integer("horizon", self.horizon)
+        check_integer("size", self.size, least=2)
+        check_integer("num_params", self.num_params)
+        check_integer("seed", self.seed, least=0)
         check_not_negative("noise", self.noise)
+
+    @property
+    def system(self) -> LinearSystem:
+        """The matrices that `seed` makes."""
+        return _draw_system(self.size, self.num_params, self.seed)
 
     def init_params(self, *, key):
         return jnp.zeros(self.num_params)
 
     def init_state(self, params, *, key):
-        return self.start + self.noise * jax.random.normal(key, (self.size,))
+        return self.system.start + self.noise * jax.random.normal(key, (self.size,))
 
     def step(self, params, state, t, *, key):
-        state = self.transition @ state + self.control @ params
-        error = state - (self.goal + self.noise * jax.random.normal(key, (self.size,)))
-        return state, 0.5 * jnp.dot(error, self.cost @ error)
+        transition, control, cost, goal, _ = self.system
+        state = transition @ state + control @ params
+        error = state - (goal + self.noise * jax.random.normal(key, (self.size,)))
+        return state, 0.5 * jnp.dot(error, cost @ error)
 
-    def exact_gradient(self, params: Float[Array, " num_params"], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
-        matrices = [self.transition, self.control, self.cost, self.goal, self.start]
-        transition, control, cost, goal, start = (np.asarray(x, np.float64) for x in matrices)
-        gradient = linear_quadratic_gradient(
-            (transition, control),
-            (cost, goal),
-            start,
-            flatten(params),
-            window_starts(self.horizon, target),
-        )
-        return unflatten(gradient, params)
+        starts = window_starts(self.horizon, target)
+        return unflatten(linear_quadratic_gradient(self.system, flatten(params), starts), params)

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
@@ -19,7 +18,7 @@ class RandomLength(AbstractProblem):
        \ell_t = \cosh(s_{t+1} - \mathrm{goal}), \qquad
        \mathbb{E}\, \ell_t' = e^{v/2} \sinh(\mu - \mathrm{goal}) $$
 
-    Here $T$ is the greatest length, $\mu$ the state without noise and $v$ its variance. By
+    Here $T$ is `horizon`, $\mu$ the state without noise and $v$ its variance. By
     default the objective is the average per step, $\mathbb{E}[\sum_t \ell_t] /
     \mathbb{E}[\text{length}]$, in which long episodes count for more; with `average_per_episode`
     it is $\mathbb{E}[\frac{1}{\text{length}} \sum_t \ell_t]$, by way of `weight`. The two have
@@ -29,24 +28,30 @@ class RandomLength(AbstractProblem):
 
     **Arguments:**
 
-    - `lengths`: the equally likely lengths, integers of at least 1. The greatest is `horizon`.
+    - `horizon`: an upper bound of the lengths.
+    - `lengths`: the equally likely lengths, integers from 1 to `horizon`.
     - `goal`: the state with the least loss.
     - `average_per_episode`: weigh each step by `mean_length / length`.
+
+    Source: made for this library.
     """
 
+    horizon: int = 12
     lengths: tuple[int, ...] = (3, 12)
     goal: float = 1.0
     average_per_episode: bool = False
 
     def __check_init__(self):
+        check_integer("horizon", self.horizon)
         if len(self.lengths) == 0:
             raise ValueError("lengths must name at least one length, got (); (1,) is legal")
         for index, length in enumerate(self.lengths):
             check_integer(f"lengths[{index}]", length)
-
-    @property
-    def horizon(self) -> int:
-        return max(self.lengths)
+            if length > self.horizon:
+                raise ValueError(
+                    f"lengths[{index}] must be at most horizon = {self.horizon}, got {length}; "
+                    f"the nearest legal value is {self.horizon}"
+                )
 
     @property
     def mean_length(self) -> float:
@@ -68,12 +73,15 @@ class RandomLength(AbstractProblem):
     def weight(self, length):
         return self.mean_length / length if self.average_per_episode else 1.0
 
-    def exact_gradient(self, params: Float[Array, " 2"], target: Target) -> Params:
+    def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total weighted loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
         gain, variance = reach(features, target, flatten_sigma(target, params))
         mean = (features @ flatten(params)).cumsum()
         slope = np.exp(variance / 2) * np.sinh(mean - self.goal)
         of_step = slope[:, None] * gain
-        of_length = [float(self.weight(n)) * of_step[:n].sum(axis=0) for n in self.lengths]
+        of_length = [
+            np.asarray(self.weight(jnp.array(n)), np.float64) * of_step[:n].sum(axis=0)
+            for n in self.lengths
+        ]
         return unflatten(np.mean(of_length, axis=0) / self.horizon, params)

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Sequence
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._problem import AbstractProblem
@@ -14,10 +14,6 @@ from ._series import check_series, read_series
 from .lotka_volterra import lotka_volterra, lynx_hare
 
 VectorField = Callable[[Float[Array, " rates"], Float[Array, " d"]], Float[Array, " d"]]
-
-
-def _floats(values) -> np.ndarray:
-    return np.asarray(values, np.float64)
 
 
 class SeriesFit(AbstractProblem):
@@ -32,14 +28,15 @@ class SeriesFit(AbstractProblem):
 
     By default Lotka-Volterra equations are fitted to `lynx_hare`, from rates that are a bad
     guess: (1, 0.05, 1, 0.05) has populations circle 20 in about 7 years, where the record
-    circles about 20 lynx and 34 hares in 10. Prediction and record are out of step by the third
-    cycle, so that the landscape has local minima and gradients through the whole series
+    circles about 20 lynx and 34 hares in 10. Prediction and record are out of step from the
+    second cycle on, so that the landscape has local minima and gradients through the whole series
     mislead, while the solution stays finite.
 
     **Arguments:**
 
-    - `times`: the $n \ge 2$ increasing times $\tau_i$ of the observations, equidistant or not.
-    - `observations`: the series $y$, positive, of shape `(n, d)`.
+    - `times`: the $n \ge 2$ increasing times $\tau_i$ of the observations, equidistant or not; by
+      default the years of `lynx_hare`.
+    - `observations`: the series $y$, positive, of shape `(n, d)`; by default the pelts.
     - `vector_field`: the function $f$ of the rates and the state, in JAX.
     - `init_rates`: the positive rates that training starts from; $x(\tau_1)$ starts at $y_1$.
     - `steps_per_interval`: Runge-Kutta steps between two observations.
@@ -47,21 +44,32 @@ class SeriesFit(AbstractProblem):
     The parameters are a dictionary of two vectors, `log_rates` and `log_start`.
     """
 
-    times: Float[np.ndarray, " n"] = eqx.field(
-        converter=_floats, default_factory=lambda: lynx_hare()[0]
-    )
-    observations: Float[np.ndarray, "n d"] = eqx.field(
-        converter=_floats, default_factory=lambda: lynx_hare()[1]
-    )
-    vector_field: VectorField = lotka_volterra
-    init_rates: Float[np.ndarray, " rates"] = eqx.field(
-        converter=_floats, default=(1.0, 0.05, 1.0, 0.05)
-    )
-    steps_per_interval: int = 20
+    times: Float[np.ndarray, " n"]
+    observations: Float[np.ndarray, "n d"]
+    vector_field: VectorField
+    init_rates: Float[np.ndarray, " rates"]
+    steps_per_interval: int
+    horizon: int
+
+    def __init__(
+        self,
+        times: ArrayLike | None = None,
+        observations: ArrayLike | None = None,
+        vector_field: VectorField = lotka_volterra,
+        init_rates: Sequence[float] = (1.0, 0.05, 1.0, 0.05),
+        steps_per_interval: int = 20,
+    ):
+        check_integer("steps_per_interval", steps_per_interval)
+        years, pelts = lynx_hare()
+        self.times = np.asarray(years if times is None else times, np.float64)
+        self.observations = np.asarray(pelts if observations is None else observations, np.float64)
+        self.vector_field = vector_field
+        self.init_rates = np.asarray(init_rates, np.float64)
+        self.steps_per_interval = steps_per_interval
+        self.horizon = (np.size(self.times) - 1) * steps_per_interval
 
     def __check_init__(self):
         check_series(self.times, self.observations)
-        check_integer("steps_per_interval", self.steps_per_interval)
         if np.ndim(self.init_rates) != 1:
             raise ValueError(
                 f"init_rates must be a vector, got the shape {np.shape(self.init_rates)}"
@@ -82,11 +90,8 @@ class SeriesFit(AbstractProblem):
         A cell that is not a number, a value that is not positive, times that do not increase
         and fewer than 2 rows raise a `ValueError` that says where.
         """
-        return cls(*read_series(path), vector_field, init_rates, steps_per_interval)
-
-    @property
-    def horizon(self) -> int:
-        return (len(self.times) - 1) * self.steps_per_interval
+        times, observations = read_series(path)
+        return cls(times, observations, vector_field, init_rates, steps_per_interval)
 
     def init_params(self, *, key):
         return {

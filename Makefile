@@ -1,0 +1,54 @@
+# Everything a contributor runs. `make setup` needs Python 3.11 or newer and nothing else; pick an
+# interpreter with `make setup PYTHON=python3.12`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCK_FILES := '*.lock' '*lock.json' '*lock.toml' 'requirements*.txt'
+
+export UV_PYTHON_DOWNLOADS := never
+# Without it pyright asks the network whether a newer pyright exists.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help setup lock lint test demo acceptance clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install exactly what the lock names into .venv.
+
+# uv comes from the lock too, so that every byte installed here has a hash on record.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"unspool needs Python 3.11 or newer; name one: make setup PYTHON=python3.12")'
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
+	awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock > .venv/uv.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: $(STAMP) ## Write requirements.lock anew; add UPGRADE=--upgrade for newer versions.
+	$(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) $(UPGRADE) --all-extras pyproject.toml \
+		-o requirements.lock
+
+lint: $(STAMP) ## Check style, format and types, and that no lock file names an index.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	@! git grep -n '://' -- $(LOCK_FILES)
+
+test: $(STAMP) ## Run the tests.
+	$(BIN)/pytest -n 2
+
+demo: $(STAMP) ## Reproduce the Lorenz figure.
+	$(BIN)/unspool reproduce lorenz
+
+acceptance: $(STAMP) ## Check the published numbers; this takes long.
+	$(BIN)/pytest benchmarks/acceptance
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

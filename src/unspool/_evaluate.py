@@ -1,0 +1,61 @@
+"""How good parameters are: their loss without perturbations, on episodes never trained on."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._custom_types import Params, RandomKey, Scalar
+from ._engine import AbstractEngine, as_engine
+from ._problem import AbstractProblem
+from ._random import Purpose, stream
+
+
+class Evaluation(NamedTuple):
+    """The mean loss per step over `num_episodes` fresh episodes, and its standard error.
+
+    The standard error is NaN for a single episode.
+    """
+
+    loss: Scalar
+    standard_error: Scalar
+    num_episodes: int
+
+
+def evaluate(
+    engine: AbstractEngine | AbstractProblem,
+    params: Params,
+    *,
+    key: RandomKey,
+    num_episodes: int = 1,
+) -> Evaluation:
+    """The objective at unperturbed parameters: total loss over total length of fresh episodes.
+
+    **Arguments:**
+
+    - `engine`: an engine, or a problem for the local one.
+    - `params`: the parameters to evaluate.
+    - `key`: the episodes' randomness; never that of training, even with the same key.
+    - `num_episodes`: episodes, run side by side.
+
+    **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    engine = as_engine(engine)
+    engine.check(params)
+    return Evaluation(*_evaluate(engine, params, key, num_episodes), num_episodes)
+
+
+@eqx.filter_jit
+def _evaluate(engine, params, key, num_episodes):
+    keys = jax.random.split(stream(key, Purpose.EVALUATION), num_episodes)
+    trajectories = engine.start(params, keys)
+    _, losses = engine.unroll(params, trajectories, engine.horizon)
+    losses = losses[0]
+    length = jnp.mean(trajectories.end.astype(losses.dtype))
+    loss = jnp.mean(losses) / length
+    residual = losses - loss * trajectories.end
+    spread = jnp.sqrt(jnp.sum(residual**2) / jnp.maximum(num_episodes - 1, 1) / num_episodes)
+    return loss, jnp.where(num_episodes > 1, spread / length, jnp.nan)

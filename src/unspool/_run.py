@@ -1,0 +1,260 @@
+"""A run is a directory: training writes it, reports read it."""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+
+from ._checkpoint import load_checkpoint, save_checkpoint
+from ._custom_types import Params, RandomKey
+from ._engine import AbstractEngine, as_engine
+from ._estimator import AbstractEstimator
+from ._problem import AbstractProblem
+from ._random import Purpose, stream
+from ._results import name_result
+from ._train import Record, make_step, train
+
+_FORMAT = 1
+_MOST_PARAMS_LOGGED = 32
+
+
+class RunError(ValueError):
+    """A run directory cannot be used as asked; what it holds is left as it was."""
+
+
+class Run:
+    """One training, on disk.
+
+    - `config.json`: what is trained, with which settings; written once.
+    - `metrics.jsonl`: a line per record.
+    - `evaluation.jsonl`: a line per evaluation of unperturbed parameters.
+    - `checkpoints/<update>.npz`: everything needed to go on.
+    - `status.json`: whether it finished.
+    """
+
+    def __init__(self, directory: Path, config: dict[str, Any]):
+        self.directory = directory
+        self.config = config
+
+    @classmethod
+    def create(cls, directory: Path | str, config: dict[str, Any]) -> "Run":
+        """A new run in a directory that does not exist yet, or is empty.
+
+        **Raises:** `RunError` if the directory holds anything, or cannot be written.
+        """
+        directory = Path(directory)
+        try:
+            (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+            strangers = [p.name for p in directory.iterdir() if p.name != "checkpoints"]
+            if strangers:
+                held = "a run" if "config.json" in strangers else strangers[0]
+                raise RunError(
+                    f"the directory {directory} already holds {held}: resume it, or name another"
+                )
+            config = {"format": _FORMAT} | config
+            _write(directory / "config.json", json.dumps(config, indent=1) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"cannot write the run directory {directory}: {error.strerror}"
+            ) from error
+        return cls(directory, config)
+
+    @classmethod
+    def open(cls, directory: Path | str) -> "Run":
+        """A run that exists.
+
+        **Raises:** `RunError` if there is none, or one of another format.
+        """
+        directory = Path(directory)
+        try:
+            config = json.loads((directory / "config.json").read_text())
+        except FileNotFoundError:
+            raise RunError(f"there is no run in {directory}: config.json is missing") from None
+        except (OSError, json.JSONDecodeError) as error:
+            raise RunError(f"cannot read {directory / 'config.json'}: {error}") from error
+        if config.get("format") != _FORMAT:
+            raise RunError(
+                f"the run in {directory} has format {config.get('format')!r}; "
+                f"this version reads format {_FORMAT}"
+            )
+        return cls(directory, config)
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """The updates at which there is a checkpoint, in order."""
+        files = (self.directory / "checkpoints").glob("*.npz")
+        return sorted(int(file.stem) for file in files if file.stem.isdigit())
+
+    def train(
+        self,
+        engine: AbstractEngine | AbstractProblem,
+        estimator: AbstractEstimator,
+        optimizer: optax.GradientTransformation,
+        *,
+        num_updates: int,
+        key: RandomKey,
+        params: Params | None = None,
+        log_every: int | None = None,
+        checkpoint_every: int | None = None,
+        resume_from: int | None = None,
+    ) -> Iterator[Record]:
+        """As `train`, with every record written down and a checkpoint now and then.
+
+        **Arguments:** as for `train`, and
+
+        - `checkpoint_every`: updates between checkpoints, at the next record; by default a fifth
+          of `num_updates`. There is always one at the start and one at the end.
+        - `resume_from`: the update of the checkpoint to go on from; by default the newest, or the
+          start if there is none. Lines written after it are dropped: they will come again.
+
+        **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, or it is
+        of another experiment.
+        """
+        engine = as_engine(engine)
+        checkpoint_every = checkpoint_every or max(1, num_updates // 5)
+        if params is None:
+            params = engine.init_params(key=stream(key, Purpose.PARAMS))
+        engine.check(params)
+        init = eqx.Partial(make_step(engine, estimator, optimizer)[0], key=key)
+        known = self.checkpoints
+        if resume_from is None and known:
+            resume_from = known[-1]
+        if resume_from is None:
+            state = init(params)
+            self._write_start(params, estimator, engine.horizon)
+            self._save(0, state)
+        elif resume_from not in known:
+            raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
+        else:
+            file = self.directory / "checkpoints" / f"{resume_from}.npz"
+            state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
+            self._forget_after(resume_from)
+        earlier = self.read("metrics")[-1]
+        self.finish("running")
+        saved = resume_from or 0
+        for record in train(
+            engine, estimator, optimizer,
+            num_updates=num_updates, key=key, state=state, log_every=log_every,
+        ):  # fmt: skip
+            record = record._replace(
+                seconds=record.seconds + earlier["seconds"],
+                useful_steps=record.useful_steps + earlier["useful_steps"],
+            )
+            self.append("metrics", _as_line(record))
+            due = record.update - saved >= checkpoint_every or record.update == num_updates
+            if due:
+                self._save(record.update, record.state)
+                saved = record.update
+            yield record
+        self.finish("finished")
+
+    def append(self, name: str, line: dict[str, Any]) -> None:
+        """Adds a line to `metrics` or `evaluation`; NaN is written as null."""
+        with open(self.directory / f"{name}.jsonl", "a") as file:
+            file.write(json.dumps(_without_nan(line)) + "\n")
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        """The lines of `metrics` or `evaluation`; a last line cut short is left out."""
+        file = self.directory / f"{name}.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        whole = []
+        for line in lines:
+            try:
+                whole.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return whole
+
+    def finish(self, status: str, message: str = "") -> None:
+        """Notes whether the run is `running`, `finished`, `stopped` or `failed`, and why."""
+        line = json.dumps({"status": status, "message": message})
+        _write(self.directory / "status.json", line + "\n")
+
+    def _save(self, update: int, state: Any) -> None:
+        save_checkpoint(self.directory / "checkpoints" / f"{update}.npz", state)
+
+    def _forget_after(self, update: int) -> None:
+        for name in ("metrics", "evaluation"):
+            kept = [line for line in self.read(name) if line["update"] <= update]
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            if kept or (self.directory / f"{name}.jsonl").exists():
+                _write(self.directory / f"{name}.jsonl", text)
+        for later in (u for u in self.checkpoints if u > update):
+            (self.directory / "checkpoints" / f"{later}.npz").unlink()
+
+    def _write_start(self, params: Params, estimator: AbstractEstimator, horizon: int) -> None:
+        warmup = estimator.num_warmup_windows(horizon)
+        start = {
+            "update": 0,
+            "seconds": 0.0,
+            "steps": 0,
+            "useful_steps": 0,
+            "warmup_steps": warmup * estimator.num_steps(horizon),
+            "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
+            "loss": None,
+            "grad_norm": None,
+            "dropped": 0,
+            "result": "successful",
+        }
+        self.append("metrics", start | _logged_params(params))
+
+
+def describe(module: Any) -> dict[str, Any]:
+    """The name and the fields of a problem, an estimator or a dataclass, ready for JSON."""
+    fields = dataclasses.fields(module)
+    options = {f.name: _plain(getattr(module, f.name)) for f in fields if f.init}
+    return {"name": type(module).__name__, "options": options}
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on besides the settings."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "cpus": os.cpu_count(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)):
+        small = np.size(value) <= _MOST_PARAMS_LOGGED
+        return np.asarray(value).tolist() if small else f"{value.dtype}{list(value.shape)}"
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def _as_line(record: Record) -> dict[str, Any]:
+    line = record._asdict() | {"result": name_result(record.result)}
+    del line["params"], line["state"]
+    return line | _logged_params(record.params)
+
+
+def _logged_params(params: Params) -> dict[str, list[float]]:
+    flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(params)])
+    return {"params": flat.tolist()} if flat.size <= _MOST_PARAMS_LOGGED else {}
+
+
+def _without_nan(line: dict[str, Any]) -> dict[str, Any]:
+    finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
+    return {name: finite(value) for name, value in line.items()}
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,223 @@
+"""The trainer: many updates in one compiled loop, a record now and then."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from . import _rows as rows
+from ._custom_types import IntScalar, Params, RandomKey
+from ._engine import AbstractEngine, as_engine
+from ._estimator import AbstractEstimator, Estimate
+from ._estimator.workers import Workers
+from ._problem import AbstractProblem
+from ._random import Purpose, stream
+from ._results import RESULTS
+
+_BY_SEVERITY = (
+    RESULTS.all_workers_dropped,
+    RESULTS.nonfinite_gradient,
+    RESULTS.dropped_workers,
+)
+_MOST_DROPPED = 0.5
+_MOST_PROGRAMS = 16
+_PROGRAMS: dict[Any, Any] = {}
+
+
+class TrainState(eqx.Module):
+    """All that training needs to go on: parameters, optimizer, workers, updates made."""
+
+    params: Params
+    optimizer: optax.OptState
+    workers: Workers
+    update: IntScalar
+
+
+class Record(NamedTuple):
+    """What happened in the updates since the last record.
+
+    - `update`: updates made so far.
+    - `seconds`: time spent in them, compilation and warming up left out.
+    - `steps`: problem steps that the estimates ran; `useful_steps` of them in running episodes.
+    - `warmup_steps`: problem steps run before the first estimate.
+    - `sequential_steps`: steps that had to follow one another, warming up included.
+    - `loss`, `grad_norm`: means over the updates since the last record.
+    - `dropped`: workers left out since the last record.
+    - `result`: the worst outcome since the last record, a member of `RESULTS`.
+    - `params`: the parameters, as NumPy arrays.
+    - `state`: everything, to go on from. Its buffers are used again by the next updates: save it,
+      or copy it, before asking for the next record.
+    """
+
+    update: int
+    seconds: float
+    steps: int
+    useful_steps: int
+    warmup_steps: int
+    sequential_steps: int
+    loss: float
+    grad_norm: float
+    dropped: int
+    result: RESULTS
+    params: Any
+    state: TrainState
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to change."""
+
+
+def make_step(
+    engine: AbstractEngine | AbstractProblem,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
+    """A pair of pure functions: `init(params, *, key)` and `step(state)`.
+
+    `step` returns the next state and the estimate it was made with. An estimate without a single
+    healthy worker, or with a gradient that is not finite, leaves parameters and optimizer as they
+    were; its `result` says so.
+    """
+    engine = as_engine(engine)
+    optimizer_with_extras = optax.with_extra_args_support(optimizer)
+
+    def init(params: Params, *, key: RandomKey) -> TrainState:
+        params = rows.strong(jax.tree.map(jnp.array, params))
+        workers = estimator.init(engine, params, key=key)
+        return TrainState(params, rows.strong(optimizer.init(params)), workers, jnp.zeros((), int))
+
+    def step(state: TrainState) -> tuple[TrainState, Estimate]:
+        estimate, workers = estimator.estimate(engine, state.params, state.workers)
+        usable = (estimate.result != RESULTS.all_workers_dropped) & (
+            estimate.result != RESULTS.nonfinite_gradient
+        )
+        updates, optimizer_state = optimizer_with_extras.update(
+            estimate.grad, state.optimizer, state.params, value=estimate.loss
+        )
+        moved = (optax.apply_updates(state.params, updates), optimizer_state)
+        params, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(usable, new, old), moved, (state.params, state.optimizer)
+        )
+        return TrainState(params, optimizer_state, workers, state.update + 1), estimate
+
+    return init, step
+
+
+def train(
+    engine: AbstractEngine | AbstractProblem,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_updates: int,
+    key: RandomKey,
+    params: Params | None = None,
+    state: TrainState | None = None,
+    log_every: int | None = None,
+    throw: bool = True,
+) -> Iterator[Record]:
+    """Trains, and yields a `Record` every `log_every` updates.
+
+    The updates between two records are one compiled loop that the host does not interrupt.
+
+    **Arguments:**
+
+    - `engine`: an engine, or a problem for the local one.
+    - `estimator`, `optimizer`: how gradients are estimated, and any optax optimizer.
+    - `num_updates`: updates to make in all; those that `state` has behind it count.
+    - `key`: the one source of randomness. Not used when going on from `state`.
+    - `params`: where to start; by default what the problem's `init_params` gives.
+    - `state`: where to go on: a `Record`'s state, or a loaded checkpoint. The bits are those of
+      a run that never stopped.
+    - `log_every`: updates between records; by default a hundredth of `num_updates`.
+    - `throw`: whether to raise `TrainingError`, after the record that shows it, when there is no
+      usable estimate or more than half of the workers were dropped.
+
+    **Raises:** `ValueError` for counts below 1 or parameters that are not finite floats.
+    """
+    if num_updates < 1:
+        raise ValueError(f"num_updates must be at least 1, got {num_updates}")
+    if log_every is None:
+        log_every = max(1, num_updates // 100)
+    if log_every < 1:
+        raise ValueError(f"log_every must be at least 1, got {log_every}")
+    engine = as_engine(engine)
+    if state is None:
+        if params is None:
+            params = engine.init_params(key=stream(key, Purpose.PARAMS))
+        engine.check(params)
+        state = make_step(engine, estimator, optimizer)[0](params, key=key)
+    job = (engine, estimator, optimizer)
+    return _records(job, state, num_updates, log_every, throw)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _run_updates(job, state, count):
+    """`count` updates in one loop, and what is to be known of each."""
+    _, step = make_step(*job)
+
+    def update(state, _):
+        state, estimate = step(state)
+        severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
+        stats = {name: estimate.stats[name] for name in ("grad_norm", "dropped", "useful_steps")}
+        return state, stats | {"loss": estimate.loss, "severity": severity}
+
+    state, history = jax.lax.scan(update, state, length=count)
+    return state, history
+
+
+def _compile_updates(job, state, count):
+    """`_run_updates` ready to run; trainings that differ in numbers alone share the program."""
+    leaves, structure = jax.tree.flatten((job, state))
+    kinds = (jax.typeof(x) if eqx.is_array(x) else x for x in leaves)
+    signature = (structure, tuple(kinds), count)
+    if signature not in _PROGRAMS:
+        if len(_PROGRAMS) == _MOST_PROGRAMS:
+            del _PROGRAMS[next(iter(_PROGRAMS))]
+        _PROGRAMS[signature] = _run_updates.lower(job, state, count).compile()
+    return _PROGRAMS[signature]
+
+
+def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
+    engine, estimator, _ = job
+    steps = estimator.num_steps(engine.horizon)
+    sequential = estimator.num_sequential_steps(engine.horizon)
+    warmup = estimator.num_warmup_windows(engine.horizon)
+    seconds, useful = 0.0, 0
+    while (done := int(state.update)) < num_updates:
+        count = min(log_every, num_updates - done)
+        run_updates = _compile_updates(job, state, count)
+        began = time.perf_counter()
+        state, history = jax.block_until_ready(run_updates(job, state, count))
+        seconds += time.perf_counter() - began
+        history = jax.device_get(history)
+        useful += int(np.sum(history["useful_steps"], dtype=np.int64))
+        dropped = int(np.sum(history["dropped"], dtype=np.int64))
+        happened = np.any(history["severity"], axis=0)
+        worst = int(np.argmax(happened)) if np.any(happened) else None
+        record = Record(
+            update=done + count,
+            seconds=seconds,
+            steps=(done + count) * steps,
+            useful_steps=useful,
+            warmup_steps=warmup * steps,
+            sequential_steps=(warmup + done + count) * sequential,
+            loss=float(np.mean(history["loss"])),
+            grad_norm=float(np.mean(history["grad_norm"])),
+            dropped=dropped,
+            result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
+            params=jax.device_get(jax.tree.map(jnp.copy, state.params)),
+            state=state,
+        )
+        yield record
+        too_many = dropped > _MOST_DROPPED * count * estimator.num_workers
+        if throw and (too_many or worst in (0, 1)):
+            raise TrainingError(
+                f"training stopped at update {record.update}, {dropped} of "
+                f"{count * estimator.num_workers} workers dropped since update {done}: "
+                f"{RESULTS[record.result]}"
+            )

@@ -1,0 +1,162 @@
+"""When not to trust a row of numbers, in words."""
+
+import json
+import math
+
+import numpy as np
+
+from .intervals import number_words, t_interval
+from .read import Run, Study
+from .summarise import LabelSummary, Metric, Series, tail_length
+
+FEWEST_SEEDS = 3
+
+
+def cautions(summary: LabelSummary, metric: Metric) -> list[str]:
+    """Why the numbers of a label may mislead; empty if nothing speaks against them."""
+    found = [
+        *_about_seeds(summary.runs),
+        *_about_settings(summary.runs),
+        *_about_endings(summary.runs),
+        *_about_values(summary, metric),
+        *_about_thresholds(summary),
+    ]
+    final = summary.final
+    if final.known and final.high - final.low > 0.5 * abs(final.mean):
+        found.append("interval wider than half the mean")
+    if any(np.any(run.records.dropped > 0) for run in summary.runs):
+        count = sum(bool(np.any(run.records.dropped > 0)) for run in summary.runs)
+        found.append(f"workers were dropped in {share(count, len(summary.runs))}")
+    if still_falling(summary):
+        found.append("the metric was still falling at the end")
+    return found
+
+
+def share(count: int, total: int) -> str:
+    """`2 of 5 seeds`, `all 5 seeds`, `the only seed`."""
+    if total == 1:
+        return "the only seed"
+    return f"all {total} seeds" if count == total else f"{count} of {total} seeds"
+
+
+def _about_seeds(runs: tuple[Run, ...]) -> list[str]:
+    found = []
+    seeds = [run.seed for run in runs]
+    distinct = len(set(seeds))
+    if distinct < FEWEST_SEEDS:
+        found.append("only 1 seed, so no interval" if distinct == 1 else f"only {distinct} seeds")
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if repeated:
+        named = ", ".join(str(seed) for seed in repeated)
+        found.append(f"seed {named} is there more than once and counts as often")
+    return found
+
+
+def _about_settings(runs: tuple[Run, ...]) -> list[str]:
+    """Names the settings in which runs of one label differ; their mean is of unlike things."""
+    settings: dict[str, set[str]] = {}
+    for run in runs:
+        for part in ("problem", "estimator", "optimizer"):
+            setting = getattr(run, part)
+            settings.setdefault(part, set()).add(setting.name)
+            for option, value in setting.options.items():
+                text = json.dumps(value, sort_keys=True, default=str)
+                settings.setdefault(f"{part} {option}", set()).add(text)
+        settings.setdefault("number of updates", set()).add(str(run.num_updates))
+    differing = [name for name, values in settings.items() if len(values) > 1]
+    return [f"runs of this label differ in {', '.join(differing)}"] if differing else []
+
+
+def _about_endings(runs: tuple[Run, ...]) -> list[str]:
+    found = []
+    for run in runs:
+        if run.status.word == "finished":
+            continue
+        done = f"{run.records.update[-1]:.0f} of {run.num_updates}"
+        ending = "is not finished" if run.status.word == "unfinished" else run.status.word
+        message = f": {run.status.message}" if run.status.message else ""
+        found.append(f"training of seed {run.seed} {ending} at update {done}{message}")
+    return found
+
+
+def _about_values(summary: LabelSummary, metric: Metric) -> list[str]:
+    found = []
+    missing = len(summary.runs) - len(summary.series)
+    if missing:
+        found.append(f"no {metric.source} loss in {share(missing, len(summary.runs))}")
+    for series in summary.series:
+        broken = np.flatnonzero(~np.isfinite(series.value))
+        if len(broken):
+            update = series.positions["update"][broken[0]]
+            found.append(f"seed {series.run.seed} has a loss that is not finite at update {update:.0f}")
+    lost = int(np.sum(~np.isfinite(summary.finals)))
+    if lost:
+        found.append(f"the final metric leaves out {share(lost, len(summary.runs))}")
+    return found
+
+
+def _about_thresholds(summary: LabelSummary) -> list[str]:
+    """One clause for each group of thresholds that equally many seeds missed."""
+    groups: dict[int, list[str]] = {}
+    for reach in summary.reaches:
+        missed = reach.num_runs - reach.num_reached
+        if missed:
+            groups.setdefault(missed, []).append(number_words(reach.threshold))
+    return [
+        f"{share(missed, len(summary.runs))} never reached {', '.join(thresholds)}"
+        for missed, thresholds in groups.items()
+    ]
+
+
+def _fall(series: Series) -> tuple[float, float]:
+    """How far the metric fell between the halves of its last 20 %, and the standard error."""
+    tail = series.value[-tail_length(len(series.value)) :]
+    half = len(tail) // 2
+    if half < 2 or not np.all(np.isfinite(tail)):
+        return math.nan, math.nan
+    early, late = tail[:half], tail[-half:]
+    variance = np.var(early, ddof=1) + np.var(late, ddof=1)
+    return float(np.mean(early) - np.mean(late)), math.sqrt(variance / half)
+
+
+def still_falling(summary: LabelSummary) -> bool:
+    """Whether the metric falls within its last 20 %: by over 1 % of it, and not by chance.
+
+    With three seeds or more chance is judged by the interval over seeds, else by the scatter
+    of the evaluations of each.
+    """
+    falls = np.array([_fall(series) for series in summary.series]).reshape(-1, 2)
+    falls = falls[np.isfinite(falls[:, 0])]
+    if len(falls) == 0 or not np.mean(falls[:, 0]) > 0.01 * abs(summary.final.mean):
+        return False
+    if len(falls) >= FEWEST_SEEDS:
+        return t_interval(falls[:, 0]).low > 0
+    return bool(np.all(falls[:, 0] > 2 * falls[:, 1]))
+
+
+def study_warnings(study: Study) -> list[str]:
+    """Why the labels of a study may not be comparable with one another."""
+    found = []
+    estimands: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
+    for run in study.runs:
+        for groups, key in ((estimands, run.estimand), (problems, _problem_words(run))):
+            labels = groups.setdefault(key, [])
+            if run.label not in labels:
+                labels.append(run.label)
+    if len(estimands) > 1:
+        found.append(f"These estimate different gradients: {_groups_words(estimands)}. ")
+        found[-1] += "They need not settle in the same place, however long they train."
+    if len(problems) > 1:
+        found.append(f"These solve different problems: {_groups_words(problems)}. ")
+        found[-1] += "Their losses are not comparable."
+    return found
+
+
+def _problem_words(run: Run) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in sorted(run.problem.options.items()))
+    return f"{run.problem.name} with {options}" if options else run.problem.name
+
+
+def _groups_words(groups: dict[str, list[str]]) -> str:
+    return "; ".join(f"{', '.join(labels)} ({key})" for key, labels in groups.items())

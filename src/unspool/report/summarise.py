@@ -1,0 +1,237 @@
+"""Statistics over seeds: the metric of each run, its curves, final values and first reaches."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .intervals import Interval, t_factor, t_interval
+from .read import Records, Run, Study
+
+AXES = ("update", "steps", "sequential_steps", "seconds")
+"""What the metric is drawn and counted against; `steps` has the warm-up in."""
+
+MAX_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Which loss is reported: `evaluation` or `training`, its name and the scale of its axis.
+
+    `floor` is the smallest positive value of all runs; on a log scale what lies below it is
+    drawn there. `clipped` says whether there is any such value.
+    """
+
+    source: str
+    name: str
+    scale: str
+    floor: float
+    clipped: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The metric of one run, with its positions along every axis."""
+
+    run: Run
+    positions: dict[str, np.ndarray]
+    value: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Mean and 95 % band over the seeds of one label."""
+
+    label: str
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    num_seeds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Where each run of a label first has the metric at or below a threshold; NaN if never."""
+
+    threshold: float
+    positions: dict[str, np.ndarray]
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.positions["update"])
+
+    @property
+    def num_reached(self) -> int:
+        return int(np.sum(np.isfinite(self.positions["update"])))
+
+    def interval(self, axis: str) -> Interval:
+        """Over the runs that reached it."""
+        return t_interval(self.positions[axis])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSummary:
+    """All runs of one label; `finals` has NaN for a run that ended without a finite metric."""
+
+    label: str
+    runs: tuple[Run, ...]
+    series: tuple[Series, ...]
+    finals: np.ndarray
+    parameters: tuple[Interval, ...]
+    reaches: tuple[Reach, ...]
+
+    @property
+    def final(self) -> Interval:
+        return t_interval(self.finals)
+
+
+def positions_at(records: Records, updates: np.ndarray) -> dict[str, np.ndarray]:
+    """What had been spent at the given updates, along every axis."""
+    spent = {
+        "steps": records.steps + records.warmup_steps,
+        "sequential_steps": records.sequential_steps,
+        "seconds": records.seconds,
+    }
+    positions = {name: np.interp(updates, records.update, cost) for name, cost in spent.items()}
+    return {"update": updates, **positions}
+
+
+def choose_metric(study: Study) -> Metric:
+    """Evaluation losses where every label has some, else training losses."""
+    evaluated = {run.label for run in study.runs if run.evaluation is not None}
+    source = "evaluation" if evaluated == set(study.labels) else "training"
+    named = study.experiment.metric if study.experiment else None
+    name = (named or "evaluation loss") if source == "evaluation" else "training loss"
+    losses = np.concatenate([_losses(run, source)[1] for run in study.runs])
+    finite = losses[np.isfinite(losses)]
+    positive = finite[finite > 0]
+    floor = float(positive.min()) if len(positive) else 1.0
+    scale = study.experiment.metric_scale if study.experiment else None
+    if scale is None:
+        wide = len(positive) > 0 and len(positive) == len(finite) and finite.max() > 20 * floor
+        scale = "log" if wide else "linear"
+    return Metric(source, name, scale, floor, scale == "log" and len(positive) < len(finite))
+
+
+def _losses(run: Run, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Updates and losses; the record of update 0 has no training loss."""
+    if source == "training":
+        trained = run.records.update > 0
+        return run.records.update[trained], run.records.loss[trained]
+    if run.evaluation is None:
+        return np.empty(0), np.empty(0)
+    return run.evaluation.update, run.evaluation.loss
+
+
+def metric_series(run: Run, metric: Metric) -> Series | None:
+    """The metric of one run; None if it has no value."""
+    updates, losses = _losses(run, metric.source)
+    if len(updates) == 0:
+        return None
+    return Series(run, positions_at(run.records, updates), losses)
+
+
+def tail_length(count: int) -> int:
+    """How many of so many evaluations are the last 20 %, rounded up."""
+    return -(-count // 5)
+
+
+def final_value(series: Series) -> float:
+    """The mean of the last 20 % of the evaluations; NaN if one of them is not finite."""
+    tail = series.value[-tail_length(len(series.value)) :]
+    return float(np.mean(tail)) if np.all(np.isfinite(tail)) else math.nan
+
+
+def first_reach(runs: tuple[Run, ...], metric: Metric, threshold: float) -> Reach:
+    """Where each run first has the metric at or below the threshold."""
+    positions = {axis: np.full(len(runs), math.nan) for axis in AXES}
+    for index, run in enumerate(runs):
+        series = metric_series(run, metric)
+        if series is None:
+            continue
+        hits = np.flatnonzero(series.value <= threshold)
+        if len(hits):
+            for axis in AXES:
+                positions[axis][index] = series.positions[axis][hits[0]]
+    return Reach(threshold, positions)
+
+
+def final_parameters(runs: tuple[Run, ...]) -> tuple[Interval, ...]:
+    """Each parameter at the last record, over the runs; empty if one of them logs none."""
+    params = [run.records.params for run in runs if run.records.params is not None]
+    if len(params) < len(runs) or len({path.shape[1] for path in params}) > 1:
+        return ()
+    return tuple(t_interval(column) for column in np.stack([path[-1] for path in params]).T)
+
+
+def summarise(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
+    """One summary for each label, in the order in which labels appear."""
+    thresholds = study.experiment.thresholds if study.experiment else ()
+    summaries = []
+    for label in study.labels:
+        runs = tuple(run for run in study.runs if run.label == label)
+        series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
+        finals = np.array([final_value(one) for one in series])
+        reaches = tuple(first_reach(runs, metric, threshold) for threshold in thresholds)
+        summaries.append(
+            LabelSummary(label, runs, series, finals, final_parameters(runs), reaches)
+        )
+    return tuple(summaries)
+
+
+def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | None:
+    """The metric of a label along an axis; None if no run has two finite values.
+
+    On a log scale mean and interval are those of the logarithms.
+    """
+    pairs = [_finite_start(one.positions[axis], one.value) for one in summary.series]
+    if metric.scale == "linear":
+        return mean_curve(summary.label, pairs)
+    logs = [(x, np.log(np.maximum(value, metric.floor))) for x, value in pairs]
+    curve = mean_curve(summary.label, logs)
+    if curve is None:
+        return None
+    with np.errstate(over="ignore"):
+        mean, low, high = np.exp(curve.mean), np.exp(curve.low), np.exp(curve.high)
+    return Curve(curve.label, curve.x, mean, low, high, curve.num_seeds)
+
+
+def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
+    """One parameter of a label against updates."""
+    pairs = [
+        _finite_start(run.records.update, run.records.params[:, index])
+        for run in summary.runs
+        if run.records.params is not None
+    ]
+    return mean_curve(summary.label, pairs)
+
+
+def _finite_start(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values before the first that is not finite."""
+    broken = np.flatnonzero(~np.isfinite(value))
+    end = broken[0] if len(broken) else len(value)
+    return x[:end], value[:end]
+
+
+def mean_curve(label: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Curve | None:
+    """Mean and 95 % t-interval of curves, interpolated on the range that all of them cover."""
+    pairs = [pair for pair in pairs if len(pair[0]) > 1]
+    if not pairs:
+        return None
+    start, stop = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)
+    longest = max(len(x) for x, _ in pairs)
+    if start >= stop:
+        return None
+    first = pairs[0][0]
+    if longest <= MAX_POINTS and all(np.array_equal(x, first) for x, _ in pairs):
+        grid = first
+    else:
+        grid = np.linspace(start, stop, min(longest, MAX_POINTS))
+    values = np.stack([np.interp(grid, x, value) for x, value in pairs])
+    mean = values.mean(axis=0)
+    if len(values) == 1:
+        return Curve(label, grid, mean, mean, mean, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        reach = t_factor(len(values)) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    return Curve(label, grid, mean, mean - reach, mean + reach, len(values))

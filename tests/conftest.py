@@ -1,0 +1,36 @@
+"""One setting for every test: four fake devices, float32, no silent broadcasting, checked shapes.
+
+JAX reads its settings when it is first imported, so they stand before the import. They go through
+the environment so that a test which starts another process has them there too.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4 " + os.getenv("XLA_FLAGS", "")
+os.environ["JAX_ENABLE_X64"] = "0"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+# The fake devices are CPU devices, whatever else the machine has.
+os.environ["JAX_PLATFORMS"] = "cpu"
+# XLA sizes its thread pool by this. The tests already run in one process per core, and a second
+# thread in each only burns time.
+os.environ["NPROC"] = "1"
+
+import jax
+import jaxtyping
+import pytest
+
+# Must come before the first import of unspool: only modules imported later are checked.
+jaxtyping.install_import_hook("unspool", "beartype.beartype")
+
+
+@pytest.fixture
+def float64():
+    """Turns on float64 for one test, for comparisons with a closed form."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def key():
+    """The root key of a test that needs only one."""
+    return jax.random.key(0)
