@@ -1,4 +1,6 @@
 from . import problems as problems
+from ._check_unbiased import BiasTest as BiasTest
+from ._check_unbiased import check_unbiased as check_unbiased
 from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint

@@ -1,11 +1,11 @@
 """What an estimator estimates: the gradient its mean is compared with."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import equinox as eqx
 
-@dataclass(frozen=True)
-class Target:
+
+class Target(eqx.Module):
     r"""A gradient, written out so that a closed form or a simulation can be asked for it.
 
     The parameters are copied once per step; step $t$ of an episode (counted from 0) runs with
@@ -26,7 +26,7 @@ class Target:
 
     window: int | None = None
     period: int | None = None
-    sigma: Any = field(default=0.0)
+    sigma: Any = 0.0
 
     @property
     def is_smoothed(self) -> bool:

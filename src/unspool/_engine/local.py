@@ -50,11 +50,11 @@ class LocalEngine(AbstractEngine):
         return self.problem.horizon
 
     @property
-    def _ends_early(self) -> bool:
+    def ends_early(self) -> bool:
         return type(self.problem).is_over is not AbstractProblem.is_over
 
     @property
-    def _random_length(self) -> bool:
+    def random_length(self) -> bool:
         return type(self.problem).draw_length is not AbstractProblem.draw_length
 
     def init_params(self, *, key: RandomKey) -> Params:
@@ -95,12 +95,12 @@ class LocalEngine(AbstractEngine):
         else:
             state = jax.vmap(jax.vmap(one), in_axes=(0, None))(shift, keys)
         num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
-        if self._random_length:
+        if self.random_length:
             length = lambda key: self.problem.draw_length(key=stream(key, Purpose.LENGTH))
             end = jnp.clip(jax.vmap(length)(keys), 1, self.horizon).astype(int)
         else:
             end = jnp.full(num_workers, self.horizon, int)
-        if self._ends_early:
+        if self.ends_early:
             over = jax.vmap(jax.vmap(self.problem.is_over))(state)
         else:
             over = jnp.zeros((num_arms, num_workers), bool)
@@ -154,7 +154,7 @@ class LocalEngine(AbstractEngine):
             state = rows.where(over, state, stepped)
             total = total + jnp.where(over, 0, loss)
             over = over | (t + i + 1 >= end)
-            if self._ends_early:
+            if self.ends_early:
                 over = over | self.problem.is_over(state)
             return (state, over, total), None
 

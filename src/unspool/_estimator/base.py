@@ -24,7 +24,7 @@ class Estimate(eqx.Module):
     - `loss`: mean loss per step of the rows used, an estimate of the objective differentiated.
     - `result`: a member of `RESULTS`.
     - `stats`: scalars: `grad_norm`; `dropped`, workers left out; `useful_steps`, problem steps
-      advanced in running episodes; `episodes`, episodes that ended; and, for perturbed
+      advanced in running episodes; `episodes`, episodes that began; and, for perturbed
       estimators, `slope_std`, the standard deviation of the directional derivatives.
     """
 
@@ -153,7 +153,7 @@ def conclude(
         "grad_norm": grad_norm,
         "dropped": dropped,
         "useful_steps": num_arms * jnp.sum(workers.trajectories.t - start.t),
-        "episodes": jnp.sum(workers.trajectories.ended),
+        "episodes": jnp.sum(start.t == 0),
     }
     return Estimate(grad, total * per_step, outcome, stats), retire(workers, ~healthy)
 

@@ -3,7 +3,7 @@
 import math
 
 
-def check_integer(name: str, value: int, least: int = 1) -> None:
+def check_integer(name: str, value: object, least: int = 1) -> None:
     if not isinstance(value, int) or value < least:
         legal = least
         if isinstance(value, float) and math.isfinite(value):

@@ -32,7 +32,7 @@ def flatten_sigma(target: Target, params: Params) -> Vector:
     leaves, structure = jax.tree.flatten(params)
     if jax.tree.structure(target.sigma) == structure:
         sigmas = jax.tree.leaves(target.sigma)
-    elif np.ndim(target.sigma) == 0:
+    elif jax.tree.structure(target.sigma).num_nodes == 1 and np.ndim(target.sigma) == 0:
         sigmas = [target.sigma] * len(leaves)
     else:
         raise ValueError(

@@ -1,7 +1,5 @@
 """A linear system with a quadratic loss, whose gradient every smoothing leaves as it is."""
 
-import functools as ft
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +19,6 @@ from ._closed_form import (
 _FAST, _SLOW, _UNDOING, _SLOW_COST = 0.3, 0.95, 0.5, 0.3
 
 
-@ft.lru_cache(maxsize=8)
 def _draw_system(size: int, num_params: int, seed: int) -> LinearSystem:
     draw = np.random.default_rng(seed)
     transition = np.diag(np.append(np.full(size - 1, _FAST), _SLOW))

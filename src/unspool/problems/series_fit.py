@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from .._problem import AbstractProblem
 from ._check import check_integer, check_positive
@@ -42,6 +42,8 @@ class SeriesFit(AbstractProblem):
     - `steps_per_interval`: Runge-Kutta steps between two observations.
 
     The parameters are a dictionary of two vectors, `log_rates` and `log_start`.
+
+    Source: least squares on logarithms; the default equations and data have their own sources.
     """
 
     times: Float[np.ndarray, " n"]
@@ -95,15 +97,17 @@ class SeriesFit(AbstractProblem):
 
     def init_params(self, *, key):
         return {
-            "log_rates": jnp.log(jnp.asarray(self.init_rates)),
-            "log_start": jnp.log(jnp.asarray(self.observations[0])),
+            "log_rates": jnp.log(jnp.array(self.init_rates, float)),
+            "log_start": jnp.log(jnp.array(self.observations[0], float)),
         }
 
     def init_state(self, params, *, key):
         return params["log_start"]
 
     def step(self, params, state, t, *, key):
-        times, logs = jnp.asarray(self.times), jnp.log(jnp.asarray(self.observations))
+        # Copies: JAX remembers the precision that a NumPy array was first traced with.
+        times = jnp.asarray(self.times.astype(jnp.result_type(float)))
+        logs = jnp.log(jnp.asarray(self.observations.astype(jnp.result_type(float))))
         interval = t // self.steps_per_interval
         dt = (times[interval + 1] - times[interval]) / self.steps_per_interval
         after = self._runge_kutta(jnp.exp(params["log_rates"]), state, dt)

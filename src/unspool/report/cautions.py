@@ -88,7 +88,7 @@ def _about_values(summary: LabelSummary, metric: Metric) -> list[str]:
         broken = np.flatnonzero(~np.isfinite(series.value))
         if len(broken):
             update = series.positions["update"][broken[0]]
-            found.append(f"seed {series.run.seed} has a loss that is not finite at update {update:.0f}")
+            found.append(f"the loss of seed {series.run.seed} is not finite at update {update:.0f}")
     lost = int(np.sum(~np.isfinite(summary.finals)))
     if lost:
         found.append(f"the final metric leaves out {share(lost, len(summary.runs))}")
@@ -102,8 +102,10 @@ def _about_thresholds(summary: LabelSummary) -> list[str]:
         missed = reach.num_runs - reach.num_reached
         if missed:
             groups.setdefault(missed, []).append(number_words(reach.threshold))
+    total = len(summary.runs)
     return [
-        f"{share(missed, len(summary.runs))} never reached {', '.join(thresholds)}"
+        ("no seed reached " if missed == total else f"{missed} of {total} seeds never reached ")
+        + ", ".join(thresholds)
         for missed, thresholds in groups.items()
     ]
 

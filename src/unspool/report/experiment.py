@@ -135,7 +135,8 @@ def _read_expected(fields: Fields) -> Claim:
 
 def _read_claim(fields: Fields) -> Claim:
     statistic = fields.text("statistic")
-    if not re.fullmatch(r"final|parameter:\d+|first:[-+.eE\d]+", statistic):
+    number = r"-?\d+(\.\d*)?([eE][-+]?\d+)?"
+    if not re.fullmatch(rf"final|parameter:\d+|first:{number}", statistic):
         raise fields.error("statistic", '"final", "parameter:INDEX" or "first:THRESHOLD"')
     low, high = _read_range(fields)
     return Claim(fields.text("text"), fields.text("label"), statistic, low, high)

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import special
 
 MINUS = "\N{MINUS SIGN}"
-TIMES = "\N{MULTIPLICATION SIGN}"
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+TIMES_TEN = f"{THIN_SPACE}\N{MULTIPLICATION SIGN}{THIN_SPACE}10"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -38,7 +38,7 @@ def t_factor(count: int) -> float:
 def t_interval(values: np.ndarray) -> Interval:
     """The 95 % t-interval of the mean of the finite values.
 
-        mean ± t(0.975, n - 1) * s / sqrt(n)
+    mean ± t(0.975, n - 1) * s / sqrt(n)
     """
     finite = values[np.isfinite(values)]
     count = len(finite)
@@ -82,7 +82,7 @@ def _unit(mean: float) -> tuple[float, str]:
     if 1e6 <= size < 1e9:
         return 1e6, f"{THIN_SPACE}million"
     exponent = math.floor(math.log10(size))
-    return 10.0**exponent, f" {TIMES} 10{superscript(exponent)}"
+    return 10.0**exponent, f"{TIMES_TEN}{superscript(exponent)}"
 
 
 def superscript(exponent: int) -> str:
@@ -113,7 +113,8 @@ def interval_words(interval: Interval) -> str:
         return ""
     scale, unit = _unit(interval.mean)
     decimals = _decimals(interval) + round(math.log10(scale))
-    return f"{fixed(interval.low / scale, decimals)} to {fixed(interval.high / scale, decimals)}{unit}"
+    low, high = fixed(interval.low / scale, decimals), fixed(interval.high / scale, decimals)
+    return f"{low} to {high}{unit}"
 
 
 def number_words(value: float) -> str:
@@ -124,7 +125,7 @@ def number_words(value: float) -> str:
         return f"{value:.6g}".replace("-", MINUS)
     mantissa, exponent = f"{value:.5e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".").replace("-", MINUS)
-    return f"{mantissa} {TIMES} 10{superscript(int(exponent))}"
+    return f"{mantissa}{TIMES_TEN}{superscript(int(exponent))}"
 
 
 def range_words(low: float, high: float) -> str:

@@ -174,9 +174,7 @@ def summarise(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
         series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
         finals = np.array([final_value(one) for one in series])
         reaches = tuple(first_reach(runs, metric, threshold) for threshold in thresholds)
-        summaries.append(
-            LabelSummary(label, runs, series, finals, final_parameters(runs), reaches)
-        )
+        summaries.append(LabelSummary(label, runs, series, finals, final_parameters(runs), reaches))
     return tuple(summaries)
 
 

@@ -1,0 +1,1 @@
+"""The command line: `unspool train`, `report`, `reproduce`, `list` and `cite`."""

@@ -1,0 +1,168 @@
+"""What can be named on the command line: what the library exports, and what the user wrote."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optax
+
+import unspool
+from unspool import problems as _problems
+
+from .._estimator import AbstractEstimator
+from .._problem import AbstractProblem
+from .mistakes import Mistake, mistakes_of_the_user, suggest
+from .options import plain
+
+_OPTAX = (
+    "adabelief", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lion", "nadam",
+    "radam", "rmsprop", "sgd", "sign_sgd", "yogi",
+)  # fmt: skip
+
+
+def kebab(name: str) -> str:
+    """`ESSingle` as it is typed: `es-single`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_", "-", name).lower()
+
+
+def estimators() -> dict[str, type[AbstractEstimator]]:
+    """The exported estimators by the name they are typed with."""
+    return _exported(unspool, AbstractEstimator)
+
+
+def problems() -> dict[str, type[AbstractProblem]]:
+    """The exported problems by the name they are typed with."""
+    return _exported(_problems, AbstractProblem)
+
+
+def experiments() -> dict[str, type]:
+    """The exported experiments by the name they are typed with."""
+    from .. import experiments as module
+
+    found = _exported(module, module.AbstractExperiment)
+    return {getattr(cls, "name", name): cls for name, cls in found.items()}
+
+
+def optimizers() -> dict[str, Callable[[float], optax.GradientTransformation]]:
+    """The optimizers that need a learning rate and nothing else."""
+    found = {kebab(name): getattr(optax, name) for name in _OPTAX if hasattr(optax, name)}
+    found["momentum"] = lambda learning_rate: optax.sgd(learning_rate, momentum=0.9)
+    return dict(sorted(found.items()))
+
+
+def choose(what: str, name: str, choices: dict[str, Any]) -> Any:
+    """The choice of this name, however its words are joined; else a `Mistake` that helps."""
+    squeezed = {_squeeze(known): value for known, value in choices.items()}
+    if _squeeze(name) in squeezed:
+        return squeezed[_squeeze(name)]
+    raise Mistake(f"there is no {what} {name!r}{suggest(name, choices)}")
+
+
+def summary(cls: type) -> str:
+    """The first line of a class's own docstring, without markup."""
+    return plain(inspect.cleandoc(cls.__doc__ or "").partition("\n")[0])
+
+
+def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProblem:
+    """A problem's class, or a ready instance.
+
+    **Arguments:**
+
+    - `spec`: an exported name, `file.py:NAME`, `file.py` if it holds one problem, or
+      `package.module:NAME`.
+    - `start`: the directory that files and packages are looked for in.
+    """
+    if ":" not in spec and not spec.endswith(".py"):
+        names = problems()
+        try:
+            return choose("problem", spec, names)
+        except Mistake as mistake:
+            raise Mistake(f"{mistake} (or name your own: file.py:Class)") from None
+    place, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    module = _load_file(start / place, place) if place.endswith(".py") else _load(place, start)
+    found = getattr(module, name, None) if name else _only_problem(module, place)
+    held = [key for key, value in vars(module).items() if _is_problem(value)]
+    if found is None:
+        there = suggest(name, held) if held else ", and no problem at all"
+        raise Mistake(f"there is no {name!r} in {place}{there}")
+    if not _is_problem(found):
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise Mistake(
+            f"{spec} is {kind}, and must be a subclass or an instance of unspool.AbstractProblem"
+            + (f"; {place} holds {', '.join(held)}" if held else "")
+        )
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if isinstance(found, type) and missing:
+        raise Mistake(f"{spec} lacks {', '.join(missing)}, which every problem needs")
+    return found
+
+
+def _exported(module: ModuleType, base: type) -> dict[str, Any]:
+    return {
+        kebab(name): value
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, type) and issubclass(value, base) and not inspect.isabstract(value)
+        and not name.startswith(("_", "Abstract"))
+    }  # fmt: skip
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def _is_problem(value: Any) -> bool:
+    if isinstance(value, type):
+        return issubclass(value, AbstractProblem) and value is not AbstractProblem
+    return isinstance(value, AbstractProblem)
+
+
+def _only_problem(module: ModuleType, place: str) -> Any:
+    own = {
+        key: value
+        for key, value in vars(module).items()
+        if _is_problem(value) and getattr(value, "__module__", None) == module.__name__
+    }
+    if len(own) != 1:
+        held = f"holds {', '.join(own)}" if own else "holds no problem"
+        raise Mistake(f"{place} {held}: name one as {place}:NAME")
+    return next(iter(own.values()))
+
+
+def _load_file(file: Path, shown: str) -> ModuleType:
+    if not file.is_file():
+        near = [path.name for path in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise Mistake(f"there is no file {shown}" + (suggest(file.name, near) if near else ""))
+    # A name of its own, so that a file called `random.py` hides no module.
+    name = f"_unspool_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise Mistake(f"{shown} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    _look_in(file.parent)
+    sys.modules[name] = module
+    with mistakes_of_the_user(f"while importing {shown}"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _load(name: str, start: Path) -> ModuleType:
+    _look_in(start)
+    try:
+        with mistakes_of_the_user(f"while importing {name}"):
+            return importlib.import_module(name)
+    except Mistake as mistake:
+        error = mistake.__cause__
+        if isinstance(error, ModuleNotFoundError) and name.startswith(error.name or " "):
+            raise Mistake(f"there is no module {name} (looked in {start} too)") from None
+        raise
+
+
+def _look_in(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))

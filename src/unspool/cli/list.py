@@ -1,0 +1,93 @@
+"""`unspool list`: what the library has, with what one needs to choose."""
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+
+from . import choices
+from .job import estimator_options
+from .mistakes import Mistake, suggest
+from .options import Option, Parser, find_options, plain, show
+
+_KINDS = ("problems", "estimators", "experiments")
+
+
+def list_choices(words: Sequence[str]) -> int:
+    """Prints a table of each kind that was asked for."""
+    parser = Parser(
+        prog="unspool list",
+        description="Lists problems, estimators and experiments with their options and defaults.",
+    )
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(_KINDS))
+    given = parser.read(words)
+    kinds = given["kinds"] or list(_KINDS)
+    for kind in kinds:
+        if kind not in _KINDS:
+            raise Mistake(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")
+    for kind in kinds:
+        header, rows = _ROWS[kind]()
+        (_draw if sys.stdout.isatty() else _print)(kind, header, rows)
+    return 0
+
+
+def _problems() -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [name, choices.summary(cls), _told(find_options(cls), "problem.")]
+        for name, cls in choices.problems().items()
+    ]
+    return ["name", "what it is", "options"], rows
+
+
+def _estimators() -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for name, cls in choices.estimators().items():
+        _, _, steps, derivatives = _facts(cls)
+        options = _told(estimator_options(cls), "")
+        rows.append([name, choices.summary(cls), cls.estimand, derivatives, steps, options])
+    header = ["name", "what it is", "estimand", "derivatives", "steps per estimate", "options"]
+    return header, rows
+
+
+def _experiments() -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [name, choices.summary(cls), _told(find_options(cls), "")]
+        for name, cls in choices.experiments().items()
+    ]
+    return ["name", "what it is", "options"], rows
+
+
+_ROWS = {"problems": _problems, "estimators": _estimators, "experiments": _experiments}
+
+
+def _told(options: Sequence[Option], prefix: str) -> str:
+    return ", ".join(f"{o.flag(prefix)} {o.shown or show(o.default)}" for o in options)
+
+
+def _facts(cls: type) -> list[str]:
+    """The row of the table in an estimator's docstring."""
+    rows = re.findall(r"^\| .* \|$", inspect.getdoc(cls) or "", re.MULTILINE)
+    cells = [plain(cell) for cell in rows[-1].strip("|").split("|")] if rows else []
+    return cells if len(cells) == 4 else [""] * 4
+
+
+def _draw(kind: str, header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=kind, title_justify="left", show_lines=True)
+    for column in header:
+        table.add_column(column, no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def _print(kind: str, header: list[str], rows: list[list[str]]) -> None:
+    print(kind)
+    for name, summary, *rest in rows:
+        print(f"  {name}: {summary}")
+        for column, cell in zip(header[2:], rest, strict=True):
+            if cell:
+                print(f"    {column}: {cell}")

@@ -1,0 +1,63 @@
+"""How every figure's axes look: quiet lines, units and ticks in words."""
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from .intervals import MINUS, number_words, superscript
+from .svg import ink
+
+LABEL_SIZE = 9.5
+
+
+def calm(axes: Axes) -> None:
+    """Only the lines a reader needs."""
+    axes.patch.set_alpha(0.0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(ink("faint"))
+        axes.spines[side].set_linewidth(0.7)
+    axes.grid(axis="y", color=ink("rule"), linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", color=ink("faint"), labelcolor=ink("faint"), width=0.7)
+    axes.tick_params(labelsize=LABEL_SIZE)
+    axes.xaxis.label.set_color(ink("ink"))
+    axes.yaxis.label.set_color(ink("ink"))
+
+
+def tick_words(value: float, _position: int | None = None) -> str:
+    """A tick as plain text; powers of ten without a factor."""
+    if value == 0:
+        return "0"
+    exponent = math.log10(abs(value))
+    power = abs(exponent - round(exponent)) < 1e-9
+    if power and not -3 <= exponent <= 5:
+        return (MINUS if value < 0 else "") + "10" + superscript(round(exponent))
+    return number_words(float(f"{value:.10g}"))
+
+
+def set_scale(
+    axes: Axes, which: str, scale: str, ends: tuple[float, float], num_ticks: int = 7
+) -> None:
+    """A linear or log scale between the ends, with ticks in words, on the `x` or `y` axis."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = ends
+    axes.set(**{f"{which}scale": scale, f"{which}lim": ends})
+    if scale == "log":
+        decades = math.log10(high / low) if 0 < low < high else 1.0
+        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1.3 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=subs if decades < 3 else (1.0,), numticks=9))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(nbins=num_ticks, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(tick_words))
+
+
+def in_units(largest: float) -> tuple[float, str]:
+    """The unit for counts up to the largest, and the words for it on an axis."""
+    for unit, words in ((1e9, "billions (10⁹)"), (1e6, "millions"), (1e3, "thousands")):
+        if largest >= 2 * unit:
+            return unit, f", in {words}"
+    return 1.0, ""

@@ -1,0 +1,196 @@
+"""The line figures of the page: the metric against its costs, parameters, further charts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .axes import calm, in_units, set_scale
+from .experiment import Chart
+from .intervals import number_words
+from .labels import LineEnd, label_ends
+from .summarise import Curve, LabelSummary, Metric, metric_curve, parameter_curve
+from .svg import drawing, ink, new_figure, series_ink, to_svg
+
+WIDTH = 9.6
+WIDE_RATIO = 20.0
+"""How much longer than the shortest the longest curve may be on a linear axis."""
+
+LOG_REACH = 30.0
+"""How far a logarithmic axis goes back from the end of the shortest curve."""
+
+AXIS_LABELS = {
+    "update": "updates",
+    "steps": "problem steps, warm-up included",
+    "sequential_steps": "sequential steps, warm-up included",
+    "seconds": "training time in seconds, compilation excluded",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as an `<svg>` element, and what its caption must say of this drawing."""
+
+    svg: str
+    notes: tuple[str, ...] = ()
+
+
+Colours = dict[str, int]
+"""The number of the colour of each label, the same in every figure and table."""
+
+
+def draw_metric(
+    summaries: tuple[LabelSummary, ...],
+    metric: Metric,
+    axis: str,
+    colours: Colours,
+    name: str,
+) -> Drawing | None:
+    """The metric of all labels against one axis, mean and 95 % band; None if there is no curve."""
+    curves = [
+        curve for summary in summaries if (curve := metric_curve(summary, metric, axis)) is not None
+    ]
+    if not curves:
+        return None
+    thresholds = [reach.threshold for reach in summaries[0].reaches]
+    with drawing():
+        return _draw_curves(curves, metric, axis, colours, (name, thresholds))
+
+
+def _draw_curves(
+    curves: list[Curve],
+    metric: Metric,
+    axis: str,
+    colours: Colours,
+    frame: tuple[str, list[float]],
+) -> Drawing:
+    name, thresholds = frame
+    figure = new_figure(WIDTH, 3.9)
+    axes = figure.add_subplot()
+    calm(axes)
+    notes = []
+    ends = [float(curve.x[-1]) for curve in curves]
+    unit, unit_words = in_units(max(ends)) if axis.endswith("steps") else (1.0, "")
+    wide = max(ends) > WIDE_RATIO * min(ends)
+    left = min(ends) / LOG_REACH if wide else 0.0
+    set_scale(axes, "x", "log" if left > 0 else "linear", (left / unit, max(ends) / unit))
+    if left > 0:
+        notes.append("The horizontal axis is logarithmic, since the runs differ much in length.")
+    low, high, cut = value_limits(curves, metric.scale)
+    set_scale(axes, "y", metric.scale, (low, high))
+    if cut:
+        notes.append(f"Values beyond {number_words(float(f'{high:.2g}'))} are cut off.")
+    for threshold in thresholds:
+        axes.axhline(threshold, color=ink("faint"), linewidth=0.8, linestyle=(0, (1, 3)))
+    for curve in curves:
+        colour = series_ink(colours[curve.label])
+        x = curve.x / unit
+        if curve.num_seeds > 1:
+            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, curve.mean, color=colour, linewidth=1.5)
+    axes.set_xlabel(AXIS_LABELS[axis] + unit_words)
+    axes.set_ylabel(metric.name)
+    label_ends(axes, _line_ends(curves, colours, unit))
+    description = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
+        f"{c.label} goes from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in curves
+    )
+    return Drawing(to_svg(figure, name, description + "."), tuple(notes))
+
+
+def _line_ends(curves: list[Curve], colours: Colours, unit: float) -> list[LineEnd]:
+    return [
+        LineEnd(
+            curve.label,
+            series_ink(colours[curve.label]),
+            float(curve.x[-1]) / unit,
+            float(curve.mean[-1]),
+        )
+        for curve in curves
+    ]
+
+
+def value_limits(curves: list[Curve], scale: str) -> tuple[float, float, bool]:
+    """The ends of the value axis, and whether they cut off a curve.
+
+    Bands may leave the figure; means do so only on a linear axis, above ten times the range
+    between the highest start and the lowest value.
+    """
+    means = np.concatenate([curve.mean for curve in curves])
+    low, high = float(np.min(means)), float(np.max(means))
+    bands_low = min(float(np.min(curve.low)) for curve in curves)
+    bands_high = max(float(np.max(curve.high)) for curve in curves)
+    if scale == "log":
+        span = max(high / low, 1.2)
+        bottom, top = max(bands_low, low / span**0.15), min(bands_high, high * span**0.15)
+        margin = (top / bottom) ** 0.04
+        return bottom / margin, top * margin, False
+    start = max(float(curve.mean[0]) for curve in curves)
+    cut = start > low and high > start + 9 * (start - low)
+    high = start + 2 * (start - low) if cut else high
+    span = (high - low) or abs(high) or 1.0
+    bottom, top = max(bands_low, low - 0.3 * span), high
+    if not cut:
+        top = min(bands_high, high + 0.3 * span)
+    return bottom - 0.04 * span, top + 0.04 * span, cut
+
+
+def draw_parameters(
+    summaries: tuple[LabelSummary, ...], names: tuple[str, ...], colours: Colours, name: str
+) -> Drawing | None:
+    """Each parameter against updates, one panel above the other; None if none is logged."""
+    panels = [
+        [curve for summary in summaries if (curve := parameter_curve(summary, index)) is not None]
+        for index in range(len(names))
+    ]
+    if not panels or not all(panels):
+        return None
+    with drawing():
+        figure = new_figure(WIDTH, 0.5 + 2.4 * len(panels))
+        last = max(float(curve.x[-1]) for curves in panels for curve in curves)
+        for row, curves in enumerate(panels):
+            axes = figure.add_subplot(len(panels), 1, row + 1)
+            calm(axes)
+            low, high, _ = value_limits(curves, "linear")
+            set_scale(axes, "x", "linear", (0.0, last))
+            set_scale(axes, "y", "linear", (low, high), num_ticks=5)
+            axes.set_ylabel(names[row])
+            for curve in curves:
+                colour = series_ink(colours[curve.label])
+                axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
+                axes.plot(curve.x, curve.mean, color=colour, linewidth=1.5)
+            label_ends(axes, _line_ends(curves, colours, 1.0))
+        axes.set_xlabel(AXIS_LABELS["update"])
+        words = f"Line charts of {', '.join(names)} against updates."
+        return Drawing(to_svg(figure, name, words))
+
+
+def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
+    """A chart that the experiment brought along."""
+    with drawing():
+        figure = new_figure(WIDTH, 3.9)
+        axes = figure.add_subplot()
+        calm(axes)
+        ends = []
+        for series in chart.series:
+            colour = series_ink(colours[series.label])
+            if series.style == "band":
+                axes.fill_between(
+                    series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0
+                )
+            if series.style == "points":
+                axes.plot(series.x, series.y, "o", color=colour, markersize=4)
+            elif len(series.y):
+                axes.plot(series.x, series.y, color=colour, linewidth=1.5)
+                finite = np.flatnonzero(np.isfinite(series.y))
+                if len(finite):
+                    last = finite[-1]
+                    x, y = float(series.x[last]), float(series.y[last])
+                    ends.append(LineEnd(series.label, colour, x, y))
+        axes.margins(x=0.01)
+        axes.set_xlabel(chart.x_label)
+        axes.set_ylabel(chart.y_label)
+        set_scale(axes, "x", "linear", axes.get_xlim())
+        set_scale(axes, "y", "linear", axes.get_ylim())
+        label_ends(axes, ends)
+        labels = ", ".join(dict.fromkeys(series.label for series in chart.series))
+        words = f"Chart of {chart.y_label} against {chart.x_label}: {labels}."
+        return Drawing(to_svg(figure, name, words))

@@ -1,0 +1,127 @@
+"""Labels at the ends of lines, so that no reader has to match colours with a legend."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .axes import LABEL_SIZE
+from .svg import ink
+
+EDGE = 0.94
+"""Lines that end beyond this part of the axes get their label in the margin."""
+
+LINE_HEIGHT = 12.5
+LETTER_WIDTH = 5.7
+
+
+@dataclass(frozen=True)
+class LineEnd:
+    """The last point of a line, with its label and its colour."""
+
+    label: str
+    colour: str
+    x: float
+    y: float
+
+
+def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
+    """Labels every line where it ends: in the right margin, or beside an end within the axes.
+
+    The limits of the axes must be final and all lines drawn.
+    """
+    to_axes = axes.transData + axes.transAxes.inverted()
+    points = [np.clip(to_axes.transform((end.x, end.y)), 0.0, 1.0) for end in ends]
+    box = axes.get_window_extent()
+    size = np.array([box.width, box.height]) * 72.0 / axes.figure.dpi
+    margin = [index for index, point in enumerate(points) if point[0] >= EDGE]
+    lines = [
+        line.get_xydata() for line in axes.get_lines() if len(np.atleast_1d(line.get_xdata())) > 2
+    ]
+    drawn = [to_axes.transform(np.asarray(line)) * size for line in lines]
+    obstacles = np.concatenate([*drawn, np.empty((0, 2))])
+    heights = spread([float(points[index][1]) for index in margin], LINE_HEIGHT / size[1])
+    for index, height in zip(margin, heights, strict=True):
+        _write_in_margin(axes, ends[index], points[index], height)
+    placed: list[np.ndarray] = []
+    for index, end in enumerate(ends):
+        if index not in margin:
+            place = _free_place(points[index] * size, end.label, obstacles, placed, size)
+            placed.append(place)
+            _write_inside(axes, end, (place[:2] + [0.0, LINE_HEIGHT / 2]) / size)
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """Heights between 0 and 1 moved apart to at least `gap`, as little as that takes."""
+    order = np.argsort(heights, kind="stable")
+    placed = np.clip(np.array(heights, dtype=float)[order], 0.0, 1.0)
+    for _ in range(200):
+        if not np.any(np.diff(placed) < gap - 1e-6):
+            break
+        for index in range(len(placed) - 1):
+            lack = max(0.0, gap - (placed[index + 1] - placed[index]))
+            placed[index] -= lack / 2
+            placed[index + 1] += lack / 2
+        placed += max(0.0, -placed[0]) - max(0.0, placed[-1] - 1.0)
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result.tolist()
+
+
+def _write_in_margin(axes: Axes, end: LineEnd, point: np.ndarray, height: float) -> None:
+    axes.plot(
+        [point[0], 1.012, 1.026],
+        [point[1], height, height],
+        transform=axes.transAxes,
+        color=end.colour,
+        linewidth=0.8,
+        clip_on=False,
+    )
+    axes.text(
+        1.032,
+        height,
+        end.label,
+        transform=axes.transAxes,
+        color=ink("ink"),
+        fontsize=LABEL_SIZE,
+        verticalalignment="center",
+    )
+
+
+def _free_place(
+    point: np.ndarray,
+    label: str,
+    obstacles: np.ndarray,
+    placed: list[np.ndarray],
+    size: np.ndarray,
+) -> np.ndarray:
+    """The box (left, bottom, right, top) near the end that hides least, in typographic points."""
+    width = LETTER_WIDTH * len(label)
+    best, lowest = np.zeros(4), np.inf
+    for right in (6.0, -width / 2, -width - 6.0):
+        for up in (0.0, 11.0, -11.0, 20.0, -20.0, 32.0, -32.0):
+            left, bottom = point[0] + right, point[1] + up - LINE_HEIGHT / 2
+            box = np.array([left, bottom, left + width, bottom + LINE_HEIGHT])
+            hidden = np.all((obstacles >= box[:2]) & (obstacles <= box[2:]), axis=1).sum()
+            overlaps = sum(
+                np.all((box[:2] < other[2:]) & (other[:2] < box[2:])) for other in placed
+            )
+            outside = np.any(box[:2] < 0) or np.any(box[2:] > size)
+            cost = 5.0 * hidden + 200.0 * overlaps + 200.0 * outside + abs(up) + abs(right - 6.0)
+            if cost < lowest:
+                best, lowest = box, cost
+    return best
+
+
+def _write_inside(axes: Axes, end: LineEnd, place: np.ndarray) -> None:
+    axes.text(
+        float(place[0]),
+        float(place[1]),
+        end.label,
+        transform=axes.transAxes,
+        color=ink("ink"),
+        fontsize=LABEL_SIZE,
+        verticalalignment="center",
+        bbox={"facecolor": ink("paper"), "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
+        zorder=5,
+    )

@@ -1,0 +1,128 @@
+"""One page that holds the whole report and needs nothing else: `report.html`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .cautions import study_warnings
+from .fields import ReportError
+from .read import Study, read_studies
+from .sections import (
+    Findings,
+    charts,
+    comparisons,
+    final_values,
+    first_reaches,
+    learning_curves,
+    parameters,
+    what_was_run,
+)
+from .style import stylesheet
+from .summarise import Metric, choose_metric, summarise
+from .tables import escape
+
+SECTIONS = (
+    what_was_run,
+    learning_curves,
+    parameters,
+    final_values,
+    first_reaches,
+    comparisons,
+    charts,
+)
+
+
+def write_report(directories: Sequence[Path], output: Path) -> Path:
+    """Writes one self-contained HTML page about runs and experiments, and returns its path.
+
+    Each directory is a run or holds runs. One with an `experiment.json` becomes a part of the
+    page of its own; all other runs are compared with one another. If `output` is a directory
+    the page is its `report.html`. Raises `ReportError` for anything missing or malformed.
+    """
+    page = render_page(read_studies(directories))
+    output = Path(output)
+    path = output / "report.html" if output.is_dir() else output
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written ({error.strerror}).") from None
+    return path
+
+
+def render_page(studies: Sequence[Study]) -> str:
+    """The page as text; the same studies give the same text."""
+    colours = _colours(studies)
+    titles = [_title(study) for study in studies]
+    parts = "\n".join(
+        render_study(study, colours, f"study-{number}")
+        for number, study in enumerate(studies, start=1)
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(' · '.join(titles))}</title>\n"
+        f"<style>{stylesheet()}</style>\n</head>\n<body>\n<main>\n{parts}\n"
+        "<footer>Written by <code>unspool</code> from the directories of the runs.</footer>\n"
+        "</main>\n</body>\n</html>\n"
+    )
+
+
+def _colours(studies: Sequence[Study]) -> dict[str, int]:
+    """A number for every label of the page; runs come before the series of further charts."""
+    labels = [label for study in studies for label in study.labels]
+    for study in studies:
+        charts = study.experiment.charts if study.experiment else ()
+        labels += [series.label for chart in charts for series in chart.series]
+    return {label: number for number, label in enumerate(dict.fromkeys(labels))}
+
+
+def _title(study: Study) -> str:
+    if study.experiment:
+        return study.experiment.title
+    problems = ", ".join(dict.fromkeys(run.problem.name for run in study.runs))
+    return f"{', '.join(study.labels)} on {problems}"
+
+
+def _parameter_names(study: Study) -> tuple[str, ...]:
+    """One name for each parameter; empty if the runs have different numbers of them."""
+    counts = {run.num_params for run in study.runs}
+    if len(counts) > 1:
+        return ()
+    count = counts.pop()
+    candidates = [study.experiment.parameter_names if study.experiment else None]
+    candidates += [run.parameter_names for run in study.runs]
+    for names in candidates:
+        if names is not None and len(names) == count:
+            return names
+    return tuple(f"parameter {index}" for index in range(count))
+
+
+def render_study(study: Study, colours: dict[str, int], name: str) -> str:
+    """One part of the page: an experiment, or runs that are compared."""
+    metric = choose_metric(study)
+    summaries = summarise(study, metric)
+    names = _parameter_names(study)
+    findings = Findings(study, metric, summaries, names, colours, name)
+    parts = [_head(study, metric)]
+    for section in SECTIONS:
+        parts += section(findings)
+    return '<div class="study">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _head(study: Study, metric: Metric) -> str:
+    lines = [f"<h1>{escape(_title(study))}</h1>"]
+    experiment = study.experiment
+    if experiment and experiment.source:
+        lines.append(f'<p class="source">Source: {escape(experiment.source)}</p>')
+    if experiment and experiment.description:
+        lines.append(f"<p>{escape(experiment.description)}</p>")
+    warnings = study_warnings(study)
+    if metric.source == "training" and any(run.evaluation for run in study.runs):
+        warnings.append(
+            "Not every label has been evaluated, so the page shows the training loss, which is "
+            "that of perturbed parameters for estimators that perturb."
+        )
+    if warnings:
+        words = "".join(f"<p>{escape(warning)}</p>" for warning in warnings)
+        lines.append(f'<div class="warning" role="note">{words}</div>')
+    return "\n".join(lines)

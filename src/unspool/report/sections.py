@@ -1,0 +1,185 @@
+"""The sections of a report: figures and tables with the words that belong to them."""
+
+from dataclasses import dataclass
+
+from .compare import compare
+from .figures import Drawing, draw_chart, draw_metric, draw_parameters
+from .intervals import number_words
+from .paths import draw_paths
+from .read import Study
+from .summarise import MAX_POINTS, LabelSummary, Metric
+from .tables import (
+    MAX_PARAMETER_COLUMNS,
+    comparison_table,
+    escape,
+    facts,
+    final_table,
+    legend,
+    reach_table,
+    settings_table,
+)
+
+FIGURE_TITLES = {
+    "steps": "against all problem steps",
+    "sequential_steps": "against sequential steps",
+    "seconds": "against training time",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that a part of the page is written from.
+
+    `colours` numbers the labels of the whole page; `name` tells the part's figures from others.
+    """
+
+    study: Study
+    metric: Metric
+    summaries: tuple[LabelSummary, ...]
+    parameter_names: tuple[str, ...]
+    colours: dict[str, int]
+    name: str
+
+
+def _heading(words: str) -> str:
+    return f"<h2>{escape(words[0].upper() + words[1:])}</h2>"
+
+
+def _note(words: str) -> str:
+    return f'<p class="note">{escape(words)}</p>'
+
+
+def _figure(drawing: Drawing, caption: str = "", kind: str = "") -> str:
+    words = escape(" ".join((caption, *drawing.notes)).strip())
+    below = f"<figcaption>{words}</figcaption>" if words else ""
+    opening = f'<figure class="{kind}">' if kind else "<figure>"
+    return f'{opening}<div class="drawing">{drawing.svg}</div>{below}</figure>'
+
+
+def what_was_run(findings: Findings) -> list[str]:
+    return [
+        _heading("what was run"),
+        facts(findings.study.runs),
+        settings_table(findings.study, findings.colours),
+    ]
+
+
+def learning_curves(findings: Findings) -> list[str]:
+    """The metric against each cost."""
+    summaries, metric = findings.summaries, findings.metric
+    parts = []
+    for axis, title in FIGURE_TITLES.items():
+        name = f"{findings.name}-{axis}"
+        drawing = draw_metric(summaries, metric, axis, findings.colours, name)
+        if drawing is not None:
+            words = f"{metric.name} {title}"
+            parts += [f"<h3>{escape(words[0].upper() + words[1:])}</h3>", _figure(drawing)]
+    if not parts:
+        return [_heading(metric.name), "<p>No run has two finite values to draw.</p>"]
+    labels = legend([summary.label for summary in summaries], findings.colours)
+    return [_heading(metric.name), _note(_reading_words(findings)), labels, *parts]
+
+
+def _reading_words(findings: Findings) -> str:
+    """How the curves were made."""
+    summaries, metric = findings.summaries, findings.metric
+    words = []
+    if any(len(summary.series) > 1 for summary in summaries):
+        words.append("Lines are means over seeds, bands their 95 % t-intervals.")
+        if metric.scale == "log":
+            words.append(
+                "On the logarithmic axis both are taken of the logarithms: the line is a "
+                "geometric mean."
+            )
+        words.append("Runs are interpolated on the range that all seeds of a label cover.")
+    if metric.clipped:
+        floor = number_words(float(f"{metric.floor:.3g}"))
+        words.append(f"Values of zero or less are drawn at the smallest positive one, {floor}.")
+    words.append(f"Curves have at most {MAX_POINTS} points. Evaluations are not counted as cost.")
+    if metric.source == "training":
+        words.append("The loss is that of training, at perturbed parameters where those are used.")
+    thresholds = [number_words(reach.threshold) for reach in summaries[0].reaches]
+    if thresholds:
+        words.append(f"Dotted lines mark {', '.join(thresholds)}.")
+    missing = [summary.label for summary in summaries if not summary.series]
+    if missing:
+        words.append(f"Without a curve: {', '.join(missing)}.")
+    return " ".join(words)
+
+
+def parameters(findings: Findings) -> list[str]:
+    """Paths over the surface where the experiment has one, else each parameter over time."""
+    summaries, names, colours = findings.summaries, findings.parameter_names, findings.colours
+    experiment = findings.study.experiment
+    if experiment and experiment.surface:
+        drawing = draw_paths(summaries, experiment, names, colours, f"{findings.name}-paths")
+        return [_heading("parameter paths"), _figure(drawing, kind="light")] if drawing else []
+    if not 0 < len(names) <= MAX_PARAMETER_COLUMNS:
+        return []
+    drawing = draw_parameters(summaries, names, colours, f"{findings.name}-parameters")
+    if drawing is None:
+        return []
+    several = any(len(summary.runs) > 1 for summary in summaries)
+    caption = "Lines are means over seeds, bands their 95 % t-intervals." if several else ""
+    return [_heading("parameters"), _figure(drawing, caption)]
+
+
+def final_values(findings: Findings) -> list[str]:
+    metric = findings.metric
+    note = (
+        f"The final {metric.name} of a run is the mean of its last 20 % of values, and its final "
+        "parameters are those of its last record. Means over seeds, with 95 % t-intervals below, "
+        "in the digits that their standard errors allow."
+    )
+    names, colours = findings.parameter_names, findings.colours
+    return [
+        _heading("where it ends"),
+        final_table(findings.summaries, metric, names, colours),
+        _note(note),
+    ]
+
+
+def first_reaches(findings: Findings) -> list[str]:
+    if not findings.summaries[0].reaches:
+        return []
+    note = (
+        "The first value at or below the threshold counts, and noise makes it come early. Means "
+        "are over the seeds that reached it, so they flatter a label that not all seeds reached; "
+        "problem steps and sequential steps have the warm-up in, seconds leave compilation out."
+    )
+    return [
+        _heading("what it costs to get there"),
+        reach_table(findings.summaries, findings.metric, findings.colours),
+        _note(note),
+    ]
+
+
+def comparisons(findings: Findings) -> list[str]:
+    """Published ranges against what was measured."""
+    experiment = findings.study.experiment
+    if experiment is None or not experiment.claims:
+        return []
+    found = compare(experiment, findings.summaries, findings.metric, findings.parameter_names)
+    judged = [comparison for comparison in found if comparison.verdict != "not run"]
+    inside = sum(comparison.verdict == "inside" for comparison in judged)
+    note = (
+        "The verdict is about the mean over all seeds: if a seed never reached a threshold, or "
+        "ended without a finite value, it is “outside” whatever the others did."
+    )
+    return [
+        _heading("published against measured"),
+        f"<p>{inside} of {len(judged)} measured statistics lie inside the published range.</p>",
+        comparison_table(found, findings.colours),
+        _note(note),
+    ]
+
+
+def charts(findings: Findings) -> list[str]:
+    """The charts that the experiment brought along."""
+    experiment = findings.study.experiment
+    parts = []
+    for number, chart in enumerate(experiment.charts if experiment else (), start=1):
+        drawing = draw_chart(chart, findings.colours, f"{findings.name}-chart-{number}")
+        labels = list(dict.fromkeys(series.label for series in chart.series))
+        parts += [_heading(chart.title), legend(labels, findings.colours), _figure(drawing)]
+    return parts

@@ -1,0 +1,106 @@
+"""Matplotlib figures as small inline SVG whose colours follow the page."""
+
+import hashlib
+import html
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from .style import INK, NAMED
+
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "path.simplify": True,
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+IMAGE_RESOLUTION = 110
+
+_CODES = {name: f"#0a00{index:02x}" for index, name in enumerate(NAMED)}
+_NAMES = {code: name for name, code in _CODES.items()}
+
+
+def ink(name: str) -> str:
+    """A stand-in for a colour of the page, to draw with; `to_svg` turns it into a variable."""
+    return _CODES[name]
+
+
+def series_ink(index: int) -> str:
+    """The stand-in for the colour of the series of that number; after eight they repeat."""
+    count = sum(name.startswith("series-") for name in NAMED)
+    return ink(f"series-{index % count}")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib's own defaults and `SETTINGS`, whatever the user's settings; undone at the end."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that many inches, laid out to fit its labels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    return figure
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an `<svg>` element: the same bytes every time, without metadata.
+
+    `name` keeps its identifiers apart from those of other figures in the page; `description`
+    is what a screen reader says in its place. Called, as all drawing, within `drawing`.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": f"unspool-{name}"}):
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", dpi=IMAGE_RESOLUTION, metadata=nothing)
+    text = buffer.getvalue()
+    start = text.index("<svg")
+    body = text[text.index(">", start) + 1 :]
+    view = re.search(r'viewBox="([^"]+)"', text[start:])
+    box = view.group(1) if view else "0 0 100 100"
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
+        f'aria-label="{html.escape(description)}">'
+    )
+    return opening + _lighter(_following_the_page(body), name)
+
+
+def _following_the_page(body: str) -> str:
+    def variable(match: re.Match[str]) -> str:
+        name = _NAMES.get(match.group(0))
+        return f"var(--{name}, {NAMED[name][0]})" if name else match.group(0)
+
+    coloured = re.sub(r"#0a00[0-9a-f]{2}\b", variable, body)
+    return coloured.replace("#000000", f"var(--ink, {INK[0]})")
+
+
+def _lighter(body: str, name: str) -> str:
+    """Two decimals in paths, no unused identifiers, no metadata, names of its own."""
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r' d="[^"]*"', _shorter_path, body)
+    body = body.replace("xlink:href", "href")
+    prefix = "f" + hashlib.sha256(name.encode()).hexdigest()[:6]
+    body = re.sub(r'\bid="', f'id="{prefix}', body)
+    body = body.replace("url(#", f"url(#{prefix}").replace('href="#', f'href="#{prefix}')
+    return re.sub(r"\n\s*", "\n", body).strip()
+
+
+def _shorter_path(match: re.Match[str]) -> str:
+    def shorter(number: re.Match[str]) -> str:
+        return f"{float(number.group(0)):.2f}".rstrip("0").rstrip(".")
+
+    rounded = re.sub(r"-?\d+\.\d+", shorter, match.group(0))
+    return re.sub(r"\s*\n\s*", "", rounded)

@@ -1,0 +1,186 @@
+"""The tables of the page, as HTML."""
+
+import html
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .cautions import cautions
+from .compare import Comparison
+from .intervals import Interval, interval_words, mean_words, number_words
+from .read import Run, Setting, Study
+from .style import series_variable
+from .summarise import AXES, LabelSummary, Metric
+
+MAX_PARAMETER_COLUMNS = 4
+
+REACH_HEADINGS = {
+    "update": "updates",
+    "steps": "problem steps",
+    "sequential_steps": "sequential steps",
+    "seconds": "seconds",
+}
+
+
+def escape(value: object) -> str:
+    return html.escape(str(value))
+
+
+def table(headings: Sequence[str], rows: Sequence[str]) -> str:
+    """A table of finished rows; the headings are text."""
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
+    body = "\n".join(rows)
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def label_cell(label: str, colours: dict[str, int]) -> str:
+    colour = series_variable(colours[label])
+    swatch = f'<span class="swatch" style="background:{colour}"></span>'
+    return f'<th scope="row">{swatch}{escape(label)}</th>'
+
+
+def legend(labels: Sequence[str], colours: dict[str, int]) -> str:
+    items = "".join(
+        f'<li><span class="swatch" style="background:{series_variable(colours[label])}"></span>'
+        f"{escape(label)}</li>"
+        for label in labels
+    )
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _interval_cell(interval: Interval) -> str:
+    ends = interval_words(interval)
+    below = f'<span class="ends">{escape(ends)}</span>' if ends else ""
+    return f'<td><span class="value">{escape(mean_words(interval))}</span>{below}</td>'
+
+
+def _value_words(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return number_words(value) if value == value and abs(value) != float("inf") else str(value)
+
+
+def options_words(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_value_words(value)}" for name, value in options.items())
+
+
+def _setting_cell(settings: Sequence[Setting]) -> str:
+    """The distinct settings of the runs of one label, one below the other."""
+    lines = []
+    for setting in settings:
+        options = escape(options_words(setting.options))
+        line = f'{escape(setting.name)} <span class="options">{options}</span>'
+        if line not in lines:
+            lines.append(line)
+    return f"<td>{'<br>'.join(lines)}</td>"
+
+
+def settings_table(study: Study, colours: dict[str, int]) -> str:
+    """What was run: one row for each label."""
+    rows = []
+    for label in study.labels:
+        runs = [run for run in study.runs if run.label == label]
+        estimands = ", ".join(dict.fromkeys(run.estimand for run in runs))
+        updates = ", ".join(dict.fromkeys(number_words(run.num_updates) for run in runs))
+        rows.append(
+            f"<tr>{label_cell(label, colours)}"
+            f"{_setting_cell([run.estimator for run in runs])}<td>{escape(estimands)}</td>"
+            f"{_setting_cell([run.optimizer for run in runs])}<td>{escape(updates)}</td>"
+            f"<td>{escape(', '.join(str(run.seed) for run in runs))}</td></tr>"
+        )
+    headings = ("label", "estimator", "it estimates the", "optimizer", "updates", "seeds")
+    return table(headings, rows)
+
+
+def facts(runs: Sequence[Run]) -> str:
+    """Problems and environments of the runs, each once."""
+    entries: dict[str, list[str]] = {"problem": [], "environment": []}
+    for run in runs:
+        options = options_words(run.problem.options)
+        problem = f"{run.problem.name} ({options})" if options else run.problem.name
+        for name, value in (
+            ("problem", problem),
+            ("environment", options_words(run.environment)),
+        ):
+            if value and value not in entries[name]:
+                entries[name].append(value)
+    lines = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(values))}</dd>"
+        for name, values in entries.items()
+        if values
+    )
+    return f"<dl>{lines}</dl>"
+
+
+def _seeds_words(summary: LabelSummary) -> str:
+    distinct, runs = len({run.seed for run in summary.runs}), len(summary.runs)
+    return str(distinct) if distinct == runs else f"{distinct} ({runs} runs)"
+
+
+def final_table(
+    summaries: Sequence[LabelSummary],
+    metric: Metric,
+    names: tuple[str, ...],
+    colours: dict[str, int],
+) -> str:
+    """Final metric and parameters of each label, and when not to trust them."""
+    shown = names if len(names) <= MAX_PARAMETER_COLUMNS else ()
+    rows = []
+    for summary in summaries:
+        parameters = summary.parameters if len(summary.parameters) == len(shown) else ()
+        cells = [_interval_cell(interval) for interval in parameters]
+        cells += ["<td>–</td>"] * (len(shown) - len(cells))
+        found = cautions(summary, metric)
+        words = "".join(f"<li>{escape(caution)}</li>" for caution in found)
+        rows.append(
+            f"<tr>{label_cell(summary.label, colours)}<td>{_seeds_words(summary)}</td>"
+            f"{_interval_cell(summary.final)}{''.join(cells)}"
+            f"<td>{f'<ul>{words}</ul>' if found else 'none'}</td></tr>"
+        )
+    headings = ("label", "seeds", f"final {metric.name}", *shown, "caution")
+    return table(headings, rows)
+
+
+def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict[str, int]) -> str:
+    """What it cost each label to reach each threshold; empty without thresholds."""
+    rows = []
+    for index in range(len(summaries[0].reaches)):
+        threshold = number_words(summaries[0].reaches[index].threshold)
+        heading = escape(f"{metric.name} at or below {threshold}")
+        rows.append(
+            f'<tr class="group"><th scope="colgroup" colspan="{len(AXES) + 2}">{heading}</th></tr>'
+        )
+        for summary in summaries:
+            reach = summary.reaches[index]
+            cells = "".join(_interval_cell(reach.interval(axis)) for axis in AXES)
+            rows.append(
+                f"<tr>{label_cell(summary.label, colours)}"
+                f"<td>{reach.num_reached} of {reach.num_runs}</td>{cells}</tr>"
+            )
+    return table(("label", "reached by", *(REACH_HEADINGS[axis] for axis in AXES)), rows)
+
+
+def comparison_table(comparisons: Sequence[Comparison], colours: dict[str, int]) -> str:
+    """Published ranges, what was measured, and the verdict."""
+    rows = []
+    for comparison in comparisons:
+        claim = comparison.claim
+        label = claim.label
+        head = (
+            label_cell(label, colours)
+            if label in colours
+            else f'<th scope="row">{escape(label)}</th>'
+        )
+        kind = "inside" if comparison.verdict == "inside" else "outside"
+        if comparison.verdict == "not run":
+            kind = "options"
+        words = f'<br><span class="options">{escape(claim.text)}</span>' if claim.text else ""
+        rows.append(
+            f"<tr>{head}<td>{escape(comparison.statistic)}{words}</td>"
+            f"<td>{escape(comparison.published)}</td><td>{escape(comparison.measured)}</td>"
+            f'<td><span class="{kind}">{escape(comparison.verdict)}</span></td></tr>'
+        )
+    return table(("label", "statistic", "published", "measured", "verdict"), rows)

@@ -1,0 +1,145 @@
+"""Every exported estimator against closed-form gradients: is its mean what it promises?"""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import unspool
+from unspool import problems
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+SIGMA = 0.1
+ESTIMATORS = {
+    "FullES": unspool.FullES(4, SIGMA),
+    "TruncatedES": unspool.TruncatedES(4, 3, SIGMA),
+    "PES": unspool.PES(4, 3, SIGMA),
+    "GPES, period above window": unspool.GPES(4, 3, 6, SIGMA),
+    "GPES, period below window": unspool.GPES(4, 6, 2, SIGMA),
+    "NRES": unspool.NRES(4, 3, SIGMA),
+    "ESSingle": unspool.ESSingle(4, 3, SIGMA),
+    "DODGE": unspool.DODGE(4, 3),
+    "DODGE with a period": unspool.DODGE(4, 6, 3),
+    "ForwardGradient": unspool.ForwardGradient(4, 3),
+    "BPTT": unspool.BPTT(2),
+    "TBPTT": unspool.TBPTT(4, 3),
+    "RTRL": unspool.RTRL(4, 3),
+    "UORO": unspool.UORO(4, 3),
+}
+ODD_WINDOWS = {
+    "TruncatedES": unspool.TruncatedES(3, 5, SIGMA),
+    "PES": unspool.PES(3, 5, SIGMA),
+    "GPES": unspool.GPES(3, 5, 10, SIGMA),
+    "NRES": unspool.NRES(3, 5, SIGMA),
+    "ESSingle": unspool.ESSingle(3, 5, SIGMA),
+    "DODGE": unspool.DODGE(3, 5),
+    "ForwardGradient": unspool.ForwardGradient(3, 5),
+    "TBPTT": unspool.TBPTT(3, 5),
+    "RTRL": unspool.RTRL(3, 5),
+    "UORO": unspool.UORO(3, 5),
+}
+PROBLEMS = {
+    "quadratic": problems.LinearQuadratic(),
+    "cubic": problems.Cubic(horizon=12),
+    "cosine": problems.CosineAccumulator(horizon=12, frequency=0.4),
+    "ends early": problems.EarlyEnd(),
+    "random length": problems.RandomLength(),
+    "learned start": problems.LearnedStart(horizon=12),
+    "final loss": problems.FinalLoss(horizon=12),
+}
+
+
+def check(problem, estimator, *, target=None, num_chains=600):
+    key = jax.random.key(0)
+    params = problem.init_params(key=key)
+    target = estimator.target(problem.horizon) if target is None else target
+    reference = problem.exact_gradient(params, target)
+    return unspool.check_unbiased(
+        problem, estimator, key=key, params=params, reference=reference, num_chains=num_chains
+    )
+
+
+def test_every_exported_estimator_is_tested():
+    exported = {
+        name
+        for name, value in vars(unspool).items()
+        if inspect.isclass(value)
+        and issubclass(value, unspool.AbstractEstimator)
+        and not inspect.isabstract(value)
+    }
+    assert exported == {type(estimator).__name__ for estimator in ESTIMATORS.values()}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_mean_is_the_gradient_promised(estimator, problem):
+    result = check(PROBLEMS[problem], ESTIMATORS[estimator])
+    assert result.dropped == 0
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("problem", ["learned start", "final loss", "random length"])
+@pytest.mark.parametrize("estimator", ODD_WINDOWS)
+def test_a_window_need_not_divide_the_episode(estimator, problem):
+    result = check(PROBLEMS[problem], ODD_WINDOWS[estimator])
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
+    full = ESTIMATORS["NRES"].target(12)
+    assert not check(PROBLEMS[problem], ESTIMATORS["TruncatedES"], target=full).passed
+
+
+@pytest.mark.parametrize("problem", ["cubic", "cosine"])
+def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
+    per_episode = ESTIMATORS["NRES"].target(12)
+    assert not check(PROBLEMS[problem], ESTIMATORS["PES"], target=per_episode).passed
+
+
+SCHEDULED = {
+    "FullES": unspool.FullES(4, lambda update: 0.5 * 0.7**update),
+    "PES": unspool.PES(4, 3, lambda update: 0.5 * 0.7**update),
+    "GPES": unspool.GPES(4, 3, 6, lambda update: 0.5 * 0.7**update),
+    "NRES": unspool.NRES(4, 3, lambda update: 0.5 * 0.7**update),
+    "ESSingle": unspool.ESSingle(4, 3, lambda update: 0.5 * 0.7**update),
+}
+
+
+@pytest.mark.parametrize("estimator", SCHEDULED)
+def test_a_schedule_of_sigma_biases_nothing(estimator):
+    result = check(PROBLEMS["quadratic"], SCHEDULED[estimator], target=unspool.Target())
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("make", [unspool.PES, unspool.NRES, unspool.TruncatedES])
+def test_sigma_may_differ_from_leaf_to_leaf(make):
+    problem = PROBLEMS["cubic"]
+    leaves, structure = jax.tree.flatten(problem.init_params(key=jax.random.key(0)))
+    sigmas = [0.1 * (i + 1) for i in range(len(leaves))]
+    estimator = make(4, 3, sigma=jax.tree.unflatten(structure, sigmas))
+    result = check(problem, estimator)
+    assert result.passed, result
+    uniform = unspool.Target(estimator.tableau.rejoin, estimator.tableau.period, 0.5)
+    assert not check(problem, estimator, target=uniform).passed
+
+
+def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
+    """The pairing test: without perturbation the losses of a pair are the same bits."""
+    problem = problems.LinearQuadratic(noise=1.0)
+    params = problem.init_params(key=jax.random.key(0))
+    for make in (unspool.PES, unspool.NRES, unspool.TruncatedES):
+        estimator = make(8, 3, sigma=1e-200)
+        state = estimator.init(problem, params, key=jax.random.key(1))
+        for _ in range(5):
+            estimate, state = estimator.estimate(problem, params, state)
+            assert estimate.stats["slope_std"] == 0.0
+            assert jnp.isfinite(estimate.loss)
+
+
+@pytest.mark.parametrize("name", ["NRES", "PES", "TruncatedES", "TBPTT", "UORO"])
+def test_noise_in_the_data_changes_no_mean(name):
+    result = check(problems.LinearQuadratic(noise=0.5), ESTIMATORS[name])
+    assert result.passed, result
