@@ -41,7 +41,7 @@ lint: $(STAMP) ## Check style, format and types, and that no lock file names an 
 	@! git grep -n '://' -- $(LOCK_FILES)
 
 test: $(STAMP) ## Run the tests.
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 demo: $(STAMP) ## Reproduce the Lorenz figure.
 	$(BIN)/unspool reproduce lorenz

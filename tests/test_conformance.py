@@ -95,8 +95,8 @@ def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
 
 @pytest.mark.parametrize("problem", ["cubic", "cosine"])
 def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
-    per_episode = ESTIMATORS["NRES"].target(12)
-    assert not check(PROBLEMS[problem], ESTIMATORS["PES"], target=per_episode).passed
+    per_episode = unspool.NRES(4, 3, 0.3).target(12)
+    assert not check(PROBLEMS[problem], unspool.PES(4, 3, 0.3), target=per_episode).passed
 
 
 SCHEDULED = {

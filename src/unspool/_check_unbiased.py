@@ -105,7 +105,11 @@ def check_unbiased(
     mean = exact + deviation.mean(0) / per_episode
     spread = deviation.std(0, ddof=1) / math.sqrt(num_chains) / per_episode
     error = np.hypot(spread, reference_error)
-    rounding = _ROUNDING * np.finfo(jnp.result_type(*jax.tree.leaves(params))).eps * np.max(np.abs(exact), initial=0)
+    rounding = (
+        _ROUNDING
+        * np.finfo(jnp.result_type(*jax.tree.leaves(params))).eps
+        * np.max(np.abs(exact), initial=0)
+    )
     z = (mean - exact) / np.maximum(np.hypot(error, rounding), np.finfo(float).tiny)
     p_value = min(1.0, z.size * math.erfc(np.max(np.abs(z)) / math.sqrt(2)))
     passed = bool(p_value >= level)

@@ -8,7 +8,7 @@ BIBTEX = {
     "baydin2022": """\
 @misc{baydin2022,
   title = {Gradients without Backpropagation},
-    author = {Baydin, At{\\i}l{\\i}m G{\\"u}ne{\\c{s}} and Pearlmutter, Barak A. and Syme, Don
+  author = {Baydin, At{\\i}l{\\i}m G{\\"u}ne{\\c{s}} and Pearlmutter, Barak A. and Syme, Don
     and Wood, Frank and Torr, Philip},
   year = {2022},
   eprint = {2202.08587},
@@ -17,7 +17,7 @@ BIBTEX = {
     "li2023": """\
 @inproceedings{li2023,
   title = {Variance-Reduced Gradient Estimation via Noise-Reuse in Online Evolution Strategies},
-    author = {Li, Oscar and Harrison, James and Sohl-Dickstein, Jascha and Smith, Virginia and
+  author = {Li, Oscar and Harrison, James and Sohl-Dickstein, Jascha and Smith, Virginia and
     Metz, Luke},
   booktitle = {Advances in Neural Information Processing Systems},
   volume = {36},
@@ -28,7 +28,7 @@ BIBTEX = {
     "metz2019": """\
 @inproceedings{metz2019,
   title = {Understanding and Correcting Pathologies in the Training of Learned Optimizers},
-    author = {Metz, Luke and Maheswaranathan, Niru and Nixon, Jeremy and Freeman, C. Daniel and
+  author = {Metz, Luke and Maheswaranathan, Niru and Nixon, Jeremy and Freeman, C. Daniel and
     Sohl-Dickstein, Jascha},
   booktitle = {Proceedings of the 36th International Conference on Machine Learning},
   year = {2019},
@@ -46,7 +46,7 @@ BIBTEX = {
     "silver2022": """\
 @inproceedings{silver2022,
   title = {Learning by Directional Gradient Descent},
-    author = {Silver, David and Goyal, Anirudh and Danihelka, Ivo and Hessel, Matteo and van
+  author = {Silver, David and Goyal, Anirudh and Danihelka, Ivo and Hessel, Matteo and van
     Hasselt, Hado},
   booktitle = {International Conference on Learning Representations},
   year = {2022},
@@ -61,7 +61,7 @@ BIBTEX = {
 }""",
     "vicol2021": """\
 @inproceedings{vicol2021,
-    title = {Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
+  title = {Unbiased Gradient Estimation in Unrolled Computation Graphs with Persistent
     Evolution Strategies},
   author = {Vicol, Paul and Metz, Luke and Sohl-Dickstein, Jascha},
   booktitle = {Proceedings of the 38th International Conference on Machine Learning},
@@ -100,7 +100,7 @@ BIBTEX = {
 }""",
     "williams1990": """\
 @article{williams1990,
-    title = {An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
+  title = {An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
     Trajectories},
   author = {Williams, Ronald J. and Peng, Jing},
   journal = {Neural Computation},
@@ -122,10 +122,13 @@ def version() -> str:
 
 
 def references(thing: Any) -> list[str]:
-    """The keys of what a class rests on: its `references`, and papers its docstring names."""
+    """The keys of what a class rests on, from its `references` or `source`, and its docstring."""
     doc = inspect.getdoc(thing) or ""
     named = [key for key, entry in BIBTEX.items() if (arxiv := _arxiv(entry)) and arxiv in doc]
-    return list(dict.fromkeys([*getattr(thing, "references", ()), *named]))
+    given = getattr(thing, "references", ())
+    if isinstance(given, property):
+        given = (thing.source,)
+    return list(dict.fromkeys([*given, *named]))
 
 
 def cite(*names: str) -> str:

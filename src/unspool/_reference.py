@@ -67,9 +67,7 @@ def _derivative_sample(problem, params, target: Target, key: RandomKey) -> Param
         def step(row, t):
             if target.window is not None:
                 inside = (t % target.window != 0) | (t == 0)
-                row = jax.tree.map(
-                    lambda x: jnp.where(inside, x, jax.lax.stop_gradient(x)), row
-                )
+                row = jax.tree.map(lambda x: jnp.where(inside, x, jax.lax.stop_gradient(x)), row)
             return episode.step(params, row, t)
 
         return jnp.sum(jax.lax.scan(step, episode.start(params), jnp.arange(problem.horizon))[1])
@@ -103,8 +101,7 @@ def _score_sample(problem, params, target: Target, key: RandomKey) -> Params:
             credit = [jnp.where(t % W == 0, 0.0, c) for c in credit]
             centre, _ = episode.step(params, centre, t)
         credit = [
-            c + jnp.where(fresh, z / s, 0.0)
-            for c, z, s in zip(credit, noise, sigmas, strict=True)
+            c + jnp.where(fresh, z / s, 0.0) for c, z, s in zip(credit, noise, sigmas, strict=True)
         ]
         plus, above = episode.step(shifted(1, noise), plus, t)
         minus, below = episode.step(shifted(-1, noise), minus, t)

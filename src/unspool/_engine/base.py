@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, WorkerMask
@@ -38,8 +39,12 @@ class AbstractEngine(eqx.Module):
     `params`.
     """
 
-    horizon: eqx.AbstractVar[int]
-    differentiable: eqx.AbstractVar[bool]
+    differentiable: eqx.AbstractClassVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def horizon(self) -> int:
+        """The number of steps of the longest episode."""
 
     @abc.abstractmethod
     def init_params(self, *, key: RandomKey) -> Params:
@@ -79,7 +84,7 @@ def check_params(params: Params) -> None:
         if not eqx.is_inexact_array(leaf) or jnp.iscomplexobj(leaf):
             kind = getattr(leaf, "dtype", type(leaf).__name__)
             raise ValueError(f"{name} must be an array of real floats, got {kind}")
-        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
             count = int(jnp.sum(~jnp.isfinite(leaf)))
             raise ValueError(
                 f"{name} must be finite, got {count} of {leaf.size} entries NaN or infinite"

@@ -4,6 +4,7 @@ import abc
 
 import equinox as eqx
 import jax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import Clocks, Params, RandomKey
@@ -29,14 +30,10 @@ class GaussianDirections(AbstractDirections):
     def draw(
         self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
     ) -> PyTree[Float[Array, "workers ..."]]:
-        leaves, structure = jax.tree.flatten(params)
+        flat, unravel = ravel_pytree(params)
 
         def one(birth, block):
             mine = jax.random.fold_in(stream(key, Purpose.NOISE, birth), block)
-            keys = jax.random.split(mine, len(leaves))
-            draws = [
-                jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)
-            ]
-            return jax.tree.unflatten(structure, draws)
+            return unravel(jax.random.normal(mine, flat.shape, flat.dtype))
 
         return jax.vmap(one)(birth, block)

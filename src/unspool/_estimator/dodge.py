@@ -10,15 +10,15 @@ class DODGE(AbstractPerturbed):
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \sum_{t \in \text{window}}
        \Big( \sum_{j \le t / K} u_{i,j} \Big) \, \dot \ell_t^{(i)} $$
 
-    with $\dot \ell_t$ the exact derivative of the loss along the directions $u$ lived through: the limit
-    of `GPES` (of `NRES`, without a period) as sigma goes to zero.
+    with $\dot \ell_t$ the exact derivative of the loss along the directions $u$ lived through: the
+    limit of `GPES` (of `NRES`, without a period) as sigma goes to zero.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
     | gradient | one state and its tangent | $N W$ | forward mode |
 
-    Prefer it for smooth problems whose memory is too large for `BPTT`; nothing is smoothed, so chaos
-    ruins it as it ruins `BPTT`.
+    Prefer it for smooth problems whose memory is too large for `BPTT`; nothing is smoothed, so
+    chaos ruins it as it ruins `BPTT`.
 
     **Arguments:**
 

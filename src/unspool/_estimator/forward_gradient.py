@@ -9,8 +9,8 @@ class ForwardGradient(AbstractPerturbed):
 
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} u_i \sum_{t \in \text{window}} \dot \ell_t^{(i)} $$
 
-    with $\dot \ell_t$ the exact derivative of the loss along $u$, the state at the start of the window
-    being constant. The estimate is **biased** as the truncated gradient is.
+    with $\dot \ell_t$ the exact derivative of the loss along $u$, the state at the start of the
+    window being constant. The estimate is **biased** as the truncated gradient is.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|

@@ -23,8 +23,9 @@ class FullES(AbstractPerturbed):
     **Arguments:**
 
     - `num_workers`: antithetic pairs, each with a noise of its own.
-    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
-      a tree of them like the parameters, or a function from the number of estimates made to either.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
+      number, a tree of them like the parameters, or a function from the number of estimates made
+      to either.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 

@@ -14,12 +14,12 @@ class GPES(AbstractPerturbed):
        \Big( \sum_{j \le t / K} \frac{z_{i,j}}{\sigma_j} \Big)
        \frac{\big( \ell_t^{+} - \ell_t^{-} \big)^{(i)}}{2} $$
 
-    with $K$ the period. `PES` is the case $K = W$, `NRES` the case $K \ge T$; in between, the variance
-    of an estimate falls as $K$ grows, if losses respond linearly.
+    with $K$ the period. `PES` is the case $K = W$, `NRES` the case $K \ge T$; in between, the
+    variance of an estimate falls as $K$ grows, if losses respond linearly.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
-    | smoothed gradient, fresh noise per period | two states, one accumulator | $2 N W$ | not needed |
+    | smoothed gradient, fresh noise per period | two states, accumulator | $2 N W$ | not needed |
 
     Prefer it for episodes so long that one noise cannot explore enough; else `NRES`.
 
@@ -28,11 +28,12 @@ class GPES(AbstractPerturbed):
     - `num_workers`: antithetic pairs.
     - `window`: steps between estimates.
     - `period`: steps for which a noise is kept; it divides `window` or is a multiple of it.
-    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
-      a tree of them like the parameters, or a function from the number of estimates made to either.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
+      number, a tree of them like the parameters, or a function from the number of estimates made
+      to either.
 
-    **Raises:** `ValueError` for a count below 1, a sigma that is not positive, or a period that does
-    not fit the window.
+    **Raises:** `ValueError` for a count below 1, a sigma that is not positive, or a period that
+    does not fit the window.
 
     **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
     """

@@ -150,17 +150,16 @@ def linearise(
         return (after_state, losses), (after, after_rest)
 
     primals = (state, rows.arms(still))
-    (after_state, losses), transpose, (after, after_rest) = jax.vjp(floats, *primals, has_aux=True)
+    (after_state, losses), push, (after, after_rest) = jax.linearize(floats, *primals, has_aux=True)
+    transpose = jax.linear_transpose(push, *primals)
 
     def forward(state, shift):
-        tangents = (rows.arms(state), rows.arms(shift))
-        _, (moved, _) = jax.jvp(lambda *primals: floats(*primals)[0], primals, tangents)
+        moved, _ = push(rows.arms(state), rows.arms(shift))
         return rows.arm(moved, 0)
 
     def backward(state, loss):
         state = rows.zeros_like(after_state) if state is None else rows.arms(state)
-        weight = None if losses is None else rows.arms(loss)
-        return rows.arm(transpose((state, weight)), 0)
+        return rows.arm(transpose((state, None if losses is None else rows.arms(loss))), 0)
 
     after = eqx.tree_at(lambda x: x.state, after, eqx.combine(after_state, after_rest))
     return after, losses, LinearStep(forward, backward)

@@ -28,8 +28,9 @@ class NRES(AbstractPerturbed):
 
     - `num_workers`: antithetic pairs.
     - `window`: steps between estimates.
-    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
-      a tree of them like the parameters, or a function from the number of estimates made to either.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
+      number, a tree of them like the parameters, or a function from the number of estimates made
+      to either.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 

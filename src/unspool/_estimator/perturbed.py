@@ -148,8 +148,10 @@ class AbstractPerturbed(AbstractEstimator):
             drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
             return *scale_noise(tableau.sigma, params, drawn_at, noise), drawn_at
 
+        # Outside of the branch, so that the compiler finds it again in the first stretch.
+        perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
+
         def give_birth(arms):
-            perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
             keys = data_keys(workers.key, birth)
             trajectories, tangent = probe.start(engine, params, keys, perturbation)
             return choose(newborn, trajectories, arms[0]), rows.where(newborn, tangent, arms[1])

@@ -18,7 +18,7 @@ class PES(AbstractPerturbed):
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
-    | smoothed gradient, fresh noise per window | two states, one accumulator | $2 N W$ | not needed |
+    | smoothed gradient, fresh noise per window | two states, accumulator | $2 N W$ | not needed |
 
     Prefer it to `NRES` when episodes never end, or when the gradients of different windows agree so
     well that averaging over fresh noise pays; otherwise its variance grows with the number of
@@ -28,8 +28,9 @@ class PES(AbstractPerturbed):
 
     - `num_workers`: antithetic pairs.
     - `window`: steps between estimates.
-    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive number,
-      a tree of them like the parameters, or a function from the number of estimates made to either.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
+      number, a tree of them like the parameters, or a function from the number of estimates made
+      to either.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 

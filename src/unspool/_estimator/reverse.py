@@ -1,6 +1,5 @@
 """Kernel B: reverse-mode derivatives of one window."""
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp

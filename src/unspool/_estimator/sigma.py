@@ -34,7 +34,7 @@ def as_sigma(sigma: Sigma) -> Sigma:
 
 def _at(sigma: Sigma, params: Params, update) -> Params:
     """The scale of every leaf, for noise drawn at the given update."""
-    value = sigma(update) if callable(sigma) else sigma
+    value: Any = sigma(update) if callable(sigma) else sigma
     if jax.tree.structure(value) == jax.tree.structure(params):
         for s, p in zip(jax.tree.leaves(value), jax.tree.leaves(params), strict=True):
             if jnp.shape(s) not in ((), p.shape):

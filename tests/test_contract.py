@@ -1,0 +1,291 @@
+"""What every estimator owes its users besides the right mean."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import unspool
+from unspool import problems
+
+ESTIMATORS = {
+    "FullES": unspool.FullES(4, 0.1),
+    "TruncatedES": unspool.TruncatedES(4, 3, 0.1),
+    "PES": unspool.PES(4, 3, 0.1),
+    "GPES": unspool.GPES(4, 6, 3, 0.1),
+    "NRES": unspool.NRES(4, 3, 0.1),
+    "ESSingle": unspool.ESSingle(4, 3, 0.1),
+    "DODGE": unspool.DODGE(4, 3),
+    "ForwardGradient": unspool.ForwardGradient(4, 3),
+    "BPTT": unspool.BPTT(2),
+    "TBPTT": unspool.TBPTT(4, 3),
+    "RTRL": unspool.RTRL(4, 3),
+    "UORO": unspool.UORO(4, 3),
+}
+# One estimator's tests run in one process, where they share compiled programs.
+every_estimator = pytest.mark.parametrize(
+    "estimator",
+    [
+        pytest.param(e, id=name, marks=pytest.mark.xdist_group(name))
+        for name, e in ESTIMATORS.items()
+    ],
+)
+
+
+class Motley(unspool.AbstractProblem):
+    """Parameters in a tree, and a state of floats, integers, booleans and keys."""
+
+    horizon: int = 12
+    fails_above: float = float("inf")
+
+    def init_params(self, *, key):
+        return {"rate": jnp.array(0.5), "push": (jnp.ones(2), jnp.zeros((2, 3)))}
+
+    def init_state(self, params, *, key):
+        start = jnp.sum(params["push"][0]) * jnp.ones(3)
+        return {"x": start, "count": jnp.array(0), "odd": jnp.array(False), "key": key}
+
+    def step(self, params, state, t, *, key):
+        x = params["rate"] * state["x"] + params["push"][0] @ params["push"][1]
+        x = x + 0.1 * jax.random.normal(state["key"], (3,))
+        count = state["count"] + 1
+        loss = jnp.where(x[0] > self.fails_above, jnp.nan, jnp.sum(x**2) + state["odd"])
+        return {"x": x, "count": count, "odd": count % 2 == 1, "key": state["key"]}, loss
+
+
+def run(estimator, problem, num_estimates=5, seed=0):
+    params = problem.init_params(key=jax.random.key(0))
+    state = estimator.init(problem, params, key=jax.random.key(seed))
+    estimates = []
+    for _ in range(num_estimates):
+        estimate, state = estimator.estimate(problem, params, state)
+        estimates.append(estimate)
+    return estimates, state
+
+
+@every_estimator
+def test_states_and_parameters_are_any_trees(estimator):
+    estimates, _ = run(estimator, Motley())
+    params = Motley().init_params(key=jax.random.key(0))
+    for estimate in estimates:
+        assert jax.tree.structure(estimate.grad) == jax.tree.structure(params)
+        shapes = jax.tree.map(
+            lambda g, p: (g.shape, g.dtype) == (p.shape, p.dtype), estimate.grad, params
+        )
+        assert all(jax.tree.leaves(shapes))
+        assert jnp.isfinite(estimate.stats["grad_norm"])
+        assert estimate.result == unspool.RESULTS.successful
+    assert float(jnp.abs(estimates[-1].grad["rate"])) > 0
+
+
+@every_estimator
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(estimator):
+    first, _ = run(estimator, Motley())
+    again, _ = run(estimator, Motley())
+    other, _ = run(estimator, Motley(), seed=1)
+    for one, two in zip(first, again, strict=True):
+        assert eqx.tree_equal(one.grad, two.grad)
+    assert not eqx.tree_equal(first[-1].grad, other[-1].grad)
+
+
+@every_estimator
+def test_float64_goes_in_and_comes_out(estimator, float64):
+    estimates, _ = run(estimator, Motley())
+    assert {leaf.dtype for leaf in jax.tree.leaves(estimates[0].grad)} == {np.dtype("float64")}
+
+
+@every_estimator
+def test_nothing_is_traced_twice(estimator):
+    class Counting(Motley):
+        def step(self, params, state, t, *, key):
+            traces.append(t)
+            return super().step(params, state, t, key=key)
+
+    traces: list = []
+    problem = Counting()
+    params = problem.init_params(key=jax.random.key(0))
+    weak = jax.tree.map(lambda p: p * 1.0 if p.ndim else 0.5 * jnp.array(1.0), params)
+    state = estimator.init(problem, params, key=jax.random.key(0))
+    _, state = estimator.estimate(problem, params, state)
+    count = len(traces)
+    for _ in range(3):
+        _, state = estimator.estimate(problem, weak, state)
+    assert len(traces) == count
+
+
+@every_estimator
+def test_num_steps_is_what_the_engine_is_asked_to_run(estimator):
+    class CountingEngine(unspool.LocalEngine):
+        def unroll(self, params, trajectories, num_steps, shift=None):
+            after, losses = super().unroll(params, trajectories, num_steps, shift)
+            jax.debug.callback(lambda: counted.append(num_steps * trajectories.over.size))
+            return after, losses
+
+    counted: list = []
+    engine = CountingEngine(problems.LinearQuadratic())
+    params = engine.problem.init_params(key=jax.random.key(0))
+    state = estimator.init(engine, params, key=jax.random.key(0))
+    jax.effects_barrier()
+    per_estimate = estimator.num_steps(12)
+    assert sum(counted) == estimator.num_warmup_windows(12) * per_estimate
+    counted.clear()
+    estimate, _ = estimator.estimate(engine, params, state)
+    jax.block_until_ready(estimate)
+    jax.effects_barrier()
+    assert sum(counted) == per_estimate
+    assert int(estimate.stats["useful_steps"]) <= per_estimate
+
+
+@every_estimator
+def test_a_worker_that_fails_is_dropped_counted_and_restarted(estimator):
+    failing = eqx.tree_at(lambda p: p.fails_above, Motley(), 1.1)
+    estimates, _ = run(estimator, failing, num_estimates=12)
+    dropped = [int(estimate.stats["dropped"]) for estimate in estimates]
+    assert sum(dropped) > 0
+    for estimate, count in zip(estimates, dropped, strict=True):
+        if count == estimator.num_workers:
+            assert estimate.result == unspool.RESULTS.all_workers_dropped
+        else:
+            assert jnp.isfinite(estimate.stats["grad_norm"])
+            expected = unspool.RESULTS.dropped_workers if count else unspool.RESULTS.successful
+            assert estimate.result == expected
+
+
+@every_estimator
+def test_resuming_gives_the_bits_of_never_stopping(estimator, tmp_path):
+    problem, optimizer = Motley(), optax.adam(1e-3)
+    init, step = unspool.make_step(problem, estimator, optimizer)
+    step = jax.jit(step)
+    straight = init(problem.init_params(key=jax.random.key(0)), key=jax.random.key(1))
+    for _ in range(4):
+        straight, _ = step(straight)
+    unspool.save_checkpoint(tmp_path / "4.npz", straight)
+    resumed = unspool.load_checkpoint(tmp_path / "4.npz", straight)
+    for _ in range(4):
+        straight, _ = step(straight)
+        resumed, _ = step(resumed)
+    assert eqx.tree_equal(straight, resumed)
+
+
+@every_estimator
+def test_the_number_of_workers_that_run_at_once_changes_no_more_than_rounding(estimator, float64):
+    params = Motley().init_params(key=jax.random.key(0))
+    grads = []
+    for workers_at_once in (None, 1, 3):
+        engine = unspool.LocalEngine(Motley(), workers_at_once=workers_at_once)
+        state = estimator.init(engine, params, key=jax.random.key(0))
+        for _ in range(3):
+            estimate, state = estimator.estimate(engine, params, state)
+        grads.append(estimate.grad)
+    for other in grads[1:]:
+        close = jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-9, atol=1e-9), grads[0], other)
+        assert all(jax.tree.leaves(close))
+
+
+@pytest.mark.parametrize("name", ["BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"])
+def test_an_engine_without_derivatives_is_refused(name):
+    class Blind(unspool.LocalEngine):
+        differentiable = False
+
+    problem = Motley()
+    params = problem.init_params(key=jax.random.key(0))
+    with pytest.raises(ValueError, match=f"{name} needs derivatives.*NRES"):
+        ESTIMATORS[name].init(Blind(problem), params, key=jax.random.key(0))
+    unspool.NRES(4, 3, 0.1).init(Blind(problem), params, key=jax.random.key(0))
+
+
+def test_nres_holds_nothing_of_the_size_of_the_parameters():
+    sizes = {}
+    for name in ("NRES", "FullES", "PES"):
+        _, state = run(ESTIMATORS[name], Motley(), num_estimates=1)
+        floats = [x.size for x in jax.tree.leaves(state.carried) if eqx.is_inexact_array(x)]
+        sizes[name] = sum(floats)
+    assert sizes == {"NRES": 0, "FullES": 0, "PES": 4 * 9}
+
+
+def test_full_windows_make_truncated_estimators_exact(float64):
+    problem = problems.LearnedStart(horizon=9)
+    params = problem.init_params(key=jax.random.key(0))
+    estimates = [
+        estimator.estimate(problem, params, estimator.init(problem, params, key=jax.random.key(0)))
+        for estimator in (unspool.BPTT(4), unspool.TBPTT(4, 9), unspool.TBPTT(4, 100))
+    ]
+    exact = problem.exact_gradient(params, unspool.Target())
+    for estimate, _ in estimates:
+        np.testing.assert_allclose(estimate.grad, exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: unspool.NRES(0, 3, 0.1), "num_workers must be an integer of at least 1, got 0"),
+        (lambda: unspool.NRES(4, 0, 0.1), "window must be an integer of at least 1, got 0"),
+        (lambda: unspool.NRES(4, 2.5, 0.1), "window must be an integer of at least 1, got 2.5"),
+        (lambda: unspool.NRES(4, 3, 0.0), "sigma must be greater than 0 and finite, got 0.0"),
+        (lambda: unspool.NRES(4, 3, {"a": 1.0, "b": -2.0}), "sigma must be .*got -2.0"),
+        (lambda: unspool.GPES(4, 4, 6, 0.1), "nearest legal periods are 4 and 8"),
+        (lambda: unspool.BPTT(0), "num_workers must be"),
+        (lambda: unspool.UORO(1, -1), "window must be"),
+        (lambda: unspool.LocalEngine(Motley), "a class: call it first"),
+        (lambda: unspool.LocalEngine(Motley(horizon=0)), "horizon must be .*got 0"),
+        (lambda: unspool.LocalEngine(Motley(), workers_at_once=0), "workers_at_once must be"),
+    ],
+)
+def test_misuse_is_named_on_construction(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+class Wrong(Motley):
+    """A problem with one thing wrong with it."""
+
+    what: str = "nothing"
+
+    def step(self, params, state, t, *, key):
+        state, loss = super().step(params, state, t, key=key)
+        if self.what == "vector loss":
+            return state, state["x"]
+        if self.what == "no loss":
+            return state
+        if self.what == "state grows":
+            return state | {"x": jnp.append(state["x"], 0.0)}, loss
+        if self.what == "state changes type":
+            return state | {"count": state["count"] * 1.0}, loss
+        if self.what == "state loses a leaf":
+            return {"x": state["x"]}, loss
+        return state, loss
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("vector loss", r"loss.*real scalar of shape \(\), got float32\[3\]"),
+        ("no loss", r"pair \(state, loss\), got dict"),
+        ("state grows", r"state\['x'\] must keep.*float32\[3\].*float32\[4\]"),
+        ("state changes type", r"state\['count'\] must keep.*int32\[\].*float32\[\]"),
+        ("state loses a leaf", "structure that init_state returned"),
+    ],
+)
+def test_a_problem_that_cannot_run_is_told_why(what, message):
+    problem = Wrong(what=what)
+    params = problem.init_params(key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        unspool.NRES(2, 3, 0.1).init(problem, params, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (jnp.array([1.0, jnp.nan]), "1 of 2 entries NaN"),
+        (jnp.array([1, 2]), "must be an array of real floats, got int32"),
+        ({}, "at least one array"),
+        (3.0, "must be an array of real floats, got float"),
+    ],
+)
+def test_parameters_must_be_finite_floats(params, message):
+    with pytest.raises(ValueError, match=message):
+        unspool.evaluate(Motley(), params, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        unspool.NRES(2, 3, 0.1).init(Motley(), params, key=jax.random.key(0))
