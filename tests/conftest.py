@@ -7,8 +7,13 @@ the environment so that a test which starts another process has them there too.
 import os
 
 # Programs here are compiled once and run for a moment: optimizing them would take longer.
-FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{FLAGS} {os.getenv('XLA_FLAGS', '')}"
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        "--xla_force_host_platform_device_count=4",
+        "--xla_backend_optimization_level=0",
+        os.getenv("XLA_FLAGS", ""),
+    )
+)
 os.environ["JAX_ENABLE_X64"] = "0"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 # The fake devices are CPU devices, whatever else the machine has.

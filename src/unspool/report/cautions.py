@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from .intervals import number_words, t_interval
+from .options import options_words
 from .read import Run, Study
 from .summarise import LabelSummary, Metric, Series, tail_length
 
@@ -22,6 +23,8 @@ def cautions(summary: LabelSummary, metric: Metric) -> list[str]:
         *_about_thresholds(summary),
     ]
     final = summary.final
+    if final.known and final.standard_error < 1e-6 * abs(final.mean):
+        found.append("the seeds do not differ, so the interval says nothing")
     if final.known and final.high - final.low > 0.5 * abs(final.mean):
         found.append("interval wider than half the mean")
     if any(np.any(run.records.dropped > 0) for run in summary.runs):
@@ -84,11 +87,15 @@ def _about_values(summary: LabelSummary, metric: Metric) -> list[str]:
     missing = len(summary.runs) - len(summary.series)
     if missing:
         found.append(f"no {metric.source} loss in {share(missing, len(summary.runs))}")
-    for series in summary.series:
-        broken = np.flatnonzero(~np.isfinite(series.value))
-        if len(broken):
-            update = series.positions["update"][broken[0]]
-            found.append(f"the loss of seed {series.run.seed} is not finite at update {update:.0f}")
+    broken = [
+        (series.positions["update"][~np.isfinite(series.value)][0], series.run.seed)
+        for series in summary.series
+        if not np.all(np.isfinite(series.value))
+    ]
+    if broken:
+        first, seed = min(broken)
+        count = share(len(broken), len(summary.runs))
+        found.append(f"loss not finite in {count}, first at update {first:.0f} of seed {seed}")
     lost = int(np.sum(~np.isfinite(summary.finals)))
     if lost:
         found.append(f"the final metric leaves out {share(lost, len(summary.runs))}")
@@ -156,7 +163,7 @@ def study_warnings(study: Study) -> list[str]:
 
 
 def _problem_words(run: Run) -> str:
-    options = ", ".join(f"{name} {value}" for name, value in sorted(run.problem.options.items()))
+    options = options_words(run.problem.options)
     return f"{run.problem.name} with {options}" if options else run.problem.name
 
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from .axes import calm, in_units, set_scale
 from .experiment import Chart
 from .intervals import number_words
 from .labels import LineEnd, label_ends
 from .summarise import Curve, LabelSummary, Metric, metric_curve, parameter_curve
-from .svg import drawing, ink, new_figure, series_ink, to_svg
+from .svg import drawing, ink, new_figure, series_ink, series_line, to_svg
 
 WIDTH = 9.6
 WIDE_RATIO = 20.0
@@ -17,6 +18,9 @@ WIDE_RATIO = 20.0
 
 LOG_REACH = 30.0
 """How far a logarithmic axis goes back from the end of the shortest curve."""
+
+DRAWABLE = 1e200
+"""The largest value on a log axis; ticks beyond it would overflow."""
 
 AXIS_LABELS = {
     "update": "updates",
@@ -51,61 +55,62 @@ def draw_metric(
     ]
     if not curves:
         return None
-    thresholds = [reach.threshold for reach in summaries[0].reaches]
     with drawing():
-        return _draw_curves(curves, metric, axis, colours, (name, thresholds))
+        figure = new_figure(WIDTH, 3.9)
+        axes = figure.add_subplot()
+        calm(axes)
+        for reach in summaries[0].reaches:
+            axes.axhline(reach.threshold, color=ink("faint"), lw=0.8, linestyle=(0, (1, 3)))
+        notes = _draw_curves(axes, curves, metric, axis, colours)
+        words = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
+            f"{c.label} goes from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in curves
+        )
+        return Drawing(to_svg(figure, name, words + "."), notes)
 
 
 def _draw_curves(
-    curves: list[Curve],
-    metric: Metric,
-    axis: str,
-    colours: Colours,
-    frame: tuple[str, list[float]],
-) -> Drawing:
-    name, thresholds = frame
-    figure = new_figure(WIDTH, 3.9)
-    axes = figure.add_subplot()
-    calm(axes)
+    axes: Axes, curves: list[Curve], metric: Metric, axis: str, colours: Colours
+) -> tuple[str, ...]:
+    """Draws the curves into empty axes; returns what the caption must say."""
     notes = []
     ends = [float(curve.x[-1]) for curve in curves]
     unit, unit_words = in_units(max(ends)) if axis.endswith("steps") else (1.0, "")
-    wide = max(ends) > WIDE_RATIO * min(ends)
-    left = min(ends) / LOG_REACH if wide else 0.0
+    left = min(ends) / LOG_REACH if max(ends) > WIDE_RATIO * min(ends) else 0.0
     set_scale(axes, "x", "log" if left > 0 else "linear", (left / unit, max(ends) / unit))
     if left > 0:
         notes.append("The horizontal axis is logarithmic, since the runs differ much in length.")
     low, high, cut = value_limits(curves, metric.scale)
     set_scale(axes, "y", metric.scale, (low, high))
     if cut:
-        notes.append(f"Values beyond {number_words(float(f'{high:.2g}'))} are cut off.")
-    for threshold in thresholds:
-        axes.axhline(threshold, color=ink("faint"), linewidth=0.8, linestyle=(0, (1, 3)))
+        notes.append(_cut_words(high))
     for curve in curves:
         colour = series_ink(colours[curve.label])
         x = curve.x / unit
         if curve.num_seeds > 1:
-            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, curve.mean, color=colour, linewidth=1.5)
+            band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
+            axes.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, curve.mean, **series_line(colours[curve.label]))
     axes.set_xlabel(AXIS_LABELS[axis] + unit_words)
     axes.set_ylabel(metric.name)
-    label_ends(axes, _line_ends(curves, colours, unit))
-    description = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
-        f"{c.label} goes from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in curves
-    )
-    return Drawing(to_svg(figure, name, description + "."), tuple(notes))
+    label_ends(axes, _line_ends(curves, colours, unit, (low, high)))
+    return tuple(notes)
 
 
-def _line_ends(curves: list[Curve], colours: Colours, unit: float) -> list[LineEnd]:
-    return [
-        LineEnd(
-            curve.label,
-            series_ink(colours[curve.label]),
-            float(curve.x[-1]) / unit,
-            float(curve.mean[-1]),
-        )
-        for curve in curves
-    ]
+def _line_ends(
+    curves: list[Curve], colours: Colours, unit: float, limits: tuple[float, float]
+) -> list[LineEnd]:
+    """Where each line ends, or leaves the figure for good."""
+    ends = []
+    for curve in curves:
+        inside = np.flatnonzero((curve.mean >= limits[0]) & (curve.mean <= limits[1]))
+        last = min(inside[-1] + 1, len(curve.x) - 1) if len(inside) else -1
+        x, y = float(curve.x[last]) / unit, float(np.clip(curve.mean[last], *limits))
+        ends.append(LineEnd(curve.label, series_ink(colours[curve.label]), x, y))
+    return ends
+
+
+def _cut_words(high: float) -> str:
+    return f"Values beyond {number_words(float(f'{high:.2g}'))} are cut off."
 
 
 def value_limits(curves: list[Curve], scale: str) -> tuple[float, float, bool]:
@@ -122,7 +127,9 @@ def value_limits(curves: list[Curve], scale: str) -> tuple[float, float, bool]:
         span = max(high / low, 1.2)
         bottom, top = max(bands_low, low / span**0.15), min(bands_high, high * span**0.15)
         margin = (top / bottom) ** 0.04
-        return bottom / margin, top * margin, False
+        farthest = 1.0 / DRAWABLE, DRAWABLE
+        bottom, top = np.clip([bottom / margin, top * margin], *farthest).tolist()
+        return bottom, top, high > DRAWABLE
     start = max(float(curve.mean[0]) for curve in curves)
     cut = start > low and high > start + 9 * (start - low)
     high = start + 2 * (start - low) if cut else high
@@ -145,22 +152,26 @@ def draw_parameters(
         return None
     with drawing():
         figure = new_figure(WIDTH, 0.5 + 2.4 * len(panels))
+        notes: list[str] = []
         last = max(float(curve.x[-1]) for curves in panels for curve in curves)
         for row, curves in enumerate(panels):
             axes = figure.add_subplot(len(panels), 1, row + 1)
             calm(axes)
-            low, high, _ = value_limits(curves, "linear")
+            low, high, cut = value_limits(curves, "linear")
+            if cut:
+                notes.append(f"{names[row]}: {_cut_words(high)}")
             set_scale(axes, "x", "linear", (0.0, last))
             set_scale(axes, "y", "linear", (low, high), num_ticks=5)
             axes.set_ylabel(names[row])
             for curve in curves:
                 colour = series_ink(colours[curve.label])
-                axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
-                axes.plot(curve.x, curve.mean, color=colour, linewidth=1.5)
-            label_ends(axes, _line_ends(curves, colours, 1.0))
+                band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
+                axes.fill_between(curve.x, *band, color=colour, alpha=0.18, linewidth=0)
+                axes.plot(curve.x, curve.mean, **series_line(colours[curve.label]))
+            label_ends(axes, _line_ends(curves, colours, 1.0, (low, high)))
         axes.set_xlabel(AXIS_LABELS["update"])
         words = f"Line charts of {', '.join(names)} against updates."
-        return Drawing(to_svg(figure, name, words))
+        return Drawing(to_svg(figure, name, words), tuple(notes))
 
 
 def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
@@ -179,7 +190,7 @@ def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
             if series.style == "points":
                 axes.plot(series.x, series.y, "o", color=colour, markersize=4)
             elif len(series.y):
-                axes.plot(series.x, series.y, color=colour, linewidth=1.5)
+                axes.plot(series.x, series.y, **series_line(colours[series.label]))
                 finite = np.flatnonzero(np.isfinite(series.y))
                 if len(finite):
                     last = finite[-1]

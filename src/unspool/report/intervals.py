@@ -44,10 +44,11 @@ def t_interval(values: np.ndarray) -> Interval:
     count = len(finite)
     if count == 0:
         return Interval(math.nan, math.nan, math.nan, math.nan, 0)
-    mean = float(np.mean(finite))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(finite))
+        error = float(np.std(finite, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
     if count == 1:
         return Interval(mean, math.nan, math.nan, math.nan, 1)
-    error = float(np.std(finite, ddof=1) / math.sqrt(count))
     reach = t_factor(count) * error
     return Interval(mean, mean - reach, mean + reach, error, count)
 
@@ -63,13 +64,13 @@ def decimals_allowed(standard_error: float) -> int:
 
 
 def _decimals(interval: Interval) -> int:
-    """As the standard error allows; without one, three significant digits."""
+    """As the standard error allows, at most six significant digits; without one, three."""
+    exponent = math.floor(math.log10(abs(interval.mean))) if interval.mean else 0
     if interval.known and interval.standard_error > 0:
-        return decimals_allowed(interval.standard_error)
+        return min(decimals_allowed(interval.standard_error), 5 - exponent)
     if interval.mean == 0:
         return 0
-    exponent = math.floor(math.log10(abs(interval.mean)))
-    if interval.count > 1 and float(interval.mean).is_integer():
+    if float(interval.mean).is_integer():
         return min(0, 5 - exponent)
     return 2 - exponent
 
@@ -117,13 +118,14 @@ def interval_words(interval: Interval) -> str:
     return f"{low} to {high}{unit}"
 
 
-def number_words(value: float) -> str:
+def number_words(value: float, digits: int = 6) -> str:
     """A given number, such as a threshold or an end of a published range, at full length."""
     if not math.isfinite(value):
         return "no limit"
     if value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:.6g}".replace("-", MINUS)
-    mantissa, exponent = f"{value:.5e}".split("e")
+        text = f"{value:,.{digits}g}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
+        return text.replace(",", THIN_SPACE).replace("-", MINUS)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".").replace("-", MINUS)
     return f"{mantissa}{TIMES_TEN}{superscript(int(exponent))}"
 

@@ -48,7 +48,8 @@ def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
         if index not in margin:
             place = _free_place(points[index] * size, end.label, obstacles, placed, size)
             placed.append(place)
-            _write_inside(axes, end, (place[:2] + [0.0, LINE_HEIGHT / 2]) / size)
+            middle = [0.0, LINE_HEIGHT / 2]
+            _write_inside(axes, end, points[index], (place[:2] + middle) / size)
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
@@ -107,13 +108,23 @@ def _free_place(
                 np.all((box[:2] < other[2:]) & (other[:2] < box[2:])) for other in placed
             )
             outside = np.any(box[:2] < 0) or np.any(box[2:] > size)
-            cost = 5.0 * hidden + 200.0 * overlaps + 200.0 * outside + abs(up) + abs(right - 6.0)
+            cost = 2.0 * hidden + 200.0 * overlaps + 200.0 * outside + abs(up) + abs(right - 6.0)
             if cost < lowest:
                 best, lowest = box, cost
     return best
 
 
-def _write_inside(axes: Axes, end: LineEnd, place: np.ndarray) -> None:
+def _write_inside(axes: Axes, end: LineEnd, point: np.ndarray, place: np.ndarray) -> None:
+    """The label at its place, with a dot at the end of the line and a stroke between the two."""
+    axes.plot(*point, "o", transform=axes.transAxes, color=end.colour, markersize=3.5, zorder=4)
+    if place[0] > point[0]:
+        axes.plot(
+            [point[0], place[0]],
+            [point[1], place[1]],
+            transform=axes.transAxes,
+            color=end.colour,
+            linewidth=0.8,
+        )
     axes.text(
         float(place[0]),
         float(place[1]),

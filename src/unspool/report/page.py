@@ -80,7 +80,9 @@ def _title(study: Study) -> str:
     if study.experiment:
         return study.experiment.title
     problems = ", ".join(dict.fromkeys(run.problem.name for run in study.runs))
-    return f"{', '.join(study.labels)} on {problems}"
+    count = len(study.labels)
+    labels = ", ".join(study.labels) if count <= 4 else f"{count} labels"
+    return f"{labels} on {problems}"
 
 
 def _parameter_names(study: Study) -> tuple[str, ...]:

@@ -10,11 +10,13 @@ from .read import Study
 from .summarise import MAX_POINTS, LabelSummary, Metric
 from .tables import (
     MAX_PARAMETER_COLUMNS,
+    MAX_PARAMETER_ROWS,
     comparison_table,
     escape,
     facts,
     final_table,
     legend,
+    parameter_table,
     reach_table,
     settings_table,
 )
@@ -77,6 +79,7 @@ def learning_curves(findings: Findings) -> list[str]:
     if not parts:
         return [_heading(metric.name), "<p>No run has two finite values to draw.</p>"]
     labels = legend([summary.label for summary in summaries], findings.colours)
+    labels = labels if len(summaries) > 1 else ""
     return [_heading(metric.name), _note(_reading_words(findings)), labels, *parts]
 
 
@@ -132,9 +135,13 @@ def final_values(findings: Findings) -> list[str]:
         "in the digits that their standard errors allow."
     )
     names, colours = findings.parameter_names, findings.colours
+    more = []
+    if MAX_PARAMETER_COLUMNS < len(names) <= MAX_PARAMETER_ROWS:
+        more.append(parameter_table(findings.summaries, names))
     return [
         _heading("where it ends"),
         final_table(findings.summaries, metric, names, colours),
+        *more,
         _note(note),
     ]
 

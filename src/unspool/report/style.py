@@ -56,7 +56,7 @@ def stylesheet() -> str:
 _RULES = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
   sans-serif; -webkit-text-size-adjust: 100%; }
 main { max-width: 1000px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
@@ -84,8 +84,8 @@ figcaption { margin-top: 0.3rem; }
   padding: 0.6rem 1rem; margin: 1.2rem 0; border-radius: 0 4px 4px 0; }
 .warning p { margin: 0.2rem 0; max-width: none; }
 .scroll { overflow-x: auto; margin: 0.8rem 0 0.4rem; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; line-height: 1.4;
-  font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; min-width: 640px; font-size: 0.9rem;
+  line-height: 1.4; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 0.45rem 1rem 0.45rem 0;
   border-bottom: 1px solid var(--rule); }
 th:last-child, td:last-child { padding-right: 0; }
@@ -107,12 +107,12 @@ footer { margin-top: 4rem; color: var(--faint); font-size: 0.85rem; }
 @media (max-width: 600px) { main { padding-top: 1.5rem; } dl { grid-template-columns: 1fr; } }
 @media print {
   @page { margin: 16mm 14mm; }
-  body { font-size: 10pt; }
+  html { font-size: 12px; }
   main { max-width: none; padding: 0; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, tr.group { break-after: avoid; }
   figure, tr, .warning { break-inside: avoid; }
   thead { display: table-header-group; }
   figure .drawing, .scroll { overflow: visible; }
-  figure svg { min-width: 0; }
+  figure svg, table { min-width: 0; }
 }
 """

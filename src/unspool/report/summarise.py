@@ -13,6 +13,9 @@ AXES = ("update", "steps", "sequential_steps", "seconds")
 
 MAX_POINTS = 400
 
+WIDE_RATIO = 20.0
+"""From which ratio on losses without a negative one are drawn on a log scale, unless told."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -109,7 +112,7 @@ def choose_metric(study: Study) -> Metric:
     floor = float(positive.min()) if len(positive) else 1.0
     scale = study.experiment.metric_scale if study.experiment else None
     if scale is None:
-        wide = len(positive) > 0 and len(positive) == len(finite) and finite.max() > 20 * floor
+        wide = len(positive) > 0 and finite.min() >= 0 and finite.max() > WIDE_RATIO * floor
         scale = "log" if wide else "linear"
     return Metric(source, name, scale, floor, scale == "log" and len(positive) < len(finite))
 

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from .style import INK, NAMED
+from .style import INK, NAMED, PALETTE
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -34,8 +34,14 @@ def ink(name: str) -> str:
 
 def series_ink(index: int) -> str:
     """The stand-in for the colour of the series of that number; after eight they repeat."""
-    count = sum(name.startswith("series-") for name in NAMED)
-    return ink(f"series-{index % count}")
+    return ink(f"series-{index % len(PALETTE)}")
+
+
+def series_line(index: int) -> dict[str, Any]:
+    """How the line of a series is drawn; where colours repeat, dashes tell lines apart."""
+    dashes = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+    style = dashes[index // len(PALETTE) % len(dashes)]
+    return {"color": series_ink(index), "linestyle": style, "linewidth": 1.5}
 
 
 @contextmanager
@@ -90,6 +96,7 @@ def _lighter(body: str, name: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'(<image [^>]*?) id="[^"]*"', r"\1", body)
     body = re.sub(r' d="[^"]*"', _shorter_path, body)
     body = body.replace("xlink:href", "href")
     prefix = "f" + hashlib.sha256(name.encode()).hexdigest()[:6]

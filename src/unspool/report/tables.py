@@ -1,18 +1,18 @@
 """The tables of the page, as HTML."""
 
 import html
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from .cautions import cautions
 from .compare import Comparison
 from .intervals import Interval, interval_words, mean_words, number_words
+from .options import options_words
 from .read import Run, Setting, Study
 from .style import series_variable
 from .summarise import AXES, LabelSummary, Metric
 
 MAX_PARAMETER_COLUMNS = 4
+MAX_PARAMETER_ROWS = 32
 
 REACH_HEADINGS = {
     "update": "updates",
@@ -57,16 +57,6 @@ def _interval_cell(interval: Interval) -> str:
     return f'<td><span class="value">{escape(mean_words(interval))}</span>{below}</td>'
 
 
-def _value_words(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return number_words(value) if value == value and abs(value) != float("inf") else str(value)
-
-
-def options_words(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_value_words(value)}" for name, value in options.items())
-
-
 def _setting_cell(settings: Sequence[Setting]) -> str:
     """The distinct settings of the runs of one label, one below the other."""
     lines = []
@@ -84,7 +74,7 @@ def settings_table(study: Study, colours: dict[str, int]) -> str:
     for label in study.labels:
         runs = [run for run in study.runs if run.label == label]
         estimands = ", ".join(dict.fromkeys(run.estimand for run in runs))
-        updates = ", ".join(dict.fromkeys(number_words(run.num_updates) for run in runs))
+        updates = ", ".join(dict.fromkeys(number_words(float(run.num_updates)) for run in runs))
         rows.append(
             f"<tr>{label_cell(label, colours)}"
             f"{_setting_cell([run.estimator for run in runs])}<td>{escape(estimands)}</td>"
@@ -142,6 +132,16 @@ def final_table(
         )
     headings = ("label", "seeds", f"final {metric.name}", *shown, "caution")
     return table(headings, rows)
+
+
+def parameter_table(summaries: Sequence[LabelSummary], names: tuple[str, ...]) -> str:
+    """Final parameters, one row for each: for more of them than `final_table` has room for."""
+    shown = [summary for summary in summaries if len(summary.parameters) == len(names)]
+    rows = []
+    for index, name in enumerate(names):
+        cells = "".join(_interval_cell(summary.parameters[index]) for summary in shown)
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    return table(("parameter", *(summary.label for summary in shown)), rows) if shown else ""
 
 
 def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict[str, int]) -> str:
