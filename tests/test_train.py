@@ -1,0 +1,186 @@
+"""The trainer, evaluation, and runs on disk."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import unspool
+from unspool import problems
+
+KEY = jax.random.key(0)
+NRES = unspool.NRES(4, 5, 0.1)
+
+
+class Brittle(unspool.AbstractProblem):
+    """Every loss is NaN once the parameter is above one half."""
+
+    horizon: int = 10
+
+    def init_params(self, *, key):
+        return jnp.array(0.0)
+
+    def init_state(self, params, *, key):
+        return jnp.array(0.0)
+
+    def step(self, params, state, t, *, key):
+        return state, jnp.where(params > 0.5, jnp.nan, -params)
+
+
+def train(problem=None, **options):
+    options = dict(num_updates=60, key=KEY, log_every=20) | options
+    problem = problems.LinearQuadratic(horizon=10) if problem is None else problem
+    return list(unspool.train(problem, NRES, optax.sgd(1e-2), **options))
+
+
+def test_records_count_updates_and_steps():
+    records = train(num_updates=50)
+    assert [record.update for record in records] == [20, 40, 50]
+    last = records[-1]
+    assert last.steps == last.useful_steps == 50 * 2 * 4 * 5
+    assert last.warmup_steps == 2 * 4 * 5
+    assert last.sequential_steps == 51 * 5
+    assert last.dropped == 0 and last.result == unspool.RESULTS.successful
+    assert 0 < records[0].seconds < last.seconds
+    assert last.loss < records[0].loss
+
+
+def test_training_is_the_same_steps_as_make_step():
+    problem = problems.LinearQuadratic(horizon=10)
+    init, step = unspool.make_step(problem, NRES, optax.sgd(1e-2))
+    params = problem.init_params(key=KEY)
+    state = init(params, key=KEY)
+    losses = []
+    for _ in range(60):
+        state, estimate = jax.jit(step)(state)
+        losses.append(float(estimate.loss))
+    records = train(params=params)
+    np.testing.assert_allclose(records[-1].params, state.params, rtol=1e-5)
+    np.testing.assert_allclose(records[-1].loss, np.mean(losses[40:]), rtol=1e-5)
+
+
+def test_how_often_records_are_made_changes_no_bit():
+    often = train(log_every=7)
+    seldom = train(log_every=60)
+    assert np.array_equal(often[-1].params, seldom[-1].params)
+
+
+def test_optimizers_that_look_at_the_loss_get_it():
+    optimizer = optax.chain(optax.sgd(1e-2), optax.contrib.reduce_on_plateau(patience=2))
+    problem = problems.LinearQuadratic(horizon=10)
+    records = list(unspool.train(problem, NRES, optimizer, num_updates=10, key=KEY))
+    assert np.isfinite(records[-1].params).all()
+
+
+def test_training_stops_when_nothing_is_left_to_learn_from():
+    with pytest.raises(unspool.TrainingError, match="Every worker.*smaller learning rate"):
+        list(unspool.train(Brittle(), NRES, optax.sgd(0.2), num_updates=50, key=KEY, log_every=5))
+    records = list(
+        unspool.train(
+            Brittle(), NRES, optax.sgd(0.2), num_updates=50, key=KEY, log_every=5, throw=False
+        )
+    )
+    assert records[-1].result == unspool.RESULTS.all_workers_dropped
+    assert all(np.isfinite(record.params) for record in records)
+
+
+def test_the_caller_keeps_the_parameters_given():
+    params = jnp.ones(4)
+    train(params=params)
+    assert np.array_equal(params, np.ones(4))
+
+
+@pytest.mark.parametrize("options", [{"num_updates": 0}, {"log_every": 0}])
+def test_counts_are_checked(options):
+    with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        train(**options)
+
+
+def test_evaluation_is_the_mean_over_fresh_episodes(float64):
+    problem = problems.LinearQuadratic(noise=0.5)
+    params = problem.init_params(key=KEY)
+    many = unspool.evaluate(problem, params, key=KEY, num_episodes=4000)
+    few = unspool.evaluate(problem, params, key=jax.random.key(1), num_episodes=4000)
+    error = float(np.hypot(many.standard_error, few.standard_error))
+    assert 0 < abs(float(many.loss - few.loss)) < 4 * error
+    still = problems.LinearQuadratic()
+    state = still.init_state(params, key=KEY)
+    losses = []
+    for t in range(still.horizon):
+        state, loss = still.step(params, state, jnp.array(t), key=KEY)
+        losses.append(loss)
+    exact = unspool.evaluate(still, params, key=KEY, num_episodes=3)
+    np.testing.assert_allclose(exact.loss, np.mean(losses), rtol=1e-12)
+    assert jnp.isnan(unspool.evaluate(still, params, key=KEY).standard_error)
+
+
+def test_evaluation_of_random_lengths_is_the_mean_per_step(float64):
+    problem = problems.RandomLength()
+    params = problem.init_params(key=KEY)
+    found = unspool.evaluate(problem, params, key=KEY, num_episodes=4000)
+    totals = {}
+    state = problem.init_state(params, key=KEY)
+    total = 0.0
+    for t in range(problem.horizon):
+        state, loss = problem.step(params, state, jnp.array(t), key=KEY)
+        total += loss
+        totals[t + 1] = total
+    lengths = problem.lengths
+    exact = sum(totals[n] for n in lengths) / sum(lengths)
+    assert abs(float(found.loss - exact)) < 4 * float(found.standard_error)
+
+
+def test_a_run_resumes_from_any_checkpoint_to_the_same_bits(tmp_path):
+    problem = problems.LinearQuadratic(horizon=10)
+    options = dict(num_updates=60, key=KEY, log_every=10, checkpoint_every=20)
+    run = unspool.Run.create(tmp_path / "run", {"label": "x"})
+    list(run.train(problem, NRES, optax.adam(1e-2), **options))
+    assert run.checkpoints == [0, 20, 40, 60]
+    final = (tmp_path / "run" / "checkpoints" / "60.npz").read_bytes()
+    metrics = run.read("metrics")
+    assert [line["update"] for line in metrics] == [0, 10, 20, 30, 40, 50, 60]
+    for start in (0, 20, 40):
+        again = unspool.Run.open(tmp_path / "run")
+        list(again.train(problem, NRES, optax.adam(1e-2), resume_from=start, **options))
+        assert (tmp_path / "run" / "checkpoints" / "60.npz").read_bytes() == final
+        for new, old in zip(again.read("metrics"), metrics, strict=True):
+            assert {**new, "seconds": 0} == {**old, "seconds": 0}
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "finished"
+
+
+def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
+    unspool.Run.create(tmp_path / "run", {"label": "x"})
+    before = (tmp_path / "run" / "config.json").read_text()
+    with pytest.raises(unspool.RunError, match="already holds a run"):
+        unspool.Run.create(tmp_path / "run", {"label": "y"})
+    assert (tmp_path / "run" / "config.json").read_text() == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(unspool.RunError, match="thesis.tex"):
+        unspool.Run.create(tmp_path / "other", {})
+    with pytest.raises(unspool.RunError, match="there is no run in"):
+        unspool.Run.open(tmp_path / "other")
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(tmp_path):
+    problem = problems.LinearQuadratic(horizon=10)
+    run = unspool.Run.create(tmp_path / "run", {})
+    list(run.train(problem, NRES, optax.sgd(1e-2), num_updates=4, key=KEY))
+    with pytest.raises(unspool.CheckpointError, match="is of another run"):
+        list(run.train(problem, unspool.NRES(8, 5, 0.1), optax.sgd(1e-2), num_updates=8, key=KEY))
+    with pytest.raises(unspool.RunError, match="no checkpoint 7 in"):
+        list(run.train(problem, NRES, optax.sgd(1e-2), num_updates=8, key=KEY, resume_from=7))
+
+
+def test_a_checkpoint_cut_short_is_refused(tmp_path):
+    state = {"x": jnp.arange(3.0), "key": jax.random.key(3)}
+    unspool.save_checkpoint(tmp_path / "a.npz", state)
+    assert eqx.tree_equal(unspool.load_checkpoint(tmp_path / "a.npz", state), state)
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(unspool.CheckpointError, match="cannot read"):
+        unspool.load_checkpoint(tmp_path / "a.npz", state)
