@@ -367,6 +367,11 @@ def test_a_sound_row_has_no_caution(tmp_path):
             "training of seed 2 is not finished at update 190 of 500",
         ),
         (
+            STEADY,
+            {"status": "running", "num_updates": 500},
+            "training of seed 2 is not finished at update 190 of 500",
+        ),
+        (
             (*flat(50.0, 50.5), (50.0,) * 10 + (None,) * 10),
             {},
             "loss not finite in 1 of 3 seeds, first at update 100 of seed 2",

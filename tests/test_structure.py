@@ -26,7 +26,7 @@ LAYERS = (
     ("_check_unbiased", "_diagnose", "_evaluate", "_reference", "_train"),
     ("_checkpoint", "_citation", "_run"),
     ("problems", "report"),
-    ("__init__",),
+    ("__init__", "extend"),
     ("experiments",),
     ("cli",),
 )

@@ -1,6 +1,7 @@
 """Trees of arrays as files: written whole or not at all, read back bit by bit."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def load_checkpoint(path: Path, like: PyTree) -> PyTree:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
     wanted = _named_leaves(like)
     missing = [name for name, _ in wanted if name not in arrays]

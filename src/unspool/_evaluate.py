@@ -32,6 +32,8 @@ def evaluate(
 ) -> Evaluation:
     """The objective at unperturbed parameters: total loss over total length of fresh episodes.
 
+    An episode that ends early counts with the length that it might have had.
+
     **Arguments:**
 
     - `engine`: an engine, or a problem for the local one.

@@ -130,7 +130,8 @@ class Run:
             resume_from = known[-1]
         if resume_from is None:
             state = init(params)
-            self._write_start(params, estimator, engine.horizon)
+            start = _as_first_line(params, estimator, engine.horizon)
+            _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
             self._save(0, state)
         elif resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
@@ -191,22 +192,6 @@ class Run:
         for later in (u for u in self.checkpoints if u > update):
             (self.directory / "checkpoints" / f"{later}.npz").unlink()
 
-    def _write_start(self, params: Params, estimator: AbstractEstimator, horizon: int) -> None:
-        warmup = estimator.num_warmup_windows(horizon)
-        start = {
-            "update": 0,
-            "seconds": 0.0,
-            "steps": 0,
-            "useful_steps": 0,
-            "warmup_steps": warmup * estimator.num_steps(horizon),
-            "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
-            "loss": None,
-            "grad_norm": None,
-            "dropped": 0,
-            "result": "successful",
-        }
-        self.append("metrics", start | _logged_params(params))
-
 
 def describe(module: Any) -> dict[str, Any]:
     """The name and the fields of a problem, an estimator or a dataclass, ready for JSON."""
@@ -233,9 +218,30 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        small = np.size(value) <= _MOST_PARAMS_LOGGED
-        return np.asarray(value).tolist() if small else f"{value.dtype}{list(value.shape)}"
+        if np.size(value) > _MOST_PARAMS_LOGGED:
+            return f"{value.dtype}{list(value.shape)}"
+        array = np.asarray(value)
+        if array.dtype.kind == "f":
+            # By way of text: 0.1 in float32 is not 0.10000000149.
+            array = array.astype(str).astype(float)
+        return array.tolist()
     return getattr(value, "__name__", type(value).__name__)
+
+
+def _as_first_line(params: Params, estimator: AbstractEstimator, horizon: int) -> dict[str, Any]:
+    warmup = estimator.num_warmup_windows(horizon)
+    return {
+        "update": 0,
+        "seconds": 0.0,
+        "steps": 0,
+        "useful_steps": 0,
+        "warmup_steps": warmup * estimator.num_steps(horizon),
+        "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
+        "loss": None,
+        "grad_norm": None,
+        "dropped": 0,
+        "result": "successful",
+    } | _logged_params(params)
 
 
 def _as_line(record: Record) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class LocalEngine(AbstractEngine):
                 + (" (a class: call it first)" if isinstance(self.problem, type) else "")
             )
         horizon = self.problem.horizon
-        if not isinstance(horizon, int) or horizon < 1:
+        if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
             raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
         if self.workers_at_once is not None and self.workers_at_once < 1:
             raise ValueError(f"workers_at_once must be at least 1, got {self.workers_at_once}")

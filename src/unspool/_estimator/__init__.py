@@ -1,14 +1,2 @@
 from .base import AbstractEstimator as AbstractEstimator
 from .base import Estimate as Estimate
-from .bptt import BPTT as BPTT
-from .dodge import DODGE as DODGE
-from .es_single import ESSingle as ESSingle
-from .forward_gradient import ForwardGradient as ForwardGradient
-from .full_es import FullES as FullES
-from .gpes import GPES as GPES
-from .nres import NRES as NRES
-from .pes import PES as PES
-from .rtrl import RTRL as RTRL
-from .tbptt import TBPTT as TBPTT
-from .truncated_es import TruncatedES as TruncatedES
-from .uoro import UORO as UORO

@@ -21,7 +21,7 @@ class Estimate(eqx.Module):
     """One estimate of a gradient.
 
     - `grad`: a tree like the parameters, ready for optax.
-    - `loss`: mean loss per step of the rows used, an estimate of the objective differentiated.
+    - `loss`: mean loss per step of the rows used; NaN if there are none.
     - `result`: a member of `RESULTS`.
     - `stats`: scalars: `grad_norm`; `dropped`, workers left out; `useful_steps`, problem steps
       advanced in running episodes; `episodes`, episodes that began; and, for perturbed
@@ -140,7 +140,9 @@ def conclude(
     `losses` are each row's sums over a window, `moment` is the sum of the healthy workers'
     gradients, `scale` the mean length of a window.
     """
-    total = jnp.sum(jnp.mean(losses, axis=0), where=healthy)
+    num_arms = losses.shape[0]
+    elapsed = workers.trajectories.t - start.t
+    loss = jnp.sum(losses, where=healthy) / (num_arms * jnp.sum(elapsed, where=healthy))
     per_step = 1 / (scale * jnp.maximum(jnp.sum(healthy), 1))
     grad = jax.tree.map(lambda x: (x * per_step).astype(x.dtype), moment)
     dropped = jnp.sum(~healthy)
@@ -148,14 +150,13 @@ def conclude(
     outcome = RESULTS.where(dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
     outcome = RESULTS.where(jnp.isfinite(grad_norm), outcome, RESULTS.nonfinite_gradient)
     outcome = RESULTS.where(dropped == healthy.size, RESULTS.all_workers_dropped, outcome)
-    num_arms = losses.shape[0]
     stats = stats | {
         "grad_norm": grad_norm,
         "dropped": dropped,
-        "useful_steps": num_arms * jnp.sum(workers.trajectories.t - start.t),
+        "useful_steps": num_arms * jnp.sum(elapsed),
         "episodes": jnp.sum(start.t == 0),
     }
-    return Estimate(grad, total * per_step, outcome, stats), retire(workers, ~healthy)
+    return Estimate(grad, loss, outcome, stats), retire(workers, ~healthy)
 
 
 def check_count(**arguments: int | None) -> None:

@@ -14,7 +14,8 @@ from .._random import Purpose, stream
 class AbstractDirections(eqx.Module):
     r"""A joint draw of one direction per worker, a pure function of births and blocks.
 
-    Each direction has mean zero and covariance $I$, and does not depend on earlier blocks'.
+    Each direction has mean zero and covariance $I$, and does not depend on earlier blocks'. A
+    `Target` takes them for Gaussian: others smooth a loss that is not quadratic in another way.
     """
 
     @abc.abstractmethod

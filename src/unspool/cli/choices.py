@@ -13,12 +13,13 @@ from typing import Any
 import optax
 
 import unspool
+from unspool import experiments as _experiments
 from unspool import problems as _problems
 
 from .._estimator import AbstractEstimator
 from .._problem import AbstractProblem
+from ..experiments.base import AbstractExperiment
 from .mistakes import Mistake, mistakes_of_the_user, suggest
-from .options import plain
 
 _OPTAX = (
     "adabelief", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lion", "nadam",
@@ -41,12 +42,9 @@ def problems() -> dict[str, type[AbstractProblem]]:
     return _exported(_problems, AbstractProblem)
 
 
-def experiments() -> dict[str, type]:
+def experiments() -> dict[str, type[AbstractExperiment]]:
     """The exported experiments by the name they are typed with."""
-    from .. import experiments as module
-
-    found = _exported(module, module.AbstractExperiment)
-    return {getattr(cls, "name", name): cls for name, cls in found.items()}
+    return {cls.name: cls for cls in _exported(_experiments, AbstractExperiment).values()}
 
 
 def optimizers() -> dict[str, Callable[[float], optax.GradientTransformation]]:
@@ -62,11 +60,6 @@ def choose(what: str, name: str, choices: dict[str, Any]) -> Any:
     if _squeeze(name) in squeezed:
         return squeezed[_squeeze(name)]
     raise Mistake(f"there is no {what} {name!r}{suggest(name, choices)}")
-
-
-def summary(cls: type) -> str:
-    """The first line of a class's own docstring, without markup."""
-    return plain(inspect.cleandoc(cls.__doc__ or "").partition("\n")[0])
 
 
 def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProblem:
@@ -85,7 +78,11 @@ def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProb
         except Mistake as mistake:
             raise Mistake(f"{mistake} (or name your own: file.py:Class)") from None
     place, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
-    module = _load_file(start / place, place) if place.endswith(".py") else _load(place, start)
+    module = (
+        _load_file((start / place).resolve(), place)
+        if place.endswith(".py")
+        else _load(place, start)
+    )
     found = getattr(module, name, None) if name else _only_problem(module, place)
     held = [key for key, value in vars(module).items() if _is_problem(value)]
     if found is None:
@@ -137,7 +134,10 @@ def _only_problem(module: ModuleType, place: str) -> Any:
 def _load_file(file: Path, shown: str) -> ModuleType:
     if not file.is_file():
         near = [path.name for path in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        raise Mistake(f"there is no file {shown}" + (suggest(file.name, near) if near else ""))
+        where = "" if file.is_absolute() and file.parent == Path.cwd() else f" in {file.parent}"
+        raise Mistake(
+            f"there is no file {file.name}{where}" + (suggest(file.name, near) if near else "")
+        )
     # A name of its own, so that a file called `random.py` hides no module.
     name = f"_unspool_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

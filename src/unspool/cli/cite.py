@@ -1,9 +1,11 @@
 """`unspool cite`: BibTeX of what an estimator, a problem or an experiment rests on."""
 
+import contextlib
 from collections.abc import Sequence
 
 from .. import _citation
 from . import choices
+from .mistakes import Mistake
 from .options import Parser
 
 
@@ -16,14 +18,13 @@ def cite(words: Sequence[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="as `unspool list` prints them")
     given = parser.read(words)
-    known = choices.experiments() | choices.problems() | choices.estimators()
     # A name that a problem and an experiment share stands for both.
-    rest = [choices.experiments(), choices.problems()]
+    kinds = [choices.estimators(), choices.problems(), choices.experiments()]
     keys: list[str] = []
     for name in given["names"]:
-        things = [choices.choose("name", name, known)]
-        things += [group[name] for group in rest if name in group]
-        for thing in things:
-            keys += _citation.references(thing)
+        choices.choose("name", name, {known: known for kind in kinds for known in kind})
+        for kind in kinds:
+            with contextlib.suppress(Mistake):
+                keys += _citation.references(choices.choose("name", name, kind))
     print(_citation.cite(*keys))
     return 0

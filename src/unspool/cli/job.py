@@ -1,8 +1,7 @@
 """What one `unspool train` trains: built from words, and written down as words again."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 import optax
 
 from .._custom_types import Params, RandomKey
-from .._engine import LocalEngine
+from .._engine import AbstractEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._problem import AbstractProblem
 from .._random import Purpose, stream
 from .._run import describe, environment
 from .._train import make_step
 from . import choices
+from .docs import summary
 from .mistakes import Mistake, mistakes_of_the_user
 from .options import (
     Option,
@@ -29,69 +29,12 @@ from .options import (
     find_options,
     out_of_reach,
 )
+from .settings import Settings, training_options
 
 _FILL = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
-_SHOWN = {
-    "window": "a tenth of the horizon",
-    "period": "the window",
-    "log_every": "a hundredth of all",
-    "checkpoint_every": "a fifth of all",
-    "evaluate_every": "no further ones",
-    "label": "the estimator's name",
-    "directory": "the next free runs/PROBLEM-ESTIMATOR",
-}
+_SHOWN = {"window": "a tenth of the horizon", "period": "the window"}
 _SIGMA = "standard deviation of the perturbation, in units of the parameters, above 0"
 _MOST_NAMED = 32
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How training goes, whatever is trained.
-
-    **Arguments:**
-
-    - `optimizer`: the optax optimizer that takes the steps; `unspool train --help` lists them.
-    - `learning_rate`: its step size, above 0.
-    - `num_updates`: updates to make in all, at least 1.
-    - `seed`: the one source of randomness, from 0 to 4294967295.
-    - `log_every`: updates between records.
-    - `checkpoint_every`: updates between checkpoints, at the next record.
-    - `num_episodes`: fresh episodes that the parameters are evaluated on at the start and at the
-      end, without perturbation; 0 for no evaluation.
-    - `evaluate_every`: updates between further evaluations, at the next record.
-    - `float64`: compute in double precision.
-    - `label`: what reports call the run; they pool runs of one label.
-    - `directory`: where the run is written.
-    """
-
-    optimizer: str = "adam"
-    learning_rate: float = 1e-2
-    num_updates: int = 1000
-    seed: int = 0
-    log_every: int | None = None
-    checkpoint_every: int | None = None
-    num_episodes: int = 100
-    evaluate_every: int | None = None
-    float64: bool = False
-    label: str | None = None
-    directory: str | None = None
-
-    def __post_init__(self):
-        for name in ("num_updates", "log_every", "checkpoint_every", "evaluate_every"):
-            _check(name, getattr(self, name), 1)
-        _check("num_episodes", self.num_episodes, 0)
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise Mistake(
-                f"--learning-rate must be a finite number above 0, got {self.learning_rate}"
-            )
-        if not 0 <= self.seed < 2**32:
-            raise Mistake(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
-
-
-def _check(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        flag = f"--{name.replace('_', '-')}"
-        raise Mistake(f"{flag} must be an integer of at least {least}, got {value}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +44,8 @@ class Job:
     `words` names every setting but the directory, so that a later default changes nothing.
     """
 
-    engine: LocalEngine
+    problem: AbstractProblem
+    engine: AbstractEngine
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
     settings: Settings
@@ -130,7 +74,7 @@ class Job:
         return {
             "label": settings.label or estimator["name"],
             "seed": settings.seed,
-            "problem": describe(self.engine.problem),
+            "problem": describe(self.problem),
             "estimator": estimator | {"estimand": self.estimator.estimand},
             "optimizer": {
                 "name": settings.optimizer,
@@ -142,12 +86,6 @@ class Job:
             "float64": jnp.result_type(float) == jnp.float64,
             "environment": environment(),
         }
-
-
-def training_options() -> list[Option]:
-    """The options of every training."""
-    options = find_options(Settings)
-    return [dataclasses.replace(option, shown=_SHOWN.get(option.name)) for option in options]
 
 
 def wants_float64(words: Sequence[str]) -> bool:
@@ -162,19 +100,18 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     **Raises:** `Mistake`; `SystemExit` after the help that `--help` prints.
     """
     spec, name, *rest = words
-    problem = choices.load_problem(spec, start)
+    found = choices.load_problem(spec, start)
     make_estimator = choices.choose("estimator", name, choices.estimators())
-    of_problem = find_options(problem) if isinstance(problem, type) else []
+    of_problem = find_options(found) if isinstance(found, type) else []
     of_estimator = estimator_options(make_estimator)
     of_training = training_options()
-    given = _parser(problem, make_estimator, (spec, name)).read(rest)
+    given = _parser(found, make_estimator, (spec, name)).read(rest)
     settings = Settings(**collect(of_training, given))
     optimizer = choices.choose("optimizer", settings.optimizer, choices.optimizers())
     values = collect(of_problem, given, "problem.")
-    if isinstance(problem, type):
-        problem = _construct(problem, of_problem, values, spec)
+    problem = _construct(found, of_problem, values, spec) if isinstance(found, type) else found
     with mistakes_of_the_user("in the problem"):
-        engine = LocalEngine(problem)
+        engine = as_engine(problem)
     chosen = collect(of_estimator, given)
     if "window" in chosen and chosen["window"] is None:
         chosen["window"] = max(1, engine.horizon // 10)
@@ -182,7 +119,7 @@ def build_job(words: Sequence[str], start: Path) -> Job:
         chosen["period"] = chosen["period"] or chosen["window"]
     with mistakes_of_the_user("in the estimator"):
         estimator = make_estimator(**chosen)
-    settings = _fill_in(settings)
+    settings = settings.filled_in()
     told = dataclasses.asdict(settings) | {"directory": None}
     words = [
         spec,
@@ -193,12 +130,12 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     ]
     short = choices.kebab(type(problem).__name__) + "-" + words[1]
     step = optimizer(settings.learning_rate)
-    return Job(engine, estimator, step, settings, chosen, words, short)
+    return Job(problem, engine, estimator, step, settings, chosen, words, short)
 
 
 def _parser(problem: Any, estimator: type, typed: tuple[str, str]) -> Parser:
     kind = problem if isinstance(problem, type) else type(problem)
-    about = "\n".join(f"{cls.__name__}: {choices.summary(cls)}" for cls in (kind, estimator))
+    about = "\n".join(f"{cls.__name__}: {summary(cls)}" for cls in (kind, estimator))
     prog = "unspool train " + " ".join(typed)
     parser = Parser(prog=prog, description=about, usage=f"{prog} [options]")
     if isinstance(problem, type) and (options := find_options(problem)):
@@ -222,25 +159,19 @@ def estimator_options(estimator: type) -> list[Option]:
 
 
 def _construct(
-    problem: type, options: Sequence[Option], values: dict[str, Any], spec: str
+    make: Callable[..., AbstractProblem],
+    options: Sequence[Option],
+    values: dict[str, Any],
+    spec: str,
 ) -> AbstractProblem:
-    missing = out_of_reach(problem, options)
+    missing = out_of_reach(make, options)
     if missing:
         raise Mistake(
             f"{spec} needs {', '.join(missing)}, which the command line cannot give: make an "
             "instance in a file and name that, file.py:INSTANCE"
         )
     with mistakes_of_the_user(f"while making {spec}"):
-        return problem(**values)
-
-
-def _fill_in(settings: Settings) -> Settings:
-    total = settings.num_updates
-    return dataclasses.replace(
-        settings,
-        log_every=settings.log_every or max(1, total // 100),
-        checkpoint_every=settings.checkpoint_every or max(1, total // 5),
-    )
+        return make(**values)
 
 
 def _names(params: Params) -> list[str]:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from . import choices
+from .docs import plain, summary
 from .job import estimator_options
 from .mistakes import Mistake, suggest
-from .options import Option, Parser, find_options, plain, show
+from .options import Option, Parser, find_options, show
 
 _KINDS = ("problems", "estimators", "experiments")
 
@@ -33,7 +34,7 @@ def list_choices(words: Sequence[str]) -> int:
 
 def _problems() -> tuple[list[str], list[list[str]]]:
     rows = [
-        [name, choices.summary(cls), _told(find_options(cls), "problem.")]
+        [name, summary(cls), _told(find_options(cls), "problem.")]
         for name, cls in choices.problems().items()
     ]
     return ["name", "what it is", "options"], rows
@@ -44,14 +45,14 @@ def _estimators() -> tuple[list[str], list[list[str]]]:
     for name, cls in choices.estimators().items():
         _, _, steps, derivatives = _facts(cls)
         options = _told(estimator_options(cls), "")
-        rows.append([name, choices.summary(cls), cls.estimand, derivatives, steps, options])
+        rows.append([name, summary(cls), cls.estimand, derivatives, steps, options])
     header = ["name", "what it is", "estimand", "derivatives", "steps per estimate", "options"]
     return header, rows
 
 
 def _experiments() -> tuple[list[str], list[list[str]]]:
     rows = [
-        [name, choices.summary(cls), _told(find_options(cls), "")]
+        [name, summary(cls), _told(find_options(cls), "")]
         for name, cls in choices.experiments().items()
     ]
     return ["name", "what it is", "options"], rows
@@ -86,8 +87,8 @@ def _draw(kind: str, header: list[str], rows: list[list[str]]) -> None:
 
 def _print(kind: str, header: list[str], rows: list[list[str]]) -> None:
     print(kind)
-    for name, summary, *rest in rows:
-        print(f"  {name}: {summary}")
+    for name, what, *rest in rows:
+        print(f"  {name}: {what}")
         for column, cell in zip(header[2:], rest, strict=True):
             if cell:
                 print(f"    {column}: {cell}")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .._checkpoint import CheckpointError
 from .._run import RunError
-from ..report import ReportError
+from .._train import TrainingError
 
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
-SAID_IN_ONE_SENTENCE = (CheckpointError, ReportError, RunError)
+SAID_IN_ONE_SENTENCE = (CheckpointError, RunError, TrainingError)
 """The library's own errors whose message is fit to be printed as it is."""
 
 
@@ -30,9 +30,10 @@ class Failure(Exception):
 
 def suggest(word: str, legal: Iterable[str]) -> str:
     """`; did you mean X?` for a near miss, else the legal words themselves."""
-    legal = list(legal)
-    close = difflib.get_close_matches(word.casefold(), legal, n=1, cutoff=0.55)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(legal)}"
+    folded = {name.casefold(): name for name in legal}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
+    there = ", ".join(folded.values())
+    return f"; did you mean {folded[close[0]]}?" if close else f"; there are: {there}"
 
 
 @contextlib.contextmanager

@@ -3,12 +3,15 @@
 import argparse
 import dataclasses
 import inspect
+import os
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from .docs import argument_docs
 from .mistakes import Mistake, suggest
 
 REQUIRED = inspect.Parameter.empty
@@ -50,7 +53,9 @@ class Parser(argparse.ArgumentParser):
         self._negative_number_matcher = re.compile(r"^-(\d|\.\d|inf|nan)")
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(re.sub(r"^argument (--\S+(?:, --\S+)*|\S+): ", r"\1 ", message))
+        message = re.sub(r"^argument (--\S+(?:, --\S+)*|\S+): ", r"\1 ", message)
+        message = re.sub(r"expected (\S+) argument", r"takes \1 value", message)
+        raise Mistake(message.replace("the following arguments are required:", "name at least one"))
 
     def read(self, arguments: Sequence[str]) -> dict[str, Any]:
         """The values that were given; what is left over is a mistake."""
@@ -75,7 +80,7 @@ def find_options(
     `fill` has defaults for arguments that have none of their own.
     """
     signature = _signature(constructor)
-    docs = _argument_docs(inspect.getdoc(constructor) or "", list(signature))
+    docs = argument_docs(inspect.getdoc(constructor) or "", list(signature))
     factories = {}
     if dataclasses.is_dataclass(constructor):
         factories = {
@@ -137,9 +142,7 @@ def collect(options: Sequence[Option], given: dict[str, Any], prefix: str = "") 
     return values
 
 
-def as_arguments(
-    options: Sequence[Option], values: dict[str, Any], prefix: str = ""
-) -> list[str]:
+def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str = "") -> list[str]:
     """The command line that gives these values, `None` left out."""
     words = []
     for option in options:
@@ -165,12 +168,6 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(map(show, value)) or "none"
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-
-
-def plain(text: str) -> str:
-    """Documentation without its markup."""
-    text = re.sub(r"\\mathrm\{(.*?)\}|[`$\\]|\*\*", r"\1", text)
-    return " ".join(text.split())
 
 
 def _signature(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -199,7 +196,8 @@ def _shape(annotation: Any, default: Any) -> tuple[type, int | str | None] | Non
         some = [part for part in parts if part is not type(None)]
         if len(some) == 1:
             return _shape(some[0], default)
-        return (str, None) if str in some else _shape_of_value(default)
+        is_path = set(some) == {str, os.PathLike} or set(some) == {str, Path}
+        return (str, None) if is_path else _shape_of_value(default)
     if origin is tuple and parts:
         kinds = {part for part in parts if part is not Ellipsis}
         if len(kinds) == 1 and kinds <= set(_SIMPLE):
@@ -216,24 +214,6 @@ def _shape_of_value(value: Any) -> tuple[type, int | str | None] | None:
         kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else None
         return (kind, "*") if kind in (int, float, str) else None
     return None
-
-
-def _argument_docs(doc: str, names: list[str]) -> dict[str, str]:
-    """What a docstring says of each argument: `` - `name`: text `` or `name: text`."""
-    docs: dict[str, str] = {}
-    current, indent = [], 0
-    for line in doc.splitlines():
-        depth = len(line) - len(line.lstrip())
-        match = re.match(r"\s*(?:[-*] )?((?:`?\w+`?(?:, )?)+)(?: ?\([^)]*\))?:\s+(\S.*)", line)
-        found = re.findall(r"\w+", match[1]) if match else []
-        if match and found and set(found) <= set(names):
-            current, indent = found, depth
-            docs |= {name: plain(match[2]) for name in found}
-        elif line.strip() and current and depth > indent:
-            docs |= {name: f"{docs[name]} {plain(line)}" for name in current}
-        else:
-            current = []
-    return {name: text.rstrip(".;") for name, text in docs.items()}
 
 
 def _integer(text: str) -> int:

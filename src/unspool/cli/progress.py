@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-Show = Callable[[int, str], None]
+Show = Callable[[int | float, str], None]
 """What is told how many of the total are done, and a note to show beside it."""
 
 _PARTS = 10
@@ -29,7 +29,7 @@ def _bar(total: int, done: int, unit: str) -> Iterator[Show]:
         TimeRemainingColumn,
     )
 
-    rate = _rate(done)
+    rate = _rate()
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -40,8 +40,10 @@ def _bar(total: int, done: int, unit: str) -> Iterator[Show]:
     with Progress(*columns) as progress:
         task = progress.add_task("", total=total, completed=done, rate="compiling", note="")
 
-        def show(count: int, note: str) -> None:
-            progress.update(task, completed=count, rate=f"{rate(count):.3g}/s", note=note)
+        def show(count: int | float, note: str) -> None:
+            speed = rate(count)
+            shown = f"{speed:.3g}/s" if speed else "-/s"
+            progress.update(task, completed=count, rate=shown, note=note)
 
         yield show
 
@@ -49,25 +51,37 @@ def _bar(total: int, done: int, unit: str) -> Iterator[Show]:
 @contextlib.contextmanager
 def _lines(total: int, done: int, unit: str) -> Iterator[Show]:
     """A line at every tenth of the way, and every half minute."""
-    rate = _rate(done)
-    shown, last = done, time.monotonic()
+    rate = _rate()
+    shown: int | float = done
+    last = time.monotonic()
 
-    def show(count: int, note: str) -> None:
+    def show(count: int | float, note: str) -> None:
         nonlocal shown, last
+        speed = rate(count)
         part = count * _PARTS // total > shown * _PARTS // total
         if not (part or count == total or time.monotonic() - last > _SECONDS):
             return
         shown, last = count, time.monotonic()
-        speed = rate(count)
-        left = f"{_duration((total - count) / speed)} left" if speed > 0 else "no rate yet"
-        print(f"{count}/{total} {unit}, {speed:.3g}/s, {left}, {note}", flush=True)
+        pace = ""
+        if speed:
+            pace = f", {speed:.3g}/s, {_duration((total - count) / speed)} left"
+        print(f"{count:.0f}/{total} {unit}{pace}{note and ', '}{note}", flush=True)
 
     yield show
 
 
-def _rate(done: int) -> Callable[[int], float]:
-    began = time.monotonic()
-    return lambda count: (count - done) / max(time.monotonic() - began, 1e-9)
+def _rate() -> Callable[[int | float], float | None]:
+    """Units per second since the first call, before which there was compilation."""
+    first: list[tuple[int | float, float]] = []
+
+    def rate(count: int | float) -> float | None:
+        now = time.monotonic()
+        if not first:
+            first.append((count, now))
+        done, seconds = count - first[0][0], now - first[0][1]
+        return done / seconds if done > 0 and seconds > 0 else None
+
+    return rate
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .mistakes import Mistake
 from .options import Parser
 
 
@@ -18,10 +19,18 @@ def report(words: Sequence[str]) -> int:
         "--output", metavar="FILE", default="report.html", help="the page (default: %(default)s)"
     )
     given = parser.read(words)
-    # Drawing needs what comes with the extra, and takes long to import.
-    from ..report import write_report
-
     output = Path(given["output"])
-    write_report([Path(run) for run in given["runs"]], output)
+    write_page([Path(run) for run in given["runs"]], output)
     print(output)
     return 0
+
+
+def write_page(directories: Sequence[Path], output: Path) -> None:
+    """Writes the page of these directories; raises `Mistake` if there is nothing to show."""
+    # Drawing needs what comes with the extra, and takes long to import.
+    from ..report import ReportError, write_report
+
+    try:
+        write_report(directories, output)
+    except ReportError as error:
+        raise Mistake(str(error)) from error

@@ -4,26 +4,19 @@ import contextlib
 import json
 import os
 import shlex
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from .._checkpoint import save_checkpoint
-from .._custom_types import Params
-from .._evaluate import evaluate
 from .._run import Run
-from .._train import Record
 from . import choices
-from .job import Job, build_job, training_options, wants_float64
-from .mistakes import Failure, Mistake, describe_error
+from .job import Job, build_job, wants_float64
+from .mistakes import Mistake
 from .options import Parser, add_options, show
-from .progress import show_progress
+from .settings import training_options
+from .watch import go
 
 _USAGE = """\
 unspool train PROBLEM ESTIMATOR [options]
@@ -63,29 +56,29 @@ def train(words: Sequence[str]) -> int:
         }
         run = Run.create(directory, job.config(params) | build_again)
         _announce(run)
-        return _go(job, run, params)
+        return go(job, run, params)
 
 
 def _resume(words: Sequence[str]) -> int:
     parser = Parser(prog="unspool train", usage=_USAGE)
     parser.add_argument("--resume", metavar="DIRECTORY", help="the run to go on with")
-    parser.add_argument("--num-updates", type=int, metavar="INT", help="updates to make in all")
+    add_options(parser, "training", [o for o in training_options() if o.name == "num_updates"])
     given = parser.read(words)
     directory = Path(given["resume"])
     run = Run.open(directory)
     if "command" not in run.config:
         raise Mistake(f"the run in {directory} was not begun by `unspool train`")
     words = list(run.config["command"])
-    if given["num_updates"] is not None:
+    if "num_updates" in given:
         words.append(f"--num-updates={given['num_updates']}")
     with jax.enable_x64(bool(run.config["float64"])):
         job = build_job(words, (directory / run.config["from"]).resolve())
         params = job.try_out()
         config = job.config(params)
         _check_same(run, config)
-        total, lines = job.settings.num_updates, run.read("metrics")
+        total = job.settings.num_updates
         made = max(run.checkpoints, default=0)
-        if lines and made >= total:
+        if made >= total:
             raise Mistake(
                 f"the run in {directory} has made its {made} updates: "
                 f"to go on, ask for more than {made} with --num-updates"
@@ -94,83 +87,7 @@ def _resume(words: Sequence[str]) -> int:
             run = Run(directory, run.config | {"num_updates": total, "command": job.words})
             _rewrite(directory / "config.json", run.config)
         print(f"going on with {directory} from update {made}", flush=True)
-        return _go(job, run, params)
-
-
-def _go(job: Job, run: Run, params: Params) -> int:
-    """Trains to the end, or until a signal; the exit code."""
-    settings = job.settings
-    total = settings.num_updates
-    records = run.train(
-        job.engine, job.estimator, job.optimizer,
-        num_updates=total, key=job.key, params=params,
-        log_every=settings.log_every, checkpoint_every=settings.checkpoint_every,
-    )  # fmt: skip
-    record, made = None, max(run.checkpoints, default=0)
-    try:
-        with _signals() as caught, show_progress(total, made, "updates") as show_update:
-            _evaluate_if_due(job, run, 0, params)
-            for record in records:
-                _evaluate_if_due(job, run, record.update, record.params)
-                show_update(record.update, f"loss {record.loss:.6g}")
-                if caught() and record.update < total:
-                    # The state is gone once another record is asked for.
-                    file = run.directory / "checkpoints" / f"{record.update}.npz"
-                    save_checkpoint(file, record.state)
-                    return _stopped(run, record.update, caught())
-    except KeyboardInterrupt:
-        return _stopped(run, max(run.checkpoints, default=0), signal.SIGINT)
-    except Exception as error:
-        if os.environ.get("UNSPOOL_TRACEBACK"):
-            raise
-        message = describe_error(error, "while training")
-        with contextlib.suppress(OSError):
-            run.finish("failed", message)
-        raise Failure(f"{message} The run is in {run.directory}.") from error
-    finally:
-        records.close()
-    if record is not None:
-        _conclude(run, record)
-    return 0
-
-
-def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
-    settings, lines = job.settings, run.read("evaluation")
-    last = lines[-1]["update"] if lines else None
-    every = settings.evaluate_every or settings.num_updates
-    due = last is None or update == settings.num_updates or update - last >= every
-    if settings.num_episodes == 0 or not due or last == update:
-        return
-    params = jax.tree.map(jnp.asarray, params)
-    found = evaluate(job.engine, params, key=job.key, num_episodes=settings.num_episodes)
-    line = {name: float(value) for name, value in found._asdict().items()}
-    run.append("evaluation", {"update": update} | line | {"num_episodes": found.num_episodes})
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
-    """Notes the first signal to stop, so that the record in hand is finished; obeys the second."""
-    caught: list[int] = []
-
-    def note(number, frame):
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        print("stopping at the next record; once more to stop at once", file=sys.stderr)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: caught[0] if caught else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stopped(run: Run, update: int, number: int | None) -> int:
-    run.finish("stopped", f"stopped by hand after update {update}")
-    print(f"stopped after update {update}; to go on:")
-    print(f"  unspool train --resume {shlex.quote(str(run.directory))}", flush=True)
-    return 128 + (number or signal.SIGINT)
+        return go(job, run, params)
 
 
 def _make_directory(job: Job) -> Path:
@@ -233,27 +150,6 @@ def _announce(run: Run) -> None:
         f"parameters in {precision}, seed {run.config['seed']}"
     )
     print(f"{'directory':<10}{run.directory}", flush=True)
-
-
-def _conclude(run: Run, record: Record) -> None:
-    """What came out, and where to look."""
-    print(f"{'loss':<10}{record.loss:.6g} in training, update {record.update}")
-    if lines := run.read("evaluation"):
-        first, last = lines[0], lines[-1]
-        error = f" +- {last['standard_error']:.2g}" if last["standard_error"] else ""
-        at_start = f", {first['loss']:.6g} at the start" if first["loss"] is not None else ""
-        if last["loss"] is not None:
-            print(
-                f"{'evaluated':<10}{last['loss']:.6g}{error} on {last['num_episodes']} "
-                f"fresh episodes{at_start}"
-            )
-    names, values = run.config["parameter_names"], jax.tree.leaves(record.params)
-    if names is not None:
-        flat = np.concatenate([np.ravel(value) for value in values])
-        pairs = (f"{name} {value:.6g}" for name, value in zip(names, flat, strict=True))
-        print(f"{'params':<10}{', '.join(pairs)}")
-    print(f"{'run':<10}{run.directory}")
-    print(f"{'next':<10}unspool report {shlex.quote(str(run.directory))}", flush=True)
 
 
 def _print_help_if_asked(words: Sequence[str]) -> None:

@@ -53,7 +53,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Status:
-    """How a run ended: `finished`, `stopped`, `failed`, or `unfinished` if nothing says so."""
+    """How a run ended: `finished`, `stopped`, `failed`, or `unfinished` if it runs still, or was
+    killed."""
 
     word: str
     message: str
@@ -165,8 +166,11 @@ def _read_status(path: Path) -> Status:
     if not path.exists():
         return Status("unfinished", "")
     fields = read_object(path)
-    word = fields.choice("status", ("finished", "stopped", "failed"))
-    return Status(word, fields.text("message") if fields.has("message") else "")
+    word = fields.choice("status", ("finished", "stopped", "failed", "running"))
+    return Status(
+        "unfinished" if word == "running" else word,
+        fields.text("message") if fields.has("message") else "",
+    )
 
 
 def _latest(lines: list[Fields]) -> list[Fields]:

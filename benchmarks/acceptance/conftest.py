@@ -1,0 +1,58 @@
+"""Acceptance checks run whole experiments, once each, with the defaults of the command line."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unspool.experiments import AbstractExperiment, reproduce
+from unspool.report.read import Study, read_studies
+from unspool.report.summarise import LabelSummary, choose_metric, summarise
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The results of an experiment, label by label."""
+
+    study: Study
+    labels: dict[str, LabelSummary]
+
+    def finals(self, label: str) -> np.ndarray:
+        """The mean of the last fifth of the evaluations of each seed."""
+        return self.labels[label].finals
+
+    def first(self, label: str, threshold: float) -> np.ndarray:
+        """The first update of each seed at or below a threshold; NaN if never."""
+        (reach,) = [r for r in self.labels[label].reaches if r.threshold == threshold]
+        return reach.positions["update"]
+
+    def params(self, label: str) -> np.ndarray:
+        """The last parameters of each seed."""
+        return np.array([run.records.params[-1] for run in self.labels[label].runs])
+
+    def losses_at(self, label: str, update: int) -> np.ndarray:
+        """The evaluation of each seed at an update."""
+        found = [run.evaluation for run in self.labels[label].runs]
+        return np.array([e.loss[e.update == update][0] for e in found])
+
+
+def run(experiment: AbstractExperiment, directory: Path) -> Outcome:
+    """Runs an experiment, or what is missing of it, and sums it up."""
+    reproduce(experiment, directory)
+    (study,) = read_studies([directory])
+    summaries = summarise(study, choose_metric(study))
+    return Outcome(study, {summary.label: summary for summary in summaries})
+
+
+@pytest.fixture(scope="session")
+def outcome(tmp_path_factory):
+    """Runs an experiment with its defaults, once for all checks."""
+    known: dict[type, Outcome] = {}
+
+    def get(make) -> Outcome:
+        if make not in known:
+            known[make] = run(make(), tmp_path_factory.mktemp(make.name))
+        return known[make]
+
+    return get

@@ -1,0 +1,41 @@
+"""Influence balancing: who finds -1/6, and who goes the other way."""
+
+import numpy as np
+import pytest
+
+from unspool.experiments import InfluenceBalancingExperiment
+
+EPISODES_OPTIMUM = -0.1596
+"""The parameter with the least loss averaged over episodes of 3000 steps, by RTRL's exact
+gradient; without resets it is -1/6."""
+
+
+@pytest.fixture
+def balancing(outcome):
+    return outcome(InfluenceBalancingExperiment)
+
+
+def test_lock_step_within_one_episode_finds_the_optimum(balancing):
+    """Published: 1e-18 to 1e-11 in float64; float32 ends at about 1e-12."""
+    np.testing.assert_allclose(balancing.params("ESSingle"), -1 / 6, atol=1e-5)
+    assert np.all(balancing.losses_at("ESSingle", 3000) < 1e-11)
+
+
+@pytest.mark.parametrize("label", ["RTRL", "UORO", "NRES", "PES"])
+def test_unbiased_estimators_find_the_optimum_of_the_episodes(balancing, label):
+    params = balancing.params(label)[:, 0]
+    error = np.std(params, ddof=1) / np.sqrt(len(params)) if label != "RTRL" else 0
+    assert abs(np.mean(params) - EPISODES_OPTIMUM) < 4 * error + 1e-3
+    assert np.all(balancing.losses_at(label, 500) < 1)
+
+
+@pytest.mark.parametrize("label", ["TES", "TBPTT 1"])
+def test_windows_of_one_step_diverge_slowly(balancing, label):
+    """Published: both to about 200 at update 3000."""
+    assert np.all(np.abs(balancing.losses_at(label, 3000) - 200) < 50)
+
+
+def test_truncated_windows_go_the_wrong_way(balancing):
+    assert np.all(balancing.losses_at("TBPTT 10", 3000) > 1e6)
+    assert np.all(balancing.params("TBPTT 100") > 0.5)
+    assert np.all(balancing.params("TBPTT 200") < 0)

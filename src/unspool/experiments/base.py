@@ -1,0 +1,154 @@
+"""What an experiment is: a list of trainings, and what was published about their outcome."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import optax
+
+from .._estimator import AbstractEstimator
+from .._problem import AbstractProblem
+
+PUBLISHED_SEEDS = (101, 103, 107, 109, 113)
+_FIRST_FURTHER_SEED = 114
+
+
+class Optimizer(NamedTuple):
+    """An optax optimizer together with the words for it in `config.json`."""
+
+    transformation: optax.GradientTransformation
+    name: str
+    options: dict[str, Any]
+
+
+def sgd(learning_rate: float, tenth_from: int | None = None) -> Optimizer:
+    """Gradient descent, with a tenth of the rate from the update `tenth_from` on."""
+    if tenth_from is None:
+        return Optimizer(optax.sgd(learning_rate), "sgd", {"learning_rate": learning_rate})
+    schedule = optax.piecewise_constant_schedule(learning_rate, {tenth_from: 0.1})
+    options = {"learning_rate": learning_rate, "tenth_from": tenth_from}
+    return Optimizer(optax.sgd(schedule), "sgd", options)
+
+
+def adam(learning_rate: float, b1: float = 0.9, tenth_after: int | None = None) -> Optimizer:
+    """Adam, with a rate that falls exponentially to a tenth within `tenth_after` updates."""
+    options: dict[str, Any] = {"learning_rate": learning_rate, "b1": b1}
+    if tenth_after is None:
+        return Optimizer(optax.adam(learning_rate, b1=b1), "adam", options)
+    schedule = optax.exponential_decay(learning_rate, tenth_after, 0.1)
+    return Optimizer(optax.adam(schedule, b1=b1), "adam", options | {"tenth_after": tenth_after})
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """How the logged parameters are judged once training is over.
+
+    - `problem`: what they are tried on, unperturbed.
+    - `every`: updates between evaluations, a multiple of the updates between records.
+    - `num_episodes`: episodes per evaluation, the same ones at every update of a seed.
+    """
+
+    problem: AbstractProblem
+    every: int
+    num_episodes: int = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One curve of an experiment: a training that is run with every seed.
+
+    - `label`: its name in tables and figures.
+    - `problem`, `estimator`, `optimizer`, `num_updates`: what is trained, and how.
+    - `log_every`: updates between records.
+    - `evaluation`: how the logged parameters are judged.
+    """
+
+    label: str
+    problem: AbstractProblem
+    estimator: AbstractEstimator
+    optimizer: Optimizer
+    num_updates: int
+    log_every: int
+    evaluation: EvaluationPlan
+
+    @property
+    def evaluated(self) -> list[int]:
+        """The updates at which a run that gets to its end is evaluated."""
+        return [*range(0, self.num_updates, self.evaluation.every), self.num_updates]
+
+    @property
+    def training_steps(self) -> int:
+        """Problem steps of one run's training, warming up included."""
+        horizon = self.problem.horizon
+        windows = self.num_updates + self.estimator.num_warmup_windows(horizon)
+        return windows * self.estimator.num_steps(horizon)
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Problem steps of one evaluation."""
+        return self.evaluation.num_episodes * self.evaluation.problem.horizon
+
+
+class AbstractExperiment(abc.ABC):
+    """Trainings that are compared with one another and with what was published.
+
+    A final experiment is a frozen dataclass. Its fields are the options of the command line,
+    `seeds` (the number of seeds) among them; they are plain values, so that the experiment can be
+    sent to another process, where nothing has been computed yet.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    references: ClassVar[tuple[str, ...]]
+    seeds: int
+
+    @property
+    @abc.abstractmethod
+    def parameter_names(self) -> tuple[str, ...]:
+        """What the parameters are called, in the order in which they are logged."""
+
+    @abc.abstractmethod
+    def entries(self) -> tuple[Entry, ...]:
+        """The trainings, made anew at every call."""
+
+    @abc.abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What `experiment.json` says besides names and charts: metric, surface, claims."""
+
+    @abc.abstractmethod
+    def charts(self, final_params: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Further figures, from the last parameters of each label, a row for each seed."""
+
+    @property
+    def seed_values(self) -> tuple[int, ...]:
+        """The published seeds, and consecutive numbers after them if more are wanted."""
+        further = range(_FIRST_FURTHER_SEED, _FIRST_FURTHER_SEED + self.seeds)
+        return (*PUBLISHED_SEEDS, *further)[: self.seeds]
+
+    def entry(self, label: str) -> Entry:
+        """The entry of this label."""
+        return next(entry for entry in self.entries() if entry.label == label)
+
+    def describe(self) -> dict[str, Any]:
+        """The contents of `experiment.json`, charts left out. Computes the loss surface."""
+        return {
+            "format": 1,
+            "name": self.name,
+            "title": self.title,
+            "source": self.source,
+            "parameter_names": list(self.parameter_names),
+            **self.details(),
+        }
+
+
+def claim(label: str, statistic: str, low: float | None, high: float | None, text: str):
+    """A published range of one statistic of one label; `None` leaves a side open."""
+    return {"label": label, "statistic": statistic, "low": low, "high": high, "text": text}
+
+
+def expect(label: str, threshold: float, low: float, high: float, note: str):
+    """A published range of the first update at which a threshold is reached."""
+    return {"label": label, "threshold": threshold, "low": low, "high": high, "note": note}

@@ -1,0 +1,92 @@
+"""Losses at many parameters, in one program."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from .._custom_types import Params, RandomKey
+from .._evaluate import evaluate
+from .._problem import AbstractProblem
+
+_ROWS_AT_ONCE = 4000
+_ROWS_PER_CALL = 40_000
+
+
+def losses_at(
+    problem: AbstractProblem,
+    points: Float[np.ndarray, "points params"],
+    *,
+    like: Params,
+    key: RandomKey,
+    num_episodes: int = 1,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The losses at flat parameter vectors and their standard errors, some points at a time.
+
+    **Arguments:**
+
+    - `problem`: what the parameters are tried on.
+    - `points`: one vector per row, the leaves of the parameters one after the other.
+    - `like`: parameters of the problem, for their structure.
+    - `key`: the episodes' randomness, the same at every point.
+    - `num_episodes`: episodes per point.
+    """
+    at_once = max(1, _ROWS_AT_ONCE // num_episodes)
+    count = at_once * max(
+        1, min(_ROWS_PER_CALL, num_episodes * len(points)) // num_episodes // at_once
+    )
+    unravel = ravel_pytree(like)[1]
+    for start in range(0, len(points), count):
+        chunk = points[start : start + count]
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], count - len(chunk), axis=0)])
+        params = jax.vmap(unravel)(jnp.asarray(padded, jnp.result_type(float)))
+        losses, errors = _losses(problem, params, key, num_episodes, at_once)
+        yield np.asarray(losses)[: len(chunk)], np.asarray(errors)[: len(chunk)]
+
+
+@eqx.filter_jit
+def _losses(problem, params, key, num_episodes, at_once):
+    def one(params):
+        found = evaluate(problem, params, key=key, num_episodes=num_episodes)
+        return found.loss, found.standard_error
+
+    return jax.lax.map(one, params, batch_size=at_once)
+
+
+def surface(
+    problem: AbstractProblem,
+    x: Float[np.ndarray, " x"],
+    y: Float[np.ndarray, " y"],
+    shifts: Float[np.ndarray, "draws 2"],
+    label: str,
+) -> dict[str, Any]:
+    """The loss of a problem with two parameters on a grid, averaged over shifts of the point.
+
+    The shifts are the same at every point of the grid; one of zero gives the loss itself.
+    """
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
+    points = (grid + np.asarray(shifts)).reshape(-1, 2)
+    key = jax.random.key(0)
+    found = losses_at(problem, points, like=problem.init_params(key=key), key=key)
+    losses = np.concatenate([losses for losses, _ in found])
+    losses = losses.reshape(len(y), len(x), len(shifts)).mean(axis=-1, dtype=np.float64)
+    return {
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "loss": losses.tolist(),
+        "label": label,
+        "scale": "log",
+        "x_index": 0,
+        "y_index": 1,
+    }
+
+
+def draw_shifts(sigma: float, count: int) -> Float[np.ndarray, "draws 2"]:
+    """Antithetic normal shifts of two parameters, always the same ones."""
+    draws: Array = sigma * jax.random.normal(jax.random.key(1), (count // 2, 2))
+    return np.concatenate([np.asarray(draws), -np.asarray(draws)])

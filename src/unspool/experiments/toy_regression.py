@@ -1,0 +1,99 @@
+"""A learning-rate schedule on a chaotic landscape."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import NRES, PES, RTRL, TBPTT, UORO, TruncatedES
+from .._estimator.base import check_count
+from ..problems import ToyRegression
+from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim, expect
+from .losses import surface
+
+_DESCRIPTION = (
+    "The two ends of a learning-rate schedule are tuned for 100 steps of gradient descent on a "
+    "function of two variables. The published settings: window 10, 100 particles (50 pairs), sigma "
+    "0.3, 1.0 for TES (truncated evolution strategies), Adam with rate 0.01 and b1 = 0.99; "
+    "20000 updates in the publication, {num_updates} here. Published losses are sums over the 100 "
+    "steps; here they are means, a hundredth of them. The landscape is chaotic, so that RTRL, "
+    "unbiased as it is, gets stuck like TBPTT: exact gradients of a rough surface are of no use. "
+    "NRES and PES smooth it and find the good region; rounding moves the losses there by percents."
+)
+
+
+@dataclass(frozen=True)
+class ToyRegressionExperiment(AbstractExperiment):
+    """Tuning a learning-rate schedule whose loss landscape is chaotic.
+
+    The settings of Vicol et al. (2021), arXiv 2112.13835. Smoothing finds the good region; exact
+    gradients, truncated or not, get stuck.
+
+    **Arguments:**
+
+    - `seeds`: number of seeds.
+    - `num_updates`: updates of every method.
+    """
+
+    name: ClassVar[str] = "toy-regression"
+    title: ClassVar[str] = "Toy regression, a learning-rate schedule on a chaotic landscape"
+    source: ClassVar[str] = "vicol2021"
+    references: ClassVar[tuple[str, ...]] = ("vicol2021",)
+    parameter_names: ClassVar[tuple[str, ...]] = ("log rate at the start", "log rate at the end")
+
+    seeds: int = 5
+    num_updates: int = 10_000
+
+    def __post_init__(self):
+        check_count(seeds=self.seeds, num_updates=self.num_updates)
+
+    @classmethod
+    def at_paper_size(cls) -> "ToyRegressionExperiment":
+        """The published number of updates."""
+        return cls(num_updates=20_000)
+
+    def entries(self) -> tuple[Entry, ...]:
+        return (
+            self._entry("NRES", NRES(50, 10, sigma=0.3)),
+            self._entry("PES", PES(50, 10, sigma=0.3)),
+            self._entry("TES", TruncatedES(50, 10, sigma=1.0)),
+            self._entry("TBPTT", TBPTT(1, 10)),
+            self._entry("RTRL", RTRL(1, 10)),
+            self._entry("UORO", UORO(1, 10)),
+        )
+
+    def _entry(self, label, estimator) -> Entry:
+        problem, optimizer = ToyRegression(), adam(1e-2, b1=0.99)
+        every = max(1, self.num_updates // 500)
+        evaluation = EvaluationPlan(problem, every)
+        return Entry(label, problem, estimator, optimizer, self.num_updates, every, evaluation)
+
+    def details(self):
+        axis = np.linspace(-5, 5, 161)
+        return {
+            "description": _DESCRIPTION.format(num_updates=self.num_updates),
+            "metric": "mean loss of an episode",
+            "metric_scale": "log",
+            "thresholds": [20, 10, 6],
+            "surface": surface(ToyRegression(), axis, axis, np.zeros((1, 2)), "loss"),
+            "markers": [],
+            "expected": [
+                expect(label, 6, 0, 1000, "below 600 / 100 by about update 1000")
+                for label in ("PES", "NRES")
+            ],
+            "claims": _claims(),
+        }
+
+    def charts(self, final_params):
+        return []
+
+
+def _claims():
+    """Medians over the last 1000 of 20000 updates of a replication, divided by 100."""
+    stuck = "gets stuck near (0.14, -0.8); published 24.232"
+    return [
+        claim("PES", "final", 5.6, 5.75, "published 5.65, to some percents"),
+        claim("NRES", "final", 5.6, 5.75, "published 5.655 for ESSingle, to some percents"),
+        claim("TES", "final", 14.6, 15.6, "biased; published about 15.1"),
+        *(claim(label, "final", 24.22, 24.25, stuck) for label in ("TBPTT", "RTRL", "UORO")),
+    ]

@@ -1,0 +1,107 @@
+"""One task of an experiment: an entry with all its seeds, or the description."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from .._custom_types import Params
+from .._random import Purpose, stream
+from .._run import Run
+from .._train import TrainingError
+from .base import AbstractExperiment, Entry
+from .folder import open_run
+from .losses import losses_at
+
+_DONE = ("finished", "stopped")
+
+
+class Advance(NamedTuple):
+    """What one task has just done.
+
+    - `label`, `seed`: the run at work.
+    - `steps`: problem steps done since the last message; skipped ones count.
+    - `loss`: the loss just seen, of training or of evaluation; NaN if there is none.
+    """
+
+    label: str
+    seed: int
+    steps: int
+    loss: float
+
+
+def run_entry(experiment: AbstractExperiment, label: str, directory: Path) -> Iterator[Advance]:
+    """Trains and evaluates an entry with every seed, one after the other.
+
+    All in one process, so that every program is compiled once. What is finished is kept.
+    """
+    entry = experiment.entry(label)
+    for seed in experiment.seed_values:
+        key = jax.random.key(seed)
+        params = entry.problem.init_params(key=stream(key, Purpose.PARAMS))
+        run = open_run(experiment, entry, seed, params, directory)
+        for steps, loss in _train_and_evaluate(run, entry, key, params):
+            yield Advance(label, seed, steps, loss)
+
+
+def _train_and_evaluate(run: Run, entry: Entry, key, params) -> Iterator[tuple[int, float]]:
+    left = entry.training_steps
+    steps_per_update = entry.training_steps / entry.num_updates
+    if _status(run) not in _DONE:
+        for update, loss in _train(run, entry, key, params):
+            steps = max(0, left - round(entry.training_steps - update * steps_per_update))
+            left -= steps
+            yield steps, loss
+    yield left, math.nan
+    left = len(entry.evaluated) * entry.evaluation_steps
+    for count, loss in _evaluate(run, entry, key, params):
+        left -= count * entry.evaluation_steps
+        yield count * entry.evaluation_steps, loss
+    yield left, math.nan
+
+
+def _status(run: Run) -> str:
+    file = run.directory / "status.json"
+    return json.loads(file.read_text())["status"] if file.exists() else ""
+
+
+def _train(run: Run, entry: Entry, key, params: Params) -> Iterator[tuple[int, float]]:
+    """The updates made so far and the losses; a training that cannot go on ends in its words."""
+    records = run.train(
+        entry.problem, entry.estimator, entry.optimizer.transformation,
+        num_updates=entry.num_updates, key=key, params=params, log_every=entry.log_every,
+    )  # fmt: skip
+    try:
+        for record in records:
+            yield record.update, record.loss
+    except TrainingError as error:
+        run.finish("stopped", str(error))
+    except Exception as error:
+        run.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _evaluate(run: Run, entry: Entry, key, params: Params) -> Iterator[tuple[int, float]]:
+    """Evaluates the logged parameters, unless that has been done; numbers and losses."""
+    lines = {line["update"]: line["params"] for line in run.read("metrics")}
+    last = max(lines)
+    updates = [u for u in lines if u % entry.evaluation.every == 0 or u == last]
+    if [line["update"] for line in run.read("evaluation")] == updates:
+        return
+    (run.directory / "evaluation.jsonl").unlink(missing_ok=True)
+    points = np.array([lines[update] for update in updates])
+    found = losses_at(
+        entry.evaluation.problem, points,
+        like=params, key=key, num_episodes=entry.evaluation.num_episodes,
+    )  # fmt: skip
+    done = 0
+    for losses, errors in found:
+        for loss, error in zip(losses.tolist(), errors.tolist(), strict=True):
+            line = {"update": updates[done], "loss": loss, "standard_error": error}
+            run.append("evaluation", line)
+            done += 1
+        yield len(losses), float(losses[-1])

@@ -1,0 +1,194 @@
+"""The docs hold: every name is listed as it is, code runs, links lead somewhere.
+
+All ```python blocks of a page run in order, in one namespace. Code that is not to be run goes into
+a ```py block.
+"""
+
+import ast
+import inspect
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+
+import unspool
+from unspool import problems
+from unspool.cli.__main__ import _HELP
+from unspool.cli.job import build_job
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
+REFERENCE = ROOT / "docs" / "reference.md"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """What is compiled here is of no use to other tests, and takes memory."""
+    yield
+    jax.clear_caches()
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def exported(module) -> dict[str, object]:
+    """What a package's `__init__.py` imports by name."""
+    source = ast.parse(Path(module.__file__).read_text())
+    imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
+    names = [alias.asname or alias.name for node in imports for alias in node.names]
+    return {name: getattr(module, name) for name in names if not name.startswith("_")}
+
+
+def call(name: str, thing: object) -> str:
+    """A name with its arguments and their defaults, as the reference writes it."""
+    enumeration = isinstance(thing, type) and issubclass(thing, eqx.Enumeration)
+    error = isinstance(thing, type) and issubclass(thing, Exception)
+    if inspect.ismodule(thing) or inspect.isabstract(thing) or enumeration or error:
+        return name
+    # A metaclass that takes (*args, **kwargs) hides the signature of an equinox class.
+    is_module = isinstance(thing, type) and issubclass(thing, eqx.Module)
+    signature = inspect.signature(thing.__init__ if is_module else thing)
+    words, star = [], False
+    for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not star:
+            words, star = [*words, "*"], True
+        default = parameter.default
+        shown = getattr(default, "__name__", repr(default))
+        given = default is not inspect.Parameter.empty
+        words.append(f"{parameter.name}={shown}" if given else parameter.name)
+    return f"{name}({', '.join(words)})"
+
+
+def listed(section: str) -> dict[str, str]:
+    """The rows of the tables under a heading: the code in the first cell, and the rest."""
+    _, _, text = REFERENCE.read_text().partition(f"\n## {section}\n")
+    text = text.partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("module", [unspool, problems], ids=["unspool", "unspool.problems"])
+def test_the_reference_lists_every_public_name_as_it_is(module):
+    rows = listed(module.__name__)
+    assert sorted(rows) == sorted(call(name, thing) for name, thing in exported(module).items())
+    assert all(len(description) > 10 for description in rows.values())
+
+
+def test_a_name_that_is_missing_or_changed_would_be_seen():
+    assert call("NRES", unspool.NRES) == "NRES(num_workers, window, sigma)"
+    assert call("evaluate", unspool.evaluate) == "evaluate(engine, params, *, key, num_episodes=1)"
+    assert call("RunError", unspool.RunError) == "RunError"
+    assert "NRES(num_workers, window, sigma)" in listed("unspool")
+    assert "NRES(num_workers, window)" not in listed("unspool")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
+    for number, text in enumerate(blocks(page, "python"), 1):
+        exec(compile(text, f"{page.name}, block {number}", "exec"), namespace)
+
+
+def test_the_quickstart_shows_the_problem_of_the_example():
+    example = (ROOT / "examples" / "user_problem.py").read_text()
+    problem, _, _ = example[example.index("def swing") :].partition("\n\ndef main")
+    assert problem in blocks(ROOT / "docs" / "quickstart.md", "python")[0] + "\n"
+
+
+def commands(page: Path) -> list[list[str]]:
+    text = "\n".join(blocks(page, "sh", "bash", "shell", "console")).replace("\\\n", " ")
+    lines = [line.strip().removeprefix("$ ") for line in text.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("unspool ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_can_be_given(page, tmp_path):
+    for _, name, *words in commands(page):
+        assert re.search(rf"^  {re.escape(name)} ", _HELP, re.MULTILINE) or name.startswith("-")
+        if name != "train" or words[0].startswith("-") or "--help" in words:
+            continue
+        file, _, problem = words[0].partition(":")
+        if file.endswith(".py"):
+            if (ROOT / file).exists():
+                words[0] = f"{ROOT / file}:{problem}"
+            else:
+                source = [t for t in blocks(page, "python") if f"class {problem}(" in t]
+                assert source, f"{page.name} trains {words[0]} and does not show it"
+                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / file).write_text(source[0])
+        build_job(words, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not re.match(r"\w+:|#", target):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_and_example_is_on_the_map():
+    index = (ROOT / "docs" / "index.md").read_text()
+    wanted = [f"({page.name})" for page in PAGES if page.name not in ("index.md", "README.md")]
+    wanted += [f"(../examples/{example.name})" for example in EXAMPLES]
+    assert [link for link in wanted if link not in index] == []
+
+
+def run_example(name: str):
+    return runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"]()
+
+
+def test_every_example_is_tested():
+    source = Path(__file__).read_text()
+    assert [e.stem for e in EXAMPLES if f'run_example("{e.stem}")' not in source] == []
+
+
+def test_example_user_problem():
+    length, friction, loss = run_example("user_problem")
+    # The noise alone has a loss of 0.0004; smoothing moves the optimum by less than the rest.
+    assert abs(length - 1.0) < 0.05
+    assert abs(friction - 0.2) < 0.05
+    assert loss < 0.01
+
+
+def test_example_reorder_level():
+    losses = run_example("reorder_level")
+    # An empty shop pays 2 for the order and 5 for each customer, every day.
+    assert losses["BPTT"] == pytest.approx(7.0, abs=0.1)
+    # The best of a grid of levels is 0.82.
+    assert losses["NRES"] < 0.85
+
+
+def test_example_make_step_loop():
+    losses = run_example("make_step_loop")
+    assert losses["averaged"] < losses["last"] < losses["start"]
+
+
+def test_example_own_estimator():
+    tests = run_example("own_estimator")
+    assert tests["promised"].passed
+    assert not tests["truncated"].passed
+
+
+def test_the_picture_shows_the_closed_forms():
+    """The curves of the picture have the gradients that the library compares estimators with."""
+    pytest.importorskip("matplotlib")
+    drawing = runpy.run_path(str(ROOT / "docs" / "smoothing.py"))
+    horizon, sigma = drawing["HORIZON"], drawing["SIGMA"]
+    problem = problems.CosineAccumulator(horizon, drawing["FREQUENCY"])
+    targets = [unspool.Target(), unspool.Target(sigma=sigma), unspool.Target(None, 1, sigma)]
+    step = 1e-4
+    low, high = drawing["objectives"](0.3 - step), drawing["objectives"](0.3 + step)
+    for target, below, above in zip(targets, low.values(), high.values(), strict=True):
+        exact = problem.exact_gradient(jnp.array(0.3), target)
+        assert ((above - below) / (2 * step)).item() == pytest.approx(exact.item(), rel=1e-5)

@@ -1,0 +1,358 @@
+"""The runner of experiments: what it writes, keeps, refuses, and goes on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import jax
+import numpy as np
+import pytest
+
+from unspool import NRES, TBPTT, RunError, evaluate
+from unspool.experiments import (
+    AbstractExperiment,
+    Entry,
+    EvaluationPlan,
+    ExperimentError,
+    InfluenceBalancingExperiment,
+    LorenzExperiment,
+    LynxHareExperiment,
+    ToyRegressionExperiment,
+    reproduce,
+)
+from unspool.experiments.base import sgd
+from unspool.experiments.losses import draw_shifts, surface
+from unspool.experiments.pool import Failed, Told, work_through
+from unspool.problems import InfluenceBalancing, ToyRegression
+from unspool.report.read import read_studies
+
+ALL = (
+    InfluenceBalancingExperiment,
+    LorenzExperiment,
+    LynxHareExperiment,
+    ToyRegressionExperiment,
+)
+
+
+@dataclass(frozen=True)
+class Small(AbstractExperiment):
+    """One parameter, two methods."""
+
+    name: ClassVar[str] = "small"
+    title: ClassVar[str] = "A small experiment"
+    source: ClassVar[str] = "nobody"
+    references: ClassVar[tuple[str, ...]] = ()
+    parameter_names: ClassVar[tuple[str, ...]] = ("theta",)
+
+    seeds: int = 1
+    rate: float = 1e-2
+    nres_rate: float | None = None
+    num_updates: int = 20
+
+    def entries(self):
+        plan = EvaluationPlan(InfluenceBalancing(30), every=10)
+        both = (("NRES", NRES(4, 10, sigma=0.1)), ("TBPTT 10", TBPTT(1, 10)))
+        rates = {"NRES": self.nres_rate or self.rate, "TBPTT 10": self.rate}
+        return tuple(
+            Entry(label, InfluenceBalancing(30), estimator, sgd(rates[label]),
+                  self.num_updates, 5, plan)
+            for label, estimator in both
+        )  # fmt: skip
+
+    def details(self):
+        return {"metric": "loss", "surface": None, "thresholds": [float("nan")][:0]}
+
+    def charts(self, final_params):
+        ends = [float(rows[0, 0]) for rows in final_params.values()]
+        return [{"title": "ends", "series": [{"label": "all", "x": [0, 1], "y": ends}]}]
+
+
+@dataclass(frozen=True)
+class Broken(Small):
+    """As above, with an entry that cannot be started."""
+
+    name: ClassVar[str] = "broken"
+
+    def entries(self):
+        good, bad = super().entries()
+        plan = EvaluationPlan(ToyRegression(), every=10)
+        return good, Entry("bad", bad.problem, bad.estimator, bad.optimizer, 20, 5, plan)
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def without_seconds(path: Path) -> list[dict]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines(path)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small experiment that ran undisturbed, and what it told on the way."""
+    directory, told = tmp_path_factory.mktemp("finished") / "here", []
+    reproduce(Small(), directory, num_processes=1, on_progress=told.append)
+    return directory, told
+
+
+def test_the_files_of_a_run(finished):
+    directory, _ = finished
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "NRES-101", "TBPTT-10-101", "experiment.json",
+    ]  # fmt: skip
+    config = json.loads((directory / "NRES-101" / "config.json").read_text())
+    assert list(config) == [
+        "format", "experiment", "unspool", "problem", "estimator", "optimizer", "label", "seed",
+        "num_updates", "num_params", "parameter_names", "environment",
+    ]  # fmt: skip
+    assert config["experiment"] == {
+        "name": "small",
+        "options": {"rate": 0.01, "nres_rate": None, "num_updates": 20},
+    }
+    assert config["estimator"]["name"] == "NRES"
+    assert config["estimator"]["estimand"] == "smoothed gradient"
+    assert config["optimizer"] == {"name": "sgd", "options": {"learning_rate": 0.01}}
+    assert (config["label"], config["seed"], config["num_params"]) == ("NRES", 101, 1)
+    updates = [line["update"] for line in lines(directory / "NRES-101" / "metrics.jsonl")]
+    assert updates == [0, 5, 10, 15, 20]
+
+
+def test_evaluations_are_those_of_the_logged_parameters(finished):
+    directory, _ = finished
+    logged = {
+        line["update"]: line["params"][0]
+        for line in lines(directory / "TBPTT-10-101" / "metrics.jsonl")
+    }
+    found = lines(directory / "TBPTT-10-101" / "evaluation.jsonl")
+    assert [line["update"] for line in found] == [0, 10, 20]
+    for line in found:
+        params = jax.numpy.asarray(logged[line["update"]])
+        expected = evaluate(InfluenceBalancing(30), params, key=jax.random.key(101)).loss
+        assert line["loss"] == pytest.approx(float(expected), rel=1e-5)
+        assert line["standard_error"] is None
+
+
+def test_progress_ends_at_the_total(finished):
+    _, told = finished
+    done = [now.done for now in told]
+    assert done == sorted(done)
+    assert told[-1].done == told[-1].total == {now.total for now in told}.pop()
+    assert {(now.label, now.seed) for now in told} == {("NRES", 101), ("TBPTT 10", 101)}
+
+
+def test_the_report_reads_it(finished):
+    directory, _ = finished
+    (study,) = read_studies([directory])
+    assert study.labels == ("NRES", "TBPTT 10")
+    assert study.experiment.name == "small"
+    ends = [run.records.params[-1, 0] for run in study.runs]
+    np.testing.assert_array_equal(study.experiment.charts[0].series[0].y, ends)
+
+
+def test_finished_runs_are_kept_and_seeds_added(finished):
+    directory, _ = finished
+    kept = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in directory.glob("*-101/*.json*")
+    }
+    told = []
+    reproduce(Small(seeds=2), directory, num_processes=1, on_progress=told.append)
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept} == kept
+    assert (directory / "NRES-103" / "evaluation.jsonl").exists()
+    assert told[-1].done == told[-1].total
+
+
+class Interrupt(BaseException):
+    """What Ctrl-C is, without stopping pytest."""
+
+
+@pytest.mark.parametrize("after", [0, 3, 5])
+def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path, after):
+    """Interrupted in training (before and after a checkpoint) and in evaluation."""
+    told = []
+
+    def interrupt(now):
+        told.append(now)
+        if len(told) > after:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        reproduce(Small(), tmp_path, num_processes=1, on_progress=interrupt)
+    assert not (tmp_path / "experiment.json").exists()
+    reproduce(Small(), tmp_path, num_processes=1)
+    for run in ("NRES-101", "TBPTT-10-101"):
+        for name in ("metrics.jsonl", "evaluation.jsonl"):
+            expected = without_seconds(finished[0] / run / name)
+            assert without_seconds(tmp_path / run / name) == expected
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        (Small(rate=0.5), "holds runs of 'small' with rate 0.01 instead of 0.5"),
+        (Broken(), "holds runs of the experiment 'small', not 'broken'"),
+    ],
+)
+def test_another_directory_is_refused(finished, experiment, message):
+    directory, _ = finished
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=message):
+        reproduce(experiment, directory, num_processes=1)
+    after = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_directory_of_other_things_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds notes.txt, which is no run"):
+        reproduce(Small(), tmp_path, num_processes=1)
+    with pytest.raises(RunError, match="is a file"):
+        reproduce(Small(), tmp_path / "notes.txt", num_processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_training_that_cannot_go_on_is_an_outcome(tmp_path):
+    reproduce(Small(rate=1e-2, nres_rate=1e30), tmp_path, num_processes=1)
+    status = json.loads((tmp_path / "NRES-101" / "status.json").read_text())
+    assert status["status"] == "stopped"
+    assert "workers dropped" in status["message"]
+    (study,) = read_studies([tmp_path])
+    assert [run.status.word for run in study.runs] == ["stopped", "finished"]
+    stopped = (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes()
+    reproduce(Small(rate=1e-2, nres_rate=1e30), tmp_path, num_processes=1)
+    assert (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes() == stopped
+
+
+def test_a_failure_is_told_and_the_rest_goes_on(tmp_path):
+    with pytest.raises(ExperimentError, match=r"failed: bad \(.*the rest is there"):
+        reproduce(Broken(), tmp_path, num_processes=1)
+    status = json.loads((tmp_path / "NRES-101" / "status.json").read_text())
+    assert status["status"] == "finished"
+    assert (tmp_path / "experiment.json").exists()
+
+
+SCRIPT = """
+import sys
+from unspool.experiments import InfluenceBalancingExperiment, reproduce
+
+def main():
+    experiment = InfluenceBalancingExperiment(seeds=1, num_updates=int(sys.argv[2]))
+    show = lambda now: print(now.label, flush=True)
+    reproduce(experiment, sys.argv[1], num_processes=2, on_progress=show)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_spawned_processes_end_with_the_one_that_asked(tmp_path):
+    """Ctrl-C, which every process of the group gets, leaves no process and no broken file."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    source = Path(__file__).parents[1] / "src"
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "here"), "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(source)},
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("a spawned process is still there")
+    for config in (tmp_path / "here").glob("*/config.json"):
+        json.loads(config.read_text())
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_every_experiment_is_well_formed(make):
+    experiment = make(seeds=7)
+    assert experiment.seed_values[:5] == (101, 103, 107, 109, 113)
+    assert len(set(experiment.seed_values)) == 7
+    entries = experiment.entries()
+    labels = [entry.label for entry in entries]
+    assert len(set(labels)) == len(labels)
+    for entry in entries:
+        params = entry.problem.init_params(key=jax.random.key(0))
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        assert count == len(experiment.parameter_names)
+        assert entry.evaluation.every % entry.log_every == 0
+        json.dumps(entry.optimizer.options)
+    assert make.__doc__.partition("\n")[0].endswith(".")
+    with pytest.raises(ValueError, match="seeds must be"):
+        make(seeds=0)
+
+
+def test_the_surface_is_the_loss_averaged_over_shifts():
+    problem = ToyRegression(20)
+    x, y = np.array([-4.0, -3.0]), np.array([-2.0, -1.0, 0.0])
+    shifts = draw_shifts(0.1, 4)
+    found = surface(problem, x, y, shifts, "loss")
+    assert np.shape(found["loss"]) == (3, 2)
+    at = jax.numpy.array([x[1], y[2]])
+    losses = [float(evaluate(problem, at + shift, key=jax.random.key(0)).loss) for shift in shifts]
+    assert found["loss"][2][1] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_a_series_and_a_vector_field_of_ones_own(tmp_path):
+    (tmp_path / "mine.csv").write_text("day,yeast\n0,1\n1,2\n2,3.5\n3,5\n")
+    (tmp_path / "field.py").write_text("def logistic(r, x):\n    return r[0] * x * (1 - x / r[1])")
+    experiment = LynxHareExperiment(
+        seeds=1,
+        num_updates=5,
+        data=str(tmp_path / "mine.csv"),
+        vector_field=f"{tmp_path / 'field.py'}:logistic",
+        init_rates=(1.0, 5.0),
+    )
+    assert experiment.parameter_names == ("log rate 1", "log rate 2", "log first yeast")
+    reproduce(experiment, tmp_path / "fit", num_processes=1)
+    (study,) = read_studies([tmp_path / "fit"])
+    (chart,) = study.experiment.charts
+    data, *curves = chart.series
+    np.testing.assert_array_equal(data.y, [1, 2, 3.5, 5])
+    assert [curve.label for curve in curves] == ["BPTT", "RTRL", "NRES"]
+    assert study.experiment.claims == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vector_field": "a.py:f"}, "vector_field needs init_rates"),
+        ({"vector_field": "a.py", "init_rates": (1.0,)}, "must be FILE.py:FUNCTION"),
+        ({"vector_field": "absent.py:f", "init_rates": (1.0,)}, "not there: absent.py"),
+        ({"vector_field": f"{__file__}:nothing", "init_rates": (1.0,)}, "does not have: nothing"),
+    ],
+)
+def test_a_vector_field_that_cannot_be_had(options, message):
+    with pytest.raises(ValueError, match=message):
+        LynxHareExperiment(**options)
+
+
+def test_a_process_that_dies_takes_only_its_task_along():
+    tasks = [("[1, 2]",), ("__import__('os')._exit(1)",), ("1 / 0",), ("[3]",)]
+    found = list(work_through(eval, tasks, 2))
+    assert sorted(found) == [
+        Told(0, 1),
+        Told(0, 2),
+        Failed(1, "its process was killed"),
+        Failed(2, "ZeroDivisionError: division by zero"),
+        Told(3, 3),
+    ]
