@@ -359,17 +359,17 @@ def test_a_sound_row_has_no_caution(tmp_path):
         (
             STEADY,
             {"status": "stopped", "num_updates": 500},
-            "training of seed 0 stopped at update 190 of 500: out of time",
+            "training of seeds 0, 1, 2 stopped, seed 0 at update 190 of 500: out of time",
         ),
         (
             STEADY,
             {"status": None, "num_updates": 500},
-            "training of seed 2 is not finished at update 190 of 500",
+            "training of seeds 0, 1, 2 not finished, seed 0 at update 190 of 500",
         ),
         (
             STEADY,
             {"status": "running", "num_updates": 500},
-            "training of seed 2 is not finished at update 190 of 500",
+            "training of seeds 0, 1, 2 not finished, seed 0 at update 190 of 500: out of time",
         ),
         (
             (*flat(50.0, 50.5), (50.0,) * 10 + (None,) * 10),

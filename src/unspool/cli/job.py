@@ -20,15 +20,7 @@ from .._train import make_step
 from . import choices
 from .docs import summary
 from .mistakes import Mistake, mistakes_of_the_user
-from .options import (
-    Option,
-    Parser,
-    add_options,
-    as_arguments,
-    collect,
-    find_options,
-    out_of_reach,
-)
+from .options import Option, as_arguments, find_options, out_of_reach, read
 from .settings import Settings, training_options
 
 _FILL = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
@@ -105,14 +97,21 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     of_problem = find_options(found) if isinstance(found, type) else []
     of_estimator = estimator_options(make_estimator)
     of_training = training_options()
-    given = _parser(found, make_estimator, (spec, name)).read(rest)
-    settings = Settings(**collect(of_training, given))
+    kinds = (found if isinstance(found, type) else type(found), make_estimator)
+    given = read(
+        rest,
+        prog=f"unspool train {spec} {name}",
+        description="\n".join(f"{kind.__name__}: {summary(kind)}" for kind in kinds),
+        problem=of_problem,
+        estimator=of_estimator,
+        training=of_training,
+    )
+    settings = Settings(**given["training"])
     optimizer = choices.choose("optimizer", settings.optimizer, choices.optimizers())
-    values = collect(of_problem, given, "problem.")
+    values, chosen = given["problem"], given["estimator"]
     problem = _construct(found, of_problem, values, spec) if isinstance(found, type) else found
     with mistakes_of_the_user("in the problem"):
         engine = as_engine(problem)
-    chosen = collect(of_estimator, given)
     if "window" in chosen and chosen["window"] is None:
         chosen["window"] = max(1, engine.horizon // 10)
     if any(option.name == "period" and option.shown for option in of_estimator):
@@ -131,18 +130,6 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     short = choices.kebab(type(problem).__name__) + "-" + words[1]
     step = optimizer(settings.learning_rate)
     return Job(problem, engine, estimator, step, settings, chosen, words, short)
-
-
-def _parser(problem: Any, estimator: type, typed: tuple[str, str]) -> Parser:
-    kind = problem if isinstance(problem, type) else type(problem)
-    about = "\n".join(f"{cls.__name__}: {summary(cls)}" for cls in (kind, estimator))
-    prog = "unspool train " + " ".join(typed)
-    parser = Parser(prog=prog, description=about, usage=f"{prog} [options]")
-    if isinstance(problem, type) and (options := find_options(problem)):
-        add_options(parser, f"the problem {kind.__name__}", options, "problem.")
-    add_options(parser, f"the estimator {estimator.__name__}", estimator_options(estimator))
-    add_options(parser, "training", training_options())
-    return parser
 
 
 def estimator_options(estimator: type) -> list[Option]:

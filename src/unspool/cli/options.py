@@ -1,35 +1,50 @@
-"""Constructors as options: types and defaults from the signature, help from the docstring."""
+"""Constructors as options: types and defaults from the signature, help from the docstring.
+
+tyro reads them; what it complains of becomes one sentence.
+"""
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
-import os
+import io
+import itertools
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
+
+import tyro
 
 from .docs import argument_docs
 from .mistakes import Mistake, suggest
 
 REQUIRED = inspect.Parameter.empty
-_SIMPLE = (bool, int, float, str)
+_PREFIXED = "problem"
+_SIMPLE = (bool, int, float, str, Path, type(None))
+_REWORDED = {
+    r"^Error parsing (\S+):": r"\1",
+    r"^Missing value for argument '(\S+)'\. Expected 1 values\.": r"\1 takes one value",
+    r"^Missing value for argument '(\S+)'\. Expected (\d+) values\.": r"\1 takes \2 values",
+    r"invalid literal for int\(\) with base 10:": "must be an integer, got",
+    r"could not convert string to float:": "must be a number, got",
+    r"no type matching (.+) could be instantiated from \[(.*)\]\.": r"must be \1, got \2",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
     """One argument of a constructor.
 
-    - `kind`: the type of a value; `count` of them, `"*"` for any number, `None` for a bare one.
+    - `kind`: its type, which tyro reads.
     - `default`: what holds if it is not given; `REQUIRED` if something must be.
     - `shown`: the default in words, where it depends on something.
     """
 
     name: str
-    kind: type
-    count: int | str | None
+    kind: Any
     default: Any
     help: str
     shown: str | None = None
@@ -37,39 +52,14 @@ class Option:
     def flag(self, prefix: str) -> str:
         return f"--{prefix}{self.name.replace('_', '-')}"
 
-
-class Parser(argparse.ArgumentParser):
-    """An `argparse` parser that raises `Mistake` instead of printing usage."""
-
-    def __init__(self, **settings: Any):
-        super().__init__(
-            allow_abbrev=False,
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-                prog, max_help_position=28
-            ),
-            **settings,
-        )
-        # argparse of Python 3.11 takes -1e-3 for an option.
-        self._negative_number_matcher = re.compile(r"^-(\d|\.\d|inf|nan)")
-
-    def error(self, message: str) -> NoReturn:
-        message = re.sub(r"^argument (--\S+(?:, --\S+)*|\S+): ", r"\1 ", message)
-        message = re.sub(r"expected (\S+) argument", r"takes \1 value", message)
-        raise Mistake(message.replace("the following arguments are required:", "name at least one"))
-
-    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """The values that were given; what is left over is a mistake."""
-        known, rest = self.parse_known_args(arguments)
-        for word in rest:
-            if word.startswith("--"):
-                name = word.partition("=")[0]
-                raise Mistake(f"there is no option {name}{suggest(name, self._flags())}")
-        if rest:
-            raise Mistake(f"unexpected argument {rest[0]!r}: see {self.prog} --help")
-        return vars(known)
-
-    def _flags(self) -> list[str]:
-        return [flag for action in self._actions for flag in action.option_strings]
+    @property
+    def field(self) -> tuple[str, Any, Any]:
+        """Itself as a field of a dataclass."""
+        hint = f"(default: {self.shown})" if self.shown else None
+        kind = Annotated[self.kind, tyro.conf.arg(help=self.help, help_behavior_hint=hint)]
+        if self.default is REQUIRED:
+            return self.name, kind, dataclasses.field()
+        return self.name, kind, dataclasses.field(default=self.default)
 
 
 def find_options(
@@ -81,81 +71,82 @@ def find_options(
     """
     signature = _signature(constructor)
     docs = argument_docs(inspect.getdoc(constructor) or "", list(signature))
-    factories = {}
-    if dataclasses.is_dataclass(constructor):
-        factories = {
-            field.name: field.default_factory
-            for field in dataclasses.fields(constructor)
-            if field.default_factory is not dataclasses.MISSING
-        }
+    factories = {
+        field.name: field.default_factory
+        for field in getattr(constructor, "__dataclass_fields__", {}).values()
+        if field.default_factory is not dataclasses.MISSING
+    }
     options = []
     for name, parameter in signature.items():
         default = factories[name]() if name in factories else parameter.default
-        if default is REQUIRED and fill is not None:
-            default = fill.get(name, REQUIRED)
-        shape = _shape(parameter.annotation, default)
-        if shape is not None:
-            options.append(Option(name, *shape, default, docs.get(name, "")))
+        if default is REQUIRED:
+            default = (fill or {}).get(name, REQUIRED)
+        default = tuple(default) if isinstance(default, list) else default
+        kind = parameter.annotation if _fits(parameter.annotation) else _kind_of(default)
+        if kind is not None:
+            kind = kind | None if default is None else kind
+            options.append(Option(name, kind, default, docs.get(name, "")))
     return options
 
 
 def out_of_reach(constructor: Callable[..., Any], options: Sequence[Option]) -> list[str]:
     """Arguments that have to be given and are not among the options."""
-    reached = {option.name for option in options}
-    return [
-        name
-        for name, parameter in _signature(constructor).items()
-        if parameter.default is REQUIRED and name not in reached
-    ]
+    needed = {k for k, v in _signature(constructor).items() if v.default is REQUIRED}
+    return sorted(needed - {option.name for option in options})
 
 
-def add_options(parser: Parser, title: str, options: Sequence[Option], prefix: str = "") -> None:
-    """Puts options into a group of the parser's help. Only those that are given are read."""
-    group = parser.add_argument_group(title)
-    for option in options:
-        shown = option.shown or show(option.default)
-        text = option.help
-        if option.default is not REQUIRED:
-            text += f" (default: {shown})"
-        settings: dict[str, Any] = {
-            "dest": prefix + option.name,
-            "default": argparse.SUPPRESS,
-            "help": text.strip().replace("%", "%%"),
-        }
-        if option.kind is bool:
-            settings["action"] = argparse.BooleanOptionalAction
-        else:
-            settings["type"] = _READERS[option.kind]
-            settings["metavar"] = option.kind.__name__.upper()
-            settings["nargs"] = option.count
-        group.add_argument(option.flag(prefix), **settings)
+def read(
+    words: Sequence[str], *, prog: str, description: str, **groups: Sequence[Option]
+) -> dict[str, dict[str, Any]]:
+    """A value for every option of every group; those of `problem` are typed `--problem.NAME`.
+
+    **Raises:** `Mistake`; `SystemExit` after the help that `--help` prints.
+    """
+    fields = []
+    for name, options in groups.items():
+        group = dataclasses.make_dataclass(name, [o.field for o in options], kw_only=True)
+        fields.append((name, group if name == _PREFIXED else tyro.conf.OmitArgPrefixes[group]))
+    make = dataclasses.make_dataclass("options", fields)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            given, rest = tyro.cli(
+                make, prog=prog, description=description, args=words, return_unknown_args=True
+            )
+    except SystemExit as ending:
+        if ending.code:
+            raise Mistake(sentence_in(said.getvalue())) from None
+        raise
+    flags = [o.flag("problem." if g == _PREFIXED else "") for g, os in groups.items() for o in os]
+    for word in rest:
+        if word.startswith("--"):
+            name = word.partition("=")[0]
+            raise Mistake(f"there is no option {name}{suggest(name, flags)}")
+    if rest:
+        raise Mistake(f"unexpected argument {rest[0]!r}: see {prog} --help")
+    return {name: vars(getattr(given, name)) for name in groups}
 
 
-def collect(options: Sequence[Option], given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A value for every option: the one given, or the default."""
-    values = {}
-    for option in options:
-        value = given.get(prefix + option.name, option.default)
-        if value is REQUIRED:
-            raise Mistake(f"{option.flag(prefix)} must be given: {option.help or 'a value'}")
-        values[option.name] = tuple(value) if isinstance(value, list) else value
-    return values
+def sentence_in(box: str) -> str:
+    """What tyro complains of in a box that it drew: the text above the first rule or gap."""
+    lines = [line.strip("│| ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
+    said = " ".join(itertools.takewhile(lambda line: line.strip("─-╰╯+' "), lines))
+    for pattern, words in _REWORDED.items():
+        said = re.sub(pattern, words, said)
+    return said
 
 
 def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str = "") -> list[str]:
     """The command line that gives these values, `None` left out."""
     words = []
     for option in options:
-        value, flag = values[option.name], option.flag(prefix)
-        if value is None:
-            continue
+        value = values[option.name]
         if option.kind is bool:
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif option.count is None:
+            words.append(option.flag(prefix if value else prefix + "no-"))
+        elif isinstance(value, tuple):
+            words += [option.flag(prefix), *map(str, value)]
+        elif value is not None:
             # Joined, so that a text may begin with a dash.
-            words.append(f"{flag}={value}")
-        else:
-            words += [flag, *map(str, value)]
+            words.append(f"{option.flag(prefix)}={value}")
     return words
 
 
@@ -185,60 +176,31 @@ def _signature(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _shape(annotation: Any, default: Any) -> tuple[type, int | str | None] | None:
-    """The type of a value and how many there are; `None` if it does not fit on a command line."""
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation in _SIMPLE:
-        return annotation, None
-    if origin is typing.Annotated:
-        return _shape(parts[0], default)
+def _fits(kind: Any) -> bool:
+    """Whether a type is a number, a word, one of some, or a row of them."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        some = [part for part in parts if part is not type(None)]
-        if len(some) == 1:
-            return _shape(some[0], default)
-        is_path = set(some) == {str, os.PathLike} or set(some) == {str, Path}
-        return (str, None) if is_path else _shape_of_value(default)
-    if origin is tuple and parts:
-        kinds = {part for part in parts if part is not Ellipsis}
-        if len(kinds) == 1 and kinds <= set(_SIMPLE):
-            return kinds.pop(), "*" if Ellipsis in parts else len(parts)
-        return None
-    return _shape_of_value(default)
+        return all(map(_fits, parts))
+    if origin is tuple:
+        return bool(parts) and all(part is ... or part in _SIMPLE for part in parts)
+    return origin is Literal or kind in _SIMPLE
 
 
-def _shape_of_value(value: Any) -> tuple[type, int | str | None] | None:
-    if type(value) in _SIMPLE:
-        return type(value), None
-    if isinstance(value, (list, tuple)) and value:
-        kinds = {type(item) for item in value}
-        kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else None
-        return (kind, "*") if kind in (int, float, str) else None
-    return None
+def _kind_of(value: Any) -> Any:
+    """The type that a default tells, if it fits on a command line."""
+    if type(value) in (bool, int, float, str):
+        return type(value)
+    kinds = {type(item) for item in value} if isinstance(value, tuple) else set()
+    kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else None
+    return tuple[kind, ...] if kind in (int, float, str) else None
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        if (value := float(text)).is_integer() and abs(value) < 2**53:
-            return int(value)
-    except (ValueError, OverflowError):
-        pass
-    raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}")
+class Parser(argparse.ArgumentParser):
+    """For commands that take names alone: raises `Mistake` instead of printing usage."""
 
+    def error(self, message: str) -> NoReturn:
+        message = message.replace("the following arguments are required:", "name at least one")
+        raise Mistake(message)
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-
-
-_READERS: dict[type, Callable[[str], Any]] = {
-    bool: lambda text: text.casefold() in ("1", "true", "yes"),
-    int: _integer,
-    float: _number,
-    str: str,
-}
+    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
+        return vars(self.parse_args(arguments))

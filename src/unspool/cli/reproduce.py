@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..experiments.base import AbstractExperiment
 from ..experiments.runner import ExperimentError, Progress
@@ -12,67 +13,48 @@ from ..experiments.runner import reproduce as run_all
 from . import choices
 from .docs import summary
 from .mistakes import Failure, Mistake, mistakes_of_the_user
-from .options import Parser, add_options, collect, find_options
+from .options import Option, find_options, read
 from .progress import Show, show_progress
 from .report import write_page
+
+_ABOUT = """\
+Reproduces an experiment from the literature, and writes its report. What is finished in its
+directory is kept, so that a second call goes on.
+
+{}"""
 
 
 def reproduce(words: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
     names = choices.experiments()
     if not words or words[0].startswith("-"):
-        _help(names).read(words)
+        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in names.items())
+        read(words, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
         raise Mistake(f"name an experiment first: {', '.join(names)}")
-    make = choices.choose("experiment", words[0], names)
+    name, *rest = words
+    make = choices.choose("experiment", name, names)
     options = find_options(make)
-    parser = Parser(
-        prog=f"unspool reproduce {words[0]}",
-        usage=f"unspool reproduce {words[0]} [options]",
-        description=summary(make),
-    )
-    add_options(parser, f"the experiment {make.__name__}", options)
-    group = parser.add_argument_group("where and how")
-    group.add_argument(
-        "--directory",
-        metavar="DIR",
-        default=f"runs/{words[0]}",
-        help="where the runs are written; those that are finished there are kept "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--num-processes",
-        type=int,
-        metavar="INT",
-        help="runs at a time (default: as many as there are cores)",
-    )
+    where = [
+        Option("directory", str, f"runs/{name}", "where runs are written; finished ones are kept"),
+        Option("num_processes", int | None, None, "runs at a time", "as many as there are cores"),
+    ]
     if hasattr(make, "at_paper_size"):
-        group.add_argument(
-            "--paper-size",
-            action="store_true",
-            help="the published size, where the defaults are smaller; other options still hold",
-        )
-    given = parser.read(words[1:])
-    if (count := given["num_processes"]) is not None and count < 1:
+        text = "the published size, where the defaults are smaller; other options still hold"
+        where.append(Option("paper_size", bool, False, text))
+    settings: dict[str, Any] = {"prog": f"unspool reproduce {name}", "description": summary(make)}
+    given = read(rest, **settings, experiment=options, where=where)
+    if given["where"].get("paper_size"):
+        full = make.at_paper_size()
+        options = [dataclasses.replace(o, default=getattr(full, o.name)) for o in options]
+        given = read(rest, **settings, experiment=options, where=where)
+    if (count := given["where"]["num_processes"]) is not None and count < 1:
         raise Mistake(f"--num-processes must be an integer of at least 1, got {count}")
     with mistakes_of_the_user("in the experiment"):
-        experiment = make(**collect(options, given))
-        if given.get("paper_size"):
-            chosen = {o.name: getattr(experiment, o.name) for o in options if o.name in given}
-            experiment = dataclasses.replace(make.at_paper_size(), **chosen)
+        experiment = make(**given["experiment"])
         # What its checks complain of is to be said before anything is written.
         experiment.entries()
         assert experiment.seed_values
-    return _run(experiment, Path(given["directory"]), count)
-
-
-def _help(names: Mapping[str, type]) -> Parser:
-    listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in names.items())
-    return Parser(
-        prog="unspool reproduce",
-        usage="unspool reproduce NAME [options]\n       unspool reproduce NAME --help",
-        description="Reproduces an experiment from the literature, and writes its report. What "
-        f"is\nfinished in its directory is kept, so that a second call goes on.\n\n{listed}",
-    )
+    return _run(experiment, Path(given["where"]["directory"]), count)
 
 
 def _run(experiment: AbstractExperiment, directory: Path, num_processes: int | None) -> int:

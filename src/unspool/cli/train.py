@@ -14,17 +14,13 @@ from .._run import Run
 from . import choices
 from .job import Job, build_job, wants_float64
 from .mistakes import Mistake
-from .options import Parser, add_options, show
+from .options import REQUIRED, Option, read, show
 from .settings import training_options
 from .watch import go
 
-_USAGE = """\
-unspool train PROBLEM ESTIMATOR [options]
-       unspool train PROBLEM ESTIMATOR --help
-       unspool train --resume DIRECTORY [--num-updates N]"""
-
 _ABOUT = """\
-Trains the parameters of a problem, and writes the run into a directory.
+Trains the parameters of a problem, and writes the run into a directory, or goes on with a run:
+unspool train --resume DIRECTORY [--num-updates N]
 
 PROBLEM is one of the library's, or your own: file.py:Class, file.py:instance or
 package.module:Class. With it and an estimator, --help lists the options of both.
@@ -40,7 +36,6 @@ def train(words: Sequence[str]) -> int:
     """Begins or resumes a run, and returns the exit code."""
     if not words or words[0] in ("-h", "--help"):
         _print_help()
-        return 0
     if words[0].partition("=")[0] == "--resume":
         return _resume(words)
     if len(words) < 2 or words[0].startswith("-") or words[1].startswith("-"):
@@ -60,16 +55,21 @@ def train(words: Sequence[str]) -> int:
 
 
 def _resume(words: Sequence[str]) -> int:
-    parser = Parser(prog="unspool train", usage=_USAGE)
-    parser.add_argument("--resume", metavar="DIRECTORY", help="the run to go on with")
-    add_options(parser, "training", [o for o in training_options() if o.name == "num_updates"])
-    given = parser.read(words)
+    given = read(
+        words,
+        prog="unspool train",
+        description="Goes on with a stopped run, to the same bits.",
+        run=[
+            Option("resume", str, REQUIRED, "the directory of the run"),
+            Option("num_updates", int | None, None, "updates to make in all", "those of the run"),
+        ],
+    )["run"]
     directory = Path(given["resume"])
     run = Run.open(directory)
     if "command" not in run.config:
         raise Mistake(f"the run in {directory} was not begun by `unspool train`")
     words = list(run.config["command"])
-    if "num_updates" in given:
+    if given["num_updates"] is not None:
         words.append(f"--num-updates={given['num_updates']}")
     with jax.enable_x64(bool(run.config["float64"])):
         job = build_job(words, (directory / run.config["from"]).resolve())
@@ -155,7 +155,6 @@ def _announce(run: Run) -> None:
 def _print_help_if_asked(words: Sequence[str]) -> None:
     if "--help" in words or "-h" in words:
         _print_help()
-        raise SystemExit(0)
 
 
 def _print_help() -> None:
@@ -164,7 +163,5 @@ def _print_help() -> None:
         "estimators": ", ".join(choices.estimators()),
         "optimizers": ", ".join(choices.optimizers()),
     }
-    parser = Parser(prog="unspool train", usage=_USAGE, description=_ABOUT.format(**listed))
-    parser.add_argument("--resume", metavar="DIRECTORY", help="go on with a stopped run")
-    add_options(parser, "training", training_options())
-    parser.print_help()
+    prog, about = "unspool train PROBLEM ESTIMATOR", _ABOUT.format(**listed)
+    read(["--help"], prog=prog, description=about, training=training_options())

@@ -72,13 +72,18 @@ def _about_settings(runs: tuple[Run, ...]) -> list[str]:
 
 def _about_endings(runs: tuple[Run, ...]) -> list[str]:
     found = []
-    for run in runs:
-        if run.status.word == "finished":
+    for word in ("unfinished", "stopped", "failed"):
+        ended = [run for run in runs if run.status.word == word]
+        if not ended:
             continue
-        done = f"{run.records.update[-1]:.0f} of {run.num_updates}"
-        ending = "is not finished" if run.status.word == "unfinished" else run.status.word
-        message = f": {run.status.message}" if run.status.message else ""
-        found.append(f"training of seed {run.seed} {ending} at update {done}{message}")
+        first = ended[0]
+        ending = "not finished" if word == "unfinished" else word
+        seeds = ", ".join(str(run.seed) for run in ended)
+        done = f"{first.records.update[-1]:.0f} of {first.num_updates}"
+        where = f"seed {first.seed} at update {done}" if len(ended) > 1 else f"at update {done}"
+        message = f": {first.status.message}" if first.status.message else ""
+        plural = "s" if len(ended) > 1 else ""
+        found.append(f"training of seed{plural} {seeds} {ending}, {where}{message}")
     return found
 
 
