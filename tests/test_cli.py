@@ -17,14 +17,19 @@ import pytest
 
 import unspool
 from unspool import _citation
+from unspool._estimator.base import check_count
 from unspool.cli import choices
 from unspool.cli.__main__ import main
 from unspool.cli.job import build_job
-from unspool.cli.options import as_arguments, collect, find_options
+from unspool.cli.mistakes import sentence_in
+from unspool.cli.options import as_arguments, find_options
+from unspool.cli.options import read as read_options
 from unspool.cli.progress import show_progress
-from unspool.experiments.base import AbstractExperiment, Entry, Evaluation, sgd
+from unspool.experiments.base import AbstractExperiment, Entry, EvaluationPlan, sgd
 
 MINE = '''
+from typing import Literal
+
 import jax.numpy as jnp
 from unspool import AbstractProblem, LocalEngine
 from unspool.problems import Cubic
@@ -99,6 +104,15 @@ class Unfinished(AbstractProblem):
     horizon: int = 3
 
 
+class Choosy(Walk):
+    end: Literal["soft", "hard"] = "soft"
+    limit: int | None = 5
+    rate: float
+
+    def __init__(self, rate: float, end: Literal["soft", "hard"] = "soft", limit: int | None = 5):
+        self.rate, self.end, self.limit = rate, end, limit
+
+
 class Needy(Walk):
     table: object
 
@@ -161,6 +175,12 @@ MISTAKES = {
     "train cubic nres --problem.horizon 2.5": "--problem.horizon must be an integer, got '2.5'",
     "train cubic nres --problem.horizon 0": "horizon must be an integer of at least 1, got 0",
     "train lorenz nres --problem.start 1 2": "--problem.start takes 3 values",
+    "train lorenz nres --problem.start 1 2 x": "must be float, float, float, got '1', '2', 'x'",
+    "train cubic nres --window wide": "--window must be {None}|INT, got 'wide'",
+    "train cubic nres --window --sigma 1": "--window takes one value",
+    "train mine.py:Walk nres --problem.no-squard": "did you mean --problem.no-squared?",
+    "train mine.py:Choosy nres": "missing: --problem.rate FLOAT (required)",
+    "train mine.py:Choosy nres --problem.end x": "Expected one of ('soft', 'hard')",
     "train cubic nres --directory mine.py": "cannot write the run directory mine.py",
     "train cubic nres --directory .": "the directory . already holds mine.py",
     "train other.py:X nres": "there is no file other.py; there are: mine.py",
@@ -234,7 +254,7 @@ def test_a_run_that_breaks_down_exits_1_and_says_where_it_is(capsys):
 
 
 def test_a_run_is_written_with_what_a_report_needs(capsys):
-    command = "train mine.py:Walk nres --problem.start -1e-3 2 --no-problem.squared --sigma 0.2"
+    command = "train mine.py:Walk nres --problem.start -1e-3 2 --problem.no-squared --sigma 0.2"
     assert main([*command.split(), *FAST, "--problem.gains", "1", "2", "3"]) == 0
     config = read("runs/walk-nres/config.json")
     assert config["problem"]["options"] == {
@@ -345,17 +365,65 @@ def test_every_optimizer_moves_the_parameters(optimizer):
 
 @pytest.mark.parametrize("problem", choices.problems())
 def test_options_are_written_as_they_are_read(problem):
-    from unspool.cli.options import Parser, add_options
-
     cls = choices.problems()[problem]
     options = find_options(cls)
-    values = collect(options, {})
-    parser = Parser()
-    add_options(parser, "the problem", options, "problem.")
-    given = parser.read(as_arguments(options, values, "problem."))
-    assert collect(options, given, "problem.") == values
+    values = {option.name: option.default for option in options}
+    words = as_arguments(options, values, "problem.")
+    assert read_options(words, prog="", description="", problem=options) == {"problem": values}
     assert all(option.help for option in options), "every option is explained"
     cls(**values)
+
+
+def test_none_can_be_asked_for_where_it_is_not_the_default(somewhere):
+    words = ["mine.py:Choosy", "nres", "--problem.rate", "-inf", "--problem.limit", "None"]
+    job = build_job(words, somewhere)
+    assert (job.problem.limit, job.problem.rate) == (None, -np.inf)
+    again = build_job(job.words, somewhere)
+    assert (again.problem.limit, again.problem.rate, again.words) == (None, -np.inf, job.words)
+
+
+BOXES = {
+    "with lines": """\
+╭─ Value error ───────────────────────────╮
+│ Error parsing --a-b: could not convert  │
+│ string to float: 'x----y'               │
+│ ─────────────────────────────────────── │
+│ For full helptext, see me --help        │
+╰─────────────────────────────────────────╯
+""",
+    "in ASCII": """\
+ Value error
+ ------------------------------------------
+  Error parsing --a-b: could not convert
+  string to float: 'x----y'
+  ------------------------------------------
+  For full helptext, see me --help
+
+""",
+    "in colour": """\
+\x1b[31m╭─ \x1b[0mValue error\x1b[31m ─────────────╮\x1b[0m
+\x1b[31m│\x1b[0m \x1b[1;91mError parsing --a-b:\x1b[0m could not convert  \x1b[31m│\x1b[0m
+\x1b[31m│\x1b[0m string to float: 'x----y'  \x1b[31m│\x1b[0m
+\x1b[31m│\x1b[0m                            \x1b[31m│\x1b[0m
+\x1b[31m│\x1b[0m Got errors:                \x1b[31m│\x1b[0m
+""",
+}
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_box_is_read_as_one_sentence(box):
+    assert sentence_in(BOXES[box]) == "--a-b must be a number, got 'x----y'"
+
+
+def test_a_sentence_it_does_not_know_is_left_as_it_is():
+    assert sentence_in("╭─ New ─╮\n│ Not │\n│ yet. │\n╰───────╯\n") == "Not yet"
+
+
+def test_a_mistake_is_one_plain_line_on_a_terminal_too(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["train", "cubic", "nres", "--sigma", "much"]) == 2
+    assert one_line(capsys) == "unspool: --sigma must be a number, got 'much'\n"
 
 
 @pytest.mark.parametrize("command", ["", "train", "report", "reproduce", "list", "cite"])
@@ -366,10 +434,10 @@ def test_help_is_printed(command, capsys):
 
 def test_help_explains_the_options_of_problem_and_estimator(capsys):
     assert main(["train", "mine.py:Walk", "gpes", "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.replace("│", "").split())
     assert "--problem.goal FLOAT where to be, sooner or later; 100% of the loss (default" in text
     assert "--problem.start FLOAT FLOAT" in text
-    assert "--window INT steps between estimates (default: a tenth of the horizon)" in text
+    assert "--window {None}|INT steps between estimates (default: a tenth of the horizon)" in text
     assert "(default: the window)" in text
     assert "--learning-rate FLOAT its step size, above 0 (default: 0.01)" in text
 
@@ -447,14 +515,22 @@ class Tiny(AbstractExperiment):
     name: ClassVar[str] = "tiny"
     title: ClassVar[str] = "Tiny"
     source: ClassVar[str] = "li2023"
+    references: ClassVar[tuple[str, ...]] = ("li2023",)
     parameter_names: ClassVar[tuple[str, ...]] = ("level", "slope")
 
     seeds: int = 1
     num_updates: int = 2
 
+    def __post_init__(self):
+        check_count(seeds=self.seeds, num_updates=self.num_updates)
+
+    @classmethod
+    def at_paper_size(cls):
+        return cls(seeds=2, num_updates=3)
+
     def entries(self):
         problem = unspool.problems.Cubic()
-        judge = Evaluation(problem, self.num_updates)
+        judge = EvaluationPlan(problem, self.num_updates)
         return (Entry("BPTT", problem, unspool.BPTT(1), sgd(0.1), self.num_updates, 1, judge),)
 
     def details(self):
@@ -476,9 +552,14 @@ def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     assert main([*command, "--num-updates", "3"]) == 2
     assert "runs/tiny" in one_line(capsys)
     assert main([*command, "--seeds", "0"]) == 2
-    assert "seeds must be at least 1, got 0" in one_line(capsys)
+    assert "seeds must be an integer of at least 1, got 0" in one_line(capsys)
     assert main([*command[:2], "--num-processes", "0"]) == 2
     assert "--num-processes must be an integer of at least 1, got 0" in one_line(capsys)
+    paper = ["--paper-size", "--seeds", "1", "--directory", "paper"]
+    assert main([*command, *paper]) == 0
+    assert os.listdir("paper/BPTT-101") and not Path("paper/BPTT-103").exists()
+    assert lines("paper/BPTT-101/metrics.jsonl")[-1]["update"] == 3
+    capsys.readouterr()
     assert main(["cite", "tiny"]) == 0
     assert "@inproceedings{li2023," in capsys.readouterr().out
 

@@ -51,13 +51,23 @@ PROBLEMS = {
 }
 
 
+# Some two hundred tests: a false alarm in one of them shall be as rare as one in a thousand.
+LEVEL = 1e-3 / 200
+
+
 def check(problem, estimator, *, target=None, num_chains=600):
     key = jax.random.key(0)
     params = problem.init_params(key=key)
     target = estimator.target(problem.horizon) if target is None else target
     reference = problem.exact_gradient(params, target)
     return unspool.check_unbiased(
-        problem, estimator, key=key, params=params, reference=reference, num_chains=num_chains
+        problem,
+        estimator,
+        key=key,
+        params=params,
+        reference=reference,
+        num_chains=num_chains,
+        level=LEVEL,
     )
 
 
@@ -80,7 +90,7 @@ def test_the_mean_is_the_gradient_promised(estimator, problem):
     assert result.passed, result
 
 
-@pytest.mark.parametrize("problem", ["learned start", "final loss", "random length"])
+@pytest.mark.parametrize("problem", ["learned start", "random length"])
 @pytest.mark.parametrize("estimator", ODD_WINDOWS)
 def test_a_window_need_not_divide_the_episode(estimator, problem):
     result = check(PROBLEMS[problem], ODD_WINDOWS[estimator])

@@ -27,6 +27,9 @@ def test_truncated_es_is_biased(toy):
 
 @pytest.mark.parametrize("label", ["TBPTT", "RTRL", "UORO"])
 def test_exact_gradients_get_stuck(toy, label):
-    """Published: 24.232 near (0.14, -0.8)."""
+    """Published: 24.232 near (0.14, -0.8); the first parameter, since the loss hardly knows the
+    second. UORO is noisy, so that its mean over seeds is compared."""
     np.testing.assert_allclose(toy.finals(label), 24.232, atol=0.005)
-    np.testing.assert_allclose(toy.params(label)[:, 0], 0.14, atol=0.1)
+    log_rates = toy.params(label)[:, 0]
+    error = np.std(log_rates, ddof=1) / np.sqrt(len(log_rates))
+    assert abs(np.mean(log_rates) - 0.14) < 4 * error + 0.005

@@ -136,8 +136,8 @@ def _run_chains(
 
     def chain(key):
         workers = estimator.init(engine, params, key=key)
-        workers, _ = jax.lax.scan(estimate, workers, length=running_in)
-        _, (grads, episodes, dropped) = jax.lax.scan(estimate, workers, length=num_estimates)
+        _, history = jax.lax.scan(estimate, workers, length=running_in + num_estimates)
+        grads, episodes, dropped = jax.tree.map(lambda x: x[running_in:], history)
         total = jnp.sum(grads, axis=0) / estimator.num_windows(engine.horizon)
         return total, jnp.sum(episodes) / estimator.num_workers, jnp.sum(dropped)
 

@@ -38,8 +38,8 @@ def load_checkpoint(path: Path, like: PyTree) -> PyTree:
     **Raises:** `CheckpointError` if the file cannot be read or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
+        with open(path, "rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
     wanted = _named_leaves(like)

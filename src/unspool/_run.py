@@ -21,7 +21,7 @@ from ._estimator import AbstractEstimator
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._results import name_result
-from ._train import Record, make_step, train
+from ._train import Record, TrainingError, make_step, train
 
 _FORMAT = 1
 _MOST_PARAMS_LOGGED = 32
@@ -142,20 +142,22 @@ class Run:
         earlier = self.read("metrics")[-1]
         self.finish("running")
         saved = resume_from or 0
-        for record in train(
-            engine, estimator, optimizer,
-            num_updates=num_updates, key=key, state=state, log_every=log_every,
-        ):  # fmt: skip
-            record = record._replace(
-                seconds=record.seconds + earlier["seconds"],
-                useful_steps=record.useful_steps + earlier["useful_steps"],
-            )
-            self.append("metrics", _as_line(record))
-            due = record.update - saved >= checkpoint_every or record.update == num_updates
-            if due:
-                self._save(record.update, record.state)
-                saved = record.update
-            yield record
+        job = (engine, estimator, optimizer)
+        records = train(*job, num_updates=num_updates, key=key, state=state, log_every=log_every)
+        try:
+            for record in records:
+                record = record._replace(
+                    seconds=record.seconds + earlier["seconds"],
+                    useful_steps=record.useful_steps + earlier["useful_steps"],
+                )
+                self.append("metrics", _as_line(record))
+                if record.update - saved >= checkpoint_every or record.update == num_updates:
+                    self._save(record.update, record.state)
+                    saved = record.update
+                yield record
+        except TrainingError as error:
+            self.finish("failed", str(error))
+            raise
         self.finish("finished")
 
     def append(self, name: str, line: dict[str, Any]) -> None:

@@ -43,7 +43,11 @@ class AbstractEstimator(eqx.Module):
 
     num_workers: eqx.AbstractVar[int]
     estimand: eqx.AbstractClassVar[str]
-    needs_derivatives: eqx.AbstractVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def needs_derivatives(self) -> bool:
+        """Whether steps are differentiated, which an engine may not allow."""
 
     @abc.abstractmethod
     def num_windows(self, horizon: int) -> int:
@@ -84,7 +88,6 @@ class AbstractEstimator(eqx.Module):
     def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
         """How many windows into the episode each worker starts."""
 
-    @eqx.filter_jit
     def init(
         self, engine: AbstractEngine | AbstractProblem, params: Params, *, key: RandomKey
     ) -> Workers:
@@ -99,7 +102,10 @@ class AbstractEstimator(eqx.Module):
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
         differentiated and the estimator needs it.
         """
-        engine, params = self._enter(engine, params)
+        return self._init(*self._enter(engine, params), key)
+
+    @eqx.filter_jit
+    def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         workers = self._enlist(engine, params, key)
         if self.num_warmup_windows(engine.horizon) == 0:
             return workers

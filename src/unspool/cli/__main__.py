@@ -68,7 +68,7 @@ def _dispatch(words: list[str]) -> int:
     name, *rest = words
     try:
         return _run(name, rest)
-    except SystemExit as ending:  # argparse after it has printed a command's help.
+    except SystemExit as ending:  # A command after it has printed its help.
         return int(ending.code or 0)
 
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from .. import _citation
 from . import choices
 from .mistakes import Mistake
-from .options import Parser
+from .options import NAMES, Option, read
 
 
 def cite(words: Sequence[str]) -> int:
     """Prints the entries of all names, each once, and of unspool itself."""
-    parser = Parser(
+    given = read(
+        words,
         prog="unspool cite",
         description="Prints BibTeX of unspool itself, and of what the named estimators, problems "
         "and experiments rest on.",
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="as `unspool list` prints them")
-    given = parser.read(words)
+        printed=[Option("names", NAMES, (), "as unspool list prints them", "none")],
+    )["printed"]
     # A name that a problem and an experiment share stands for both.
     kinds = [choices.estimators(), choices.problems(), choices.experiments()]
     keys: list[str] = []

@@ -101,7 +101,7 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     given = read(
         rest,
         prog=f"unspool train {spec} {name}",
-        description="\n".join(f"{kind.__name__}: {summary(kind)}" for kind in kinds),
+        description="\n\n".join(f"{kind.__name__}: {summary(kind)}" for kind in kinds),
         problem=of_problem,
         estimator=of_estimator,
         training=of_training,

@@ -9,20 +9,20 @@ from . import choices
 from .docs import plain, summary
 from .job import estimator_options
 from .mistakes import Mistake, suggest
-from .options import Option, Parser, find_options, show
+from .options import NAMES, Option, find_options, read, show
 
 _KINDS = ("problems", "estimators", "experiments")
 
 
 def list_choices(words: Sequence[str]) -> int:
     """Prints a table of each kind that was asked for."""
-    parser = Parser(
+    given = read(
+        words,
         prog="unspool list",
         description="Lists problems, estimators and experiments with their options and defaults.",
-    )
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(_KINDS))
-    given = parser.read(words)
-    kinds = given["kinds"] or list(_KINDS)
+        listed=[Option("kinds", NAMES, _KINDS, "what to list")],
+    )["listed"]
+    kinds = given["kinds"]
     for kind in kinds:
         if kind not in _KINDS:
             raise Mistake(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")

@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import itertools
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -18,6 +20,17 @@ _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "pl
 
 SAID_IN_ONE_SENTENCE = (CheckpointError, RunError, TrainingError)
 """The library's own errors whose message is fit to be printed as it is."""
+
+_REWORDED = {
+    r"^Error parsing (\S+):": r"\1",
+    r"^Missing from .+?: (?=--)": "missing: ",
+    r"^Missing value for argument '(\S+)'\. Expected 1 values": r"\1 takes one value",
+    r"^Missing value for argument '(\S+)'\. Expected (\d+) values": r"\1 takes \2 values",
+    r"invalid literal for int\(\) with base 10:": "must be an integer, got",
+    r"could not convert string to float:": "must be a number, got",
+    r"no type matching (.+) could be instantiated from \[(.*)\]": r"must be \1, got \2",
+    r"Could not parse arguments \[(.*)\] into .*\[(.+)\]": r"must be \2, got \1",
+}
 
 
 class Mistake(Exception):
@@ -69,6 +82,17 @@ def describe_error(error: BaseException, doing: str) -> str:
         return said
     where = f"{_shown(users[-1].filename)}:{users[-1].lineno}: " if users else ""
     return f"{where}{type(error).__name__} {doing}: {said or 'without a message'}"
+
+
+def sentence_in(box: str) -> str:
+    """What tyro complains of in a box that it drew: below the title, up to a rule or a gap."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
+    is_text = lambda line: bool(line.strip("─-╰╯"))
+    below = itertools.dropwhile(lambda line: not is_text(line), lines)
+    said = " ".join(itertools.takewhile(is_text, below)).rstrip(". ")
+    for pattern, words in _REWORDED.items():
+        said = re.sub(pattern, words, said)
+    return said
 
 
 def first_line(text: str) -> str:

@@ -3,35 +3,24 @@
 tyro reads them; what it complains of becomes one sentence.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import inspect
 import io
-import itertools
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any
 
 import tyro
 
 from .docs import argument_docs
-from .mistakes import Mistake, suggest
+from .mistakes import Mistake, sentence_in, suggest
 
+NAMES = tyro.conf.Positional[tuple[str, ...]]
+"""The kind of what is typed without an option."""
 REQUIRED = inspect.Parameter.empty
-_PREFIXED = "problem"
-_SIMPLE = (bool, int, float, str, Path, type(None))
-_REWORDED = {
-    r"^Error parsing (\S+):": r"\1",
-    r"^Missing value for argument '(\S+)'\. Expected 1 values\.": r"\1 takes one value",
-    r"^Missing value for argument '(\S+)'\. Expected (\d+) values\.": r"\1 takes \2 values",
-    r"invalid literal for int\(\) with base 10:": "must be an integer, got",
-    r"could not convert string to float:": "must be a number, got",
-    r"no type matching (.+) could be instantiated from \[(.*)\]\.": r"must be \1, got \2",
-}
+_SIMPLE = (bool, int, float, str)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +40,6 @@ class Option:
 
     def flag(self, prefix: str) -> str:
         return f"--{prefix}{self.name.replace('_', '-')}"
-
-    @property
-    def field(self) -> tuple[str, Any, Any]:
-        """Itself as a field of a dataclass."""
-        hint = f"(default: {self.shown})" if self.shown else None
-        kind = Annotated[self.kind, tyro.conf.arg(help=self.help, help_behavior_hint=hint)]
-        if self.default is REQUIRED:
-            return self.name, kind, dataclasses.field()
-        return self.name, kind, dataclasses.field(default=self.default)
 
 
 def find_options(
@@ -102,10 +82,13 @@ def read(
 
     **Raises:** `Mistake`; `SystemExit` after the help that `--help` prints.
     """
-    fields = []
+    fields, flags = [], ["--help"]
     for name, options in groups.items():
-        group = dataclasses.make_dataclass(name, [o.field for o in options], kw_only=True)
-        fields.append((name, group if name == _PREFIXED else tyro.conf.OmitArgPrefixes[group]))
+        prefix = "problem." if name == "problem" else ""
+        make = dataclasses.make_dataclass(name, map(_field, options), kw_only=True)
+        fields.append((name, make if prefix else tyro.conf.OmitArgPrefixes[make]))
+        flags += [option.flag(prefix) for option in options if option.kind is not NAMES]
+        flags += [option.flag(prefix + "no-") for option in options if option.kind is bool]
     make = dataclasses.make_dataclass("options", fields)
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said:
@@ -116,27 +99,16 @@ def read(
         if ending.code:
             raise Mistake(sentence_in(said.getvalue())) from None
         raise
-    flags = [o.flag("problem." if g == _PREFIXED else "") for g, os in groups.items() for o in os]
-    for word in rest:
-        if word.startswith("--"):
-            name = word.partition("=")[0]
-            raise Mistake(f"there is no option {name}{suggest(name, flags)}")
+    unknown = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    if unknown:
+        raise Mistake(f"there is no option {unknown[0]}{suggest(unknown[0], flags)}")
     if rest:
         raise Mistake(f"unexpected argument {rest[0]!r}: see {prog} --help")
     return {name: vars(getattr(given, name)) for name in groups}
 
 
-def sentence_in(box: str) -> str:
-    """What tyro complains of in a box that it drew: the text above the first rule or gap."""
-    lines = [line.strip("│| ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
-    said = " ".join(itertools.takewhile(lambda line: line.strip("─-╰╯+' "), lines))
-    for pattern, words in _REWORDED.items():
-        said = re.sub(pattern, words, said)
-    return said
-
-
 def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str = "") -> list[str]:
-    """The command line that gives these values, `None` left out."""
+    """The command line that gives these values."""
     words = []
     for option in options:
         value = values[option.name]
@@ -144,7 +116,7 @@ def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str 
             words.append(option.flag(prefix if value else prefix + "no-"))
         elif isinstance(value, tuple):
             words += [option.flag(prefix), *map(str, value)]
-        elif value is not None:
+        elif value is not None or option.default is not None:
             # Joined, so that a text may begin with a dash.
             words.append(f"{option.flag(prefix)}={value}")
     return words
@@ -152,13 +124,17 @@ def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str 
 
 def show(value: Any) -> str:
     """A default as it would be typed."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(show, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _field(option: Option) -> tuple[str, Any, Any]:
+    """An option as a field of a dataclass."""
+    hint = f"(default: {option.shown})" if option.shown else None
+    metavar = f"[{option.name.upper()} ...]" if option.kind is NAMES else None
+    told = tyro.conf.arg(help=option.help, help_behavior_hint=hint, metavar=metavar)
+    kind = Annotated[option.kind, told]
+    default = dataclasses.MISSING if option.default is REQUIRED else option.default
+    return option.name, kind, dataclasses.field(default=default)
 
 
 def _signature(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -180,27 +156,16 @@ def _fits(kind: Any) -> bool:
     """Whether a type is a number, a word, one of some, or a row of them."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return all(map(_fits, parts))
-    if origin is tuple:
-        return bool(parts) and all(part is ... or part in _SIMPLE for part in parts)
-    return origin is Literal or kind in _SIMPLE
+        return all(part is type(None) or _fits(part) for part in parts)
+    if origin is tuple and parts:
+        return all(part in (*_SIMPLE, ...) for part in parts)
+    return origin is typing.Literal or kind in _SIMPLE
 
 
 def _kind_of(value: Any) -> Any:
     """The type that a default tells, if it fits on a command line."""
-    if type(value) in (bool, int, float, str):
-        return type(value)
-    kinds = {type(item) for item in value} if isinstance(value, tuple) else set()
+    if not isinstance(value, tuple):
+        return type(value) if type(value) in _SIMPLE else None
+    kinds = {type(item) for item in value}
     kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else None
-    return tuple[kind, ...] if kind in (int, float, str) else None
-
-
-class Parser(argparse.ArgumentParser):
-    """For commands that take names alone: raises `Mistake` instead of printing usage."""
-
-    def error(self, message: str) -> NoReturn:
-        message = message.replace("the following arguments are required:", "name at least one")
-        raise Mistake(message)
-
-    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
-        return vars(self.parse_args(arguments))
+    return tuple[kind, ...] if kind in _SIMPLE else None

@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .mistakes import Mistake
-from .options import Parser
+from .options import NAMES, Option, read
 
 
 def report(words: Sequence[str]) -> int:
     """Writes the page and prints its path."""
-    parser = Parser(
+    given = read(
+        words,
         prog="unspool report",
         description="Writes a page of figures and tables about runs: one HTML file, complete in "
         "itself.",
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run, or a directory of runs")
-    parser.add_argument(
-        "--output", metavar="FILE", default="report.html", help="the page (default: %(default)s)"
-    )
-    given = parser.read(words)
+        page=[
+            Option("runs", NAMES, (), "runs, or directories of runs", "none"),
+            Option("output", str, "report.html", "the page"),
+        ],
+    )["page"]
+    if not given["runs"]:
+        raise Mistake("name at least one RUN, or a directory of runs")
     output = Path(given["output"])
     write_page([Path(run) for run in given["runs"]], output)
     print(output)

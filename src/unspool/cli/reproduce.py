@@ -34,27 +34,26 @@ def reproduce(words: Sequence[str]) -> int:
     name, *rest = words
     make = choices.choose("experiment", name, names)
     options = find_options(make)
-    where = [
+    further = [
         Option("directory", str, f"runs/{name}", "where runs are written; finished ones are kept"),
         Option("num_processes", int | None, None, "runs at a time", "as many as there are cores"),
     ]
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"
-        where.append(Option("paper_size", bool, False, text))
+        further.append(Option("paper_size", bool, False, text))
     settings: dict[str, Any] = {"prog": f"unspool reproduce {name}", "description": summary(make)}
-    given = read(rest, **settings, experiment=options, where=where)
-    if given["where"].get("paper_size"):
+    given = read(rest, **settings, experiment=options, further=further)
+    if given["further"].get("paper_size"):
         full = make.at_paper_size()
         options = [dataclasses.replace(o, default=getattr(full, o.name)) for o in options]
-        given = read(rest, **settings, experiment=options, where=where)
-    if (count := given["where"]["num_processes"]) is not None and count < 1:
+        given = read(rest, **settings, experiment=options, further=further)
+    if (count := given["further"]["num_processes"]) is not None and count < 1:
         raise Mistake(f"--num-processes must be an integer of at least 1, got {count}")
     with mistakes_of_the_user("in the experiment"):
         experiment = make(**given["experiment"])
         # What its checks complain of is to be said before anything is written.
         experiment.entries()
-        assert experiment.seed_values
-    return _run(experiment, Path(given["where"]["directory"]), count)
+    return _run(experiment, Path(given["further"]["directory"]), count)
 
 
 def _run(experiment: AbstractExperiment, directory: Path, num_processes: int | None) -> int:

@@ -36,10 +36,11 @@ class LossAtEnd(AbstractProblem):
     """Another problem, of whose losses only that of the last step counts."""
 
     problem: AbstractProblem
+    horizon: int
 
-    @property
-    def horizon(self) -> int:
-        return self.problem.horizon
+    def __init__(self, problem: AbstractProblem):
+        self.problem = problem
+        self.horizon = problem.horizon
 
     def init_params(self, *, key):
         return self.problem.init_params(key=key)
@@ -94,7 +95,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
 
     def _entry(self, label, estimator) -> Entry:
         every = max(1, self.num_updates // 150)
-        evaluation = EvaluationPlan(LossAtEnd(problem=InfluenceBalancing(500)), every)
+        evaluation = EvaluationPlan(LossAtEnd(InfluenceBalancing(500)), every)
         problem = InfluenceBalancing(_HORIZON)
         return Entry(label, problem, estimator, sgd(_RATE), self.num_updates, every, evaluation)
 
