@@ -24,7 +24,7 @@ LAYERS = (
     ("_engine",),
     ("_estimator",),
     ("_check_unbiased", "_diagnose", "_evaluate", "_reference", "_train"),
-    ("_checkpoint", "_citation", "_run"),
+    ("_checkpoint", "_citation", "_describe", "_run"),
     ("problems", "report"),
     ("__init__", "extend"),
     ("experiments",),

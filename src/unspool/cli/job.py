@@ -11,11 +11,11 @@ import numpy as np
 import optax
 
 from .._custom_types import Params, RandomKey
+from .._describe import describe, environment
 from .._engine import AbstractEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._problem import AbstractProblem
 from .._random import Purpose, stream
-from .._run import describe, environment
 from .._train import make_step
 from . import choices
 from .docs import summary

@@ -10,7 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 from .._citation import version
 from .._custom_types import Params
-from .._run import Run, RunError, describe, environment
+from .._describe import describe, environment
+from .._run import Run, RunError
 from .base import AbstractExperiment, Entry
 
 EXPERIMENT_FILE = "experiment.json"
