@@ -122,12 +122,10 @@ def version() -> str:
 
 
 def references(thing: Any) -> list[str]:
-    """The keys of what a class rests on, from its `references` or `source`, and its docstring."""
+    """The keys of what a class rests on, from its `references` and its docstring."""
     doc = inspect.getdoc(thing) or ""
     named = [key for key, entry in BIBTEX.items() if (arxiv := _arxiv(entry)) and arxiv in doc]
     given = getattr(thing, "references", ())
-    if isinstance(given, property):
-        given = (thing.source,)
     return list(dict.fromkeys([*given, *named]))
 
 

@@ -69,7 +69,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
 
     name: ClassVar[str] = "influence-balancing"
     title: ClassVar[str] = "Influence balancing, a gradient that truncation turns around"
-    source: ClassVar[str] = "vicol2021"
+    source: ClassVar[str] = "Vicol et al. (2021), arXiv 2112.13835"
     references: ClassVar[tuple[str, ...]] = ("vicol2021", "tallec2017")
     parameter_names: ClassVar[tuple[str, ...]] = ("theta",)
 

@@ -37,7 +37,7 @@ class ToyRegressionExperiment(AbstractExperiment):
 
     name: ClassVar[str] = "toy-regression"
     title: ClassVar[str] = "Toy regression, a learning-rate schedule on a chaotic landscape"
-    source: ClassVar[str] = "vicol2021"
+    source: ClassVar[str] = "Vicol et al. (2021), arXiv 2112.13835"
     references: ClassVar[tuple[str, ...]] = ("vicol2021",)
     parameter_names: ClassVar[tuple[str, ...]] = ("log rate at the start", "log rate at the end")
 
