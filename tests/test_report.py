@@ -428,7 +428,7 @@ def test_labels_that_cannot_be_compared_are_named(tmp_path):
     )
 
 
-# Published against measured
+# Expected against measured
 
 
 def test_verdicts(tmp_path):
@@ -598,7 +598,7 @@ def test_the_tables_hold_what_was_computed(tmp_path):
     } <= rows
     text = "".join(page.text)
     assert "These estimate different gradients: NRES (smoothed gradient); TES (smoothed" in text
-    assert "1 of 1 measured statistics lie inside the published range." in text
+    assert "1 of 1 measured statistics lie inside the expected range." in text
     assert (tmp_path / "report.html").exists()
 
 

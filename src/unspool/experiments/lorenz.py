@@ -17,12 +17,12 @@ _DESCRIPTION = (
     "of 2000 steps. Workers, windows, sigma, learning rates and numbers of updates are the "
     "published ones. The generalisation loss is that of the unperturbed parameters on "
     "trajectories with random starts; {num_episodes} of them here, 10000 in the publication. "
-    "NRES and FullES settle near (2.38, 3.28), where the loss smoothed with sigma = 0.04 is least: not at the true "
-    "constants, which only the unsmoothed loss would favour, and no method that smooths finds. "
-    "TES (truncated evolution strategies) and TBPTT are blind to what came before a window of 100 "
-    "steps, and end at wrong constants. BPTT differentiates through chaos: the published code "
-    "replaced gradients that are not finite and went on; here such a run stops and says so. The "
-    "published learning-rate decay of PES is kept."
+    "NRES and FullES settle near (2.38, 3.28), where the loss smoothed with sigma = 0.04 is least: "
+    "not at the true constants, which only the unsmoothed loss would favour, and no method that "
+    "smooths finds. TES (truncated evolution strategies) and TBPTT are blind to what came before "
+    "a window of 100 steps, and end at wrong constants. BPTT differentiates through chaos: the "
+    "published code replaced gradients that are not finite and went on; here such a run stops and "
+    "says so. The published learning-rate decay of PES is kept."
 )
 
 

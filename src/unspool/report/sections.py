@@ -174,8 +174,8 @@ def comparisons(findings: Findings) -> list[str]:
         "ended without a finite value, it is “outside” whatever the others did."
     )
     return [
-        _heading("published against measured"),
-        f"<p>{inside} of {len(judged)} measured statistics lie inside the published range.</p>",
+        _heading("expected against measured"),
+        f"<p>{inside} of {len(judged)} measured statistics lie inside the expected range.</p>",
         comparison_table(found, findings.colours),
         _note(note),
     ]

@@ -183,4 +183,4 @@ def comparison_table(comparisons: Sequence[Comparison], colours: dict[str, int])
             f"<td>{escape(comparison.published)}</td><td>{escape(comparison.measured)}</td>"
             f'<td><span class="{kind}">{escape(comparison.verdict)}</span></td></tr>'
         )
-    return table(("label", "statistic", "published", "measured", "verdict"), rows)
+    return table(("label", "statistic", "expected", "measured", "verdict"), rows)
