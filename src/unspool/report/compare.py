@@ -1,4 +1,4 @@
-"""Published ranges against what was measured."""
+"""Expected ranges against what was measured."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from .summarise import LabelSummary, Metric, first_reach
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published range, what was measured, and whether it lies inside."""
+    """One expected range, what was measured, and whether it lies inside."""
 
     claim: Claim
     statistic: str
@@ -28,7 +28,7 @@ class Comparison:
     verdict: str
 
     @property
-    def published(self) -> str:
+    def expected(self) -> str:
         return range_words(self.claim.low, self.claim.high)
 
 
@@ -38,7 +38,7 @@ def compare(
     metric: Metric,
     parameter_names: tuple[str, ...],
 ) -> list[Comparison]:
-    """Judges every published range by the mean over all seeds of its label.
+    """Judges every expected range by the mean over all seeds of its label.
 
     A first reach is `inside` only if every seed reached the threshold: the mean over those that
     did would flatter the rest. For the same reason a final value or a parameter is `outside`

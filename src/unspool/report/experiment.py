@@ -34,7 +34,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Claim:
-    """A published range for one statistic of one label.
+    """An expected range for one statistic of one label.
 
     `statistic` is `final`, `parameter:INDEX` or `first:THRESHOLD`.
     """

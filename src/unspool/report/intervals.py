@@ -119,7 +119,7 @@ def interval_words(interval: Interval) -> str:
 
 
 def number_words(value: float, digits: int = 6) -> str:
-    """A given number, such as a threshold or an end of a published range, at full length."""
+    """A given number, such as a threshold or an end of an expected range, at full length."""
     if not math.isfinite(value):
         return "no limit"
     if value == 0 or 1e-3 <= abs(value) < 1e6:
@@ -131,7 +131,7 @@ def number_words(value: float, digits: int = 6) -> str:
 
 
 def range_words(low: float, high: float) -> str:
-    """A published range in words, open sides included."""
+    """An expected range in words, open sides included."""
     if not math.isfinite(low) and not math.isfinite(high):
         return "any"
     if not math.isfinite(low):

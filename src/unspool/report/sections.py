@@ -162,7 +162,7 @@ def first_reaches(findings: Findings) -> list[str]:
 
 
 def comparisons(findings: Findings) -> list[str]:
-    """Published ranges against what was measured."""
+    """Expected ranges against what was measured."""
     experiment = findings.study.experiment
     if experiment is None or not experiment.claims:
         return []

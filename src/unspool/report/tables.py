@@ -164,7 +164,7 @@ def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict
 
 
 def comparison_table(comparisons: Sequence[Comparison], colours: dict[str, int]) -> str:
-    """Published ranges, what was measured, and the verdict."""
+    """Expected ranges, what was measured, and the verdict."""
     rows = []
     for comparison in comparisons:
         claim = comparison.claim
@@ -180,7 +180,7 @@ def comparison_table(comparisons: Sequence[Comparison], colours: dict[str, int])
         words = f'<br><span class="options">{escape(claim.text)}</span>' if claim.text else ""
         rows.append(
             f"<tr>{head}<td>{escape(comparison.statistic)}{words}</td>"
-            f"<td>{escape(comparison.published)}</td><td>{escape(comparison.measured)}</td>"
+            f"<td>{escape(comparison.expected)}</td><td>{escape(comparison.measured)}</td>"
             f'<td><span class="{kind}">{escape(comparison.verdict)}</span></td></tr>'
         )
     return table(("label", "statistic", "expected", "measured", "verdict"), rows)
