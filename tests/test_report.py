@@ -462,7 +462,7 @@ def test_verdicts(tmp_path):
         ("final log a", "2.60 (2.60 to 2.60)", "inside"),
         ("first update at or below 48.5", "33 (5 to 62), all 3 seeds", "inside"),
     ]
-    assert found[3].published == "at most 1000"
+    assert found[3].expected == "at most 1000"
 
 
 def test_a_reach_is_not_inside_if_one_seed_never_got_there(tmp_path):
