@@ -117,6 +117,23 @@ def test_nothing_is_traced_twice(estimator):
 
 
 @one_of_each_kernel
+def test_everything_can_be_called_inside_of_jit_and_vmap(estimator):
+    params = Motley().init_params(key=jax.random.key(0))
+
+    @jax.jit
+    @jax.vmap
+    def estimate_from(seed):
+        state = estimator.init(Motley(), params, key=jax.random.key(seed))
+        return estimator.estimate(Motley(), params, state)[0].grad
+
+    _, state = run(estimator, Motley(), num_estimates=0)
+    eagerly, _ = estimator.estimate(Motley(), params, state)
+    compiled = estimate_from(jnp.arange(2))
+    for one, two in zip(jax.tree.leaves(compiled), jax.tree.leaves(eagerly.grad), strict=True):
+        np.testing.assert_allclose(one[0], two, rtol=1e-4, atol=1e-5)
+
+
+@one_of_each_kernel
 def test_float64_goes_in_and_comes_out(estimator, float64):
     estimates, _ = run(estimator, Motley())
     assert {leaf.dtype for leaf in jax.tree.leaves(estimates[0].grad)} == {np.dtype("float64")}
