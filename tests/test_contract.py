@@ -215,6 +215,31 @@ def test_an_engine_without_derivatives_is_refused(name):
     unspool.NRES(4, 3, 0.1).init(Blind(problem), params, key=jax.random.key(0))
 
 
+class Stateless(unspool.AbstractProblem):
+    """Nothing is carried from step to step."""
+
+    horizon: int = 6
+
+    def init_params(self, *, key):
+        return jnp.array([1.0, 2.0])
+
+    def init_state(self, params, *, key):
+        return ()
+
+    def step(self, params, state, t, *, key):
+        return state, jnp.sum(params**2) * (t + 1)
+
+
+@every_estimator
+def test_a_state_may_be_empty(estimator):
+    if isinstance(estimator, (unspool.RTRL, unspool.UORO)):
+        with pytest.raises(ValueError, match="needs a state with floating point numbers"):
+            run(estimator, Stateless())
+    else:
+        estimates, _ = run(estimator, Stateless())
+        assert float(jnp.sum(estimates[0].grad)) != 0
+
+
 def test_nres_holds_nothing_of_the_size_of_the_parameters():
     sizes = {}
     for name in ("NRES", "FullES", "PES"):

@@ -154,7 +154,8 @@ def conclude(
     dropped = jnp.sum(~healthy)
     grad_norm = rows.norm(rows.repeat(grad, 1))[0]
     outcome = RESULTS.where(dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
-    outcome = RESULTS.where(jnp.isfinite(grad_norm), outcome, RESULTS.nonfinite_gradient)
+    finite = rows.all_finite(rows.repeat(grad, 1))[0]
+    outcome = RESULTS.where(finite, outcome, RESULTS.nonfinite_gradient)
     outcome = RESULTS.where(dropped == healthy.size, RESULTS.all_workers_dropped, outcome)
     stats = stats | {
         "grad_norm": grad_norm,

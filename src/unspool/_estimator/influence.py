@@ -93,6 +93,11 @@ class AbstractInfluence(AbstractEstimator):
         keys = data_keys(key, jnp.arange(self.num_workers))
         trajectories = engine.start(params, keys)
         state, _ = rows.split_floats(rows.arm(trajectories.state, 0))
+        if not jax.tree.leaves(state):
+            raise ValueError(
+                f"{type(self).__name__} carries the influence of the parameters on the state, and "
+                "needs a state with floating point numbers; this one has none: use BPTT or NRES"
+            )
         return enlist(key, trajectories, self.sketch.blank(state, params))
 
     def _advance(
