@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Without it pyright asks the network whether a newer pyright exists.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup lock lint test demo acceptance clean
+.PHONY: help setup lock lint test demo acceptance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -48,6 +48,9 @@ demo: $(STAMP) ## Reproduce the Lorenz figure.
 
 acceptance: $(STAMP) ## Check the published numbers; this takes long.
 	$(BIN)/pytest benchmarks/acceptance
+
+bench: $(STAMP) ## Measure the cost of an estimate on Lorenz.
+	$(BIN)/python benchmarks/lorenz.py
 
 clean: ## Remove what the other targets made.
 	rm -rf .venv .pytest_cache .ruff_cache build dist
