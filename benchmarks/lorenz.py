@@ -18,6 +18,8 @@ import unspool
 from unspool._describe import describe, environment
 from unspool._threads import use_one_thread
 
+# Before the first array is made, sigmas included.
+use_one_thread()
 ESTIMATORS = (
     unspool.NRES(200, 100, 0.04),
     unspool.PES(200, 100, 0.04),
@@ -65,7 +67,6 @@ def measure(problem, estimator, params, key):
 
 
 def main(path=None):
-    use_one_thread()
     problem, key = unspool.problems.Lorenz(), jax.random.key(0)
     params = problem.init_params(key=key)
     print(f"import {time.process_time():.2f} CPU s")
