@@ -28,6 +28,7 @@ ESTIMATORS = {
     "TBPTT": unspool.TBPTT(4, 3),
     "RTRL": unspool.RTRL(4, 3),
     "UORO": unspool.UORO(4, 3),
+    "Chunked": unspool.Chunked(unspool.NRES(4, 3, SIGMA), 3),
 }
 ODD_WINDOWS = {
     "TruncatedES": unspool.TruncatedES(3, 5, SIGMA),

@@ -25,6 +25,7 @@ ESTIMATORS = {
     "TBPTT": unspool.TBPTT(4, 3),
     "RTRL": unspool.RTRL(4, 3),
     "UORO": unspool.UORO(4, 3),
+    "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
@@ -201,6 +202,36 @@ def test_the_number_of_workers_that_run_at_once_changes_no_more_than_rounding(es
         grads.append(estimate.grad)
     close = jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-3, atol=1e-3), *grads)
     assert all(jax.tree.leaves(close))
+
+
+@pytest.mark.parametrize(("name", "num_dropped"), [("NRES", 4), ("TBPTT", 0)])
+def test_chunks_change_no_more_than_rounding(name, num_dropped):
+    whole, problem = ESTIMATORS[name], Motley(fails_above=1.0)
+    params = problem.init_params(key=jax.random.key(0))
+    runs = []
+    for estimator in (whole, unspool.Chunked(whole, 3)):
+        state, found = estimator.init(problem, params, key=jax.random.key(0)), []
+        for _ in range(3):
+            estimate, state = estimator.estimate(problem, params, state)
+            found.append((estimate.grad, estimate.loss, estimate.stats))
+        runs.append((found, state.birth))
+    assert sum(stats["dropped"] for *_, stats in runs[0][0]) == num_dropped
+    close = jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-4, atol=1e-4), *runs)
+    assert all(jax.tree.leaves(close))
+
+
+def test_a_row_that_would_end_within_a_stretch_is_not_passed_off_as_sound():
+    engine = unspool.LocalEngine(problems.Cubic(horizon=12))
+    params = engine.init_params(key=jax.random.key(0))
+    rows = engine.start(params, jax.random.split(jax.random.key(0), 2))
+    half, _ = engine.unroll(params, rows, 6)
+    whole, losses = engine.unroll(params, half, 6)
+    assert jnp.all(jnp.isfinite(losses)) and jnp.all(whole.over)
+    frozen, losses = engine.unroll(params, whole, 6)
+    assert eqx.tree_equal(frozen.state, whole.state) and jnp.all(losses == 0)
+    rest, losses = engine.unroll(params, half, 5)
+    past, losses = engine.unroll(params, half, 12)
+    assert jnp.all(jnp.isnan(losses)) and jnp.all(past.over)
 
 
 @pytest.mark.parametrize("name", ["BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"])

@@ -87,11 +87,11 @@ DEFECTS = {
     ),
     "the arms have different keys": (
         "_engine/local.py",
-        "result = jax.vmap(worker, in_axes=(0, 0, 0, None, None, None))(*each, *clock)",
-        """own = lambda arm: jax.vmap(lambda k: jax.random.fold_in(k, arm))(clock[2])
-            keys = jax.vmap(own)(jnp.arange(trajectories.over.shape[0]))
-            per_arm = jax.vmap(worker, in_axes=(0, 0, 0, None, None, 0))
-            result = per_arm(*each, *clock[:2], keys)""",
+        "run = jax.vmap(workers, in_axes=(0, 0, 0, None, None, None))",
+        """own = lambda arm, key: jax.vmap(lambda k: jax.random.fold_in(k, arm))(key)
+        each_arm = lambda *xs: workers(*xs[:5], own(xs[6], xs[5]))
+        per_arm = jax.vmap(each_arm, in_axes=(0, 0, 0, None, None, None, 0))
+        run = lambda *xs: per_arm(*xs, jnp.arange(xs[2].shape[0]))""",
         PAIRING,
     ),
 }

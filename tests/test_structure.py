@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 Tree = dict[str, str]
 
 LAYERS = (
-    ("_custom_types", "_random", "_results", "_rows", "_target", "_threads", "data"),
+    ("_custom_types", "_memory", "_random", "_results", "_rows", "_target", "_threads", "data"),
     ("_problem",),
     ("_engine",),
     ("_estimator",),

@@ -37,6 +37,43 @@ def train(problem=None, **options):
     return list(unspool.train(problem, NRES, optax.sgd(1e-2), **options))
 
 
+class Wide(unspool.AbstractProblem):
+    """Many parameters and a small state."""
+
+    size: int = 10_000
+    horizon: int = 20
+
+    def init_params(self, *, key):
+        return jnp.zeros(self.size)
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(2)
+
+    def step(self, params, state, t, *, key):
+        state = 0.5 * state + jnp.sum(params) * jnp.ones(2)
+        return state, jnp.sum((state - 1.0) ** 2)
+
+
+def test_memory_is_predicted_and_parameters_are_not_held_for_every_worker():
+    struct = jax.ShapeDtypeStruct((10_000,), jnp.result_type(float))
+    size, sgd, num_workers = 10_000 * struct.dtype.itemsize, optax.sgd(0.1), 64
+    need = lambda estimator: unspool.predict_memory(Wide(), estimator, sgd, struct)
+    reuse, fresh = unspool.NRES(num_workers, 5, 0.1), unspool.PES(num_workers, 5, 0.1)
+    small = need(unspool.Chunked(reuse, 4))
+    # The parameters and a few bytes for every worker.
+    assert small.state < 1.5 * size
+    assert small.work < 20 * 4 * size / 2
+    assert need(reuse).work > 2 * num_workers * size
+    # One accumulator for every worker.
+    assert num_workers * size < need(fresh).state < 1.1 * num_workers * size
+
+
+def test_what_does_not_fit_is_refused_before_it_runs():
+    estimator = unspool.NRES(10**8, 5, 0.1)
+    with pytest.raises(MemoryError, match=r"training needs .* TiB .*are free.*Chunked"):
+        next(unspool.train(Wide(), estimator, optax.sgd(0.1), num_updates=1, key=jax.random.key(0)))
+
+
 def test_records_count_updates_and_steps():
     records = train(num_updates=50)
     assert [record.update for record in records] == [20, 40, 50]

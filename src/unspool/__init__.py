@@ -10,6 +10,7 @@ from ._engine import Trajectories as Trajectories
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.bptt import BPTT as BPTT
+from ._estimator.chunked import Chunked as Chunked
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
@@ -23,6 +24,7 @@ from ._estimator.truncated_es import TruncatedES as TruncatedES
 from ._estimator.uoro import UORO as UORO
 from ._evaluate import Evaluation as Evaluation
 from ._evaluate import evaluate as evaluate
+from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
@@ -32,4 +34,5 @@ from ._train import Record as Record
 from ._train import TrainingError as TrainingError
 from ._train import TrainState as TrainState
 from ._train import make_step as make_step
+from ._train import predict_memory as predict_memory
 from ._train import train as train

@@ -43,4 +43,6 @@ def _plain(value: Any) -> Any:
             # By way of text: 0.1 in float32 is not 0.10000000149.
             array = array.astype(str).astype(float)
         return array.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return describe(value)
     return getattr(value, "__name__", type(value).__name__)

@@ -4,13 +4,14 @@ The only broadcasting in the library: everything else works on one trajectory, o
 """
 
 import functools as ft
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
-from ._custom_types import Params, WorkerMask, WorkerValues
+from ._custom_types import IntScalar, Params, WorkerMask, WorkerValues
 
 
 def add(params: Params, shift: PyTree | None) -> Params:
@@ -63,6 +64,32 @@ def arms(*trees: PyTree) -> PyTree:
 def arm(tree: PyTree[Shaped[Array, "arms workers ..."]], index: int) -> PyTree:
     """One arm of every worker."""
     return jax.tree.map(lambda x: x[index], tree)
+
+
+def block(tree: PyTree, start: IntScalar | int, size: int, axis: int) -> PyTree:
+    """`size` neighbouring entries of an axis."""
+    cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis)
+    return jax.tree.map(cut, tree)
+
+
+def put_block(tree: PyTree, new: PyTree, start: IntScalar | int, axis: int) -> PyTree:
+    """The tree with neighbouring entries of an axis replaced; the inverse of `block`."""
+    paste = lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, axis)
+    return jax.tree.map(paste, tree, new)
+
+
+def in_blocks(
+    advance: Callable[[PyTree, IntScalar | int, int], PyTree], held: PyTree, count: int, size: int
+) -> PyTree:
+    """What `advance(held, start, size)` makes of `held`, block after block of `count` entries.
+
+    Each block is put back where it was taken from, so that everything is held once. The last one
+    may be smaller.
+    """
+    rest = count % size
+    step = lambda held, start: (advance(held, start, size), None)
+    held, _ = jax.lax.scan(step, held, jnp.arange(0, count - rest, size))
+    return advance(held, count - rest, rest) if rest else held
 
 
 def repeat(tree: PyTree, count: int) -> PyTree:

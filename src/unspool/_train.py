@@ -15,6 +15,7 @@ from ._custom_types import IntScalar, Params, RandomKey
 from ._engine import AbstractEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.workers import Workers
+from ._memory import Memory, read_memory
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._results import RESULTS
@@ -137,7 +138,8 @@ def train(
     - `throw`: whether to raise `TrainingError`, after the record that shows it, when there is no
       usable estimate or more than half of the workers were dropped.
 
-    **Raises:** `ValueError` for counts below 1 or parameters that are not finite floats.
+    **Raises:** `ValueError` for counts below 1 or parameters that are not finite floats;
+    `MemoryError` before anything is run, if it would not fit.
     """
     if num_updates < 1:
         raise ValueError(f"num_updates must be at least 1, got {num_updates}")
@@ -149,13 +151,42 @@ def train(
     if state is None:
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
-        engine.check(params)
+        predict_memory(
+            engine, estimator, optimizer, params, log_every=min(log_every, num_updates)
+        ).check()
         state = make_step(engine, estimator, optimizer)[0](params, key=key)
     job = (engine, estimator, optimizer)
     return _records(job, state, num_updates, log_every, throw)
 
 
-@eqx.filter_jit(donate="all-except-first")
+def predict_memory(
+    engine: AbstractEngine | AbstractProblem,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+    params: Params,
+    *,
+    log_every: int = 1,
+) -> Memory:
+    """The bytes that `train` will need, before anything is run.
+
+    The numbers are the compiler's: the program is compiled, and kept for `train` with the same
+    arguments.
+
+    **Arguments:** as for `train`; `params` may be arrays or `jax.ShapeDtypeStruct`s.
+
+    **Raises:** `ValueError` as `train` does.
+    """
+    engine = as_engine(engine)
+    init, _ = make_step(engine, estimator, optimizer)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
+    return read_memory(_compile_updates((engine, estimator, optimizer), state, log_every))
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
+
+
 def _run_updates(job, state, count):
     """`count` updates in one loop, and what is to be known of each."""
     _, step = make_step(*job)
@@ -173,12 +204,14 @@ def _run_updates(job, state, count):
 def _compile_updates(job, state, count):
     """`_run_updates` ready to run; trainings that differ in numbers alone share the program."""
     leaves, structure = jax.tree.flatten((job, state))
-    kinds = (jax.typeof(x) if eqx.is_array(x) else x for x in leaves)
+    kinds = ((x.shape, x.dtype) if _is_number(x) else x for x in leaves)
     signature = (structure, tuple(kinds), count)
     if signature not in _PROGRAMS:
         if len(_PROGRAMS) == _MOST_PROGRAMS:
             del _PROGRAMS[next(iter(_PROGRAMS))]
-        _PROGRAMS[signature] = _run_updates.lower(job, state, count).compile()
+        numbers, rest = eqx.partition(job, _is_number)
+        run = lambda numbers, state: _run_updates(eqx.combine(numbers, rest), state, count)
+        _PROGRAMS[signature] = jax.jit(run, donate_argnums=1).lower(numbers, state).compile()
     return _PROGRAMS[signature]
 
 
@@ -192,7 +225,8 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
         count = min(log_every, num_updates - done)
         run_updates = _compile_updates(job, state, count)
         began = time.perf_counter()
-        state, history = jax.block_until_ready(run_updates(job, state, count))
+        numbers = eqx.filter(job, _is_number)
+        state, history = jax.block_until_ready(run_updates(numbers, state))
         seconds += time.perf_counter() - began
         history = jax.device_get(history)
         useful += int(np.sum(history["useful_steps"], dtype=np.int64))

@@ -72,7 +72,12 @@ class AbstractEngine(eqx.Module):
         num_steps: int,
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
-        """The rows `num_steps` later, and each row's loss summed over those steps."""
+        """The rows `num_steps` later, and each row's loss summed over those steps.
+
+        Running rows are to be a multiple of `num_steps` into their episodes, which is how windows
+        go through an episode. An engine that makes use of it gives a row that would end somewhere
+        in between a loss of NaN.
+        """
 
 
 def check_params(params: Params) -> None:

@@ -11,10 +11,11 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from .. import _rows as rows
 from .._custom_types import Params, RandomKey, RowLosses
 from .._problem import AbstractProblem
-from .._random import Purpose, stream
+from .._random import Purpose, numbered, stream
 from .base import AbstractEngine, Trajectories, check_params
 
-_CACHE_BYTES = 2**20
+# Half of a small core's second cache or less: a step needs room besides the state.
+_CACHE_BYTES = 2**18
 
 
 class LocalEngine(AbstractEngine):
@@ -24,9 +25,9 @@ class LocalEngine(AbstractEngine):
 
     - `problem`: the trajectory to run.
     - `workers_at_once`: how many workers advance together. More fill an accelerator's lanes,
-      fewer keep a large state in a processor's cache. By default all of them while one
-      worker's states are under 1 MiB, else one after the other. Results do not depend on it
-      beyond rounding.
+      fewer keep their states in a processor's cache. By default all of them on an accelerator,
+      and on a processor as many as have 256 KiB of states, but at least one. Results do not
+      depend on it beyond rounding.
     """
 
     problem: AbstractProblem
@@ -116,25 +117,24 @@ class LocalEngine(AbstractEngine):
         def row(shift, state, over, t, end, key):
             return self._unroll_row(rows.add(params, shift), state, over, t, end, key, num_steps)
 
-        arms = jax.vmap(row, in_axes=(0, 0, 0, None, None, None))
-        clock = (trajectories.t, trajectories.end, trajectories.key)
-        each = (shift, trajectories.state, trajectories.over)
-        num_workers = trajectories.t.shape[0]
-        at_once = self._choose_workers_at_once(trajectories.state, num_workers)
+        workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0))
+        run = jax.vmap(workers, in_axes=(0, 0, 0, None, None, None))
+        state, t, end = trajectories.state, trajectories.t, trajectories.end
+        each, clock = (shift, state, trajectories.over), (t, end, trajectories.key)
+        num_workers, at_once = t.size, self._choose_workers_at_once(state, t.size)
         if at_once >= num_workers:
-            worker = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0))
-            result = jax.vmap(worker, in_axes=(0, 0, 0, None, None, None))(*each, *clock)
+            state, over, losses = run(*each, *clock)
         else:
-            by_worker = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), each)
-            one = lambda xs: arms(*xs[0], *xs[1])
-            mapped = jax.lax.map(one, (by_worker, clock), batch_size=at_once)
-            result = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), mapped)
-        state, over, losses = result
-        t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
-        return (
-            Trajectories(state, over, t, trajectories.end, trajectories.key),
-            losses,
-        )
+
+            def run_block(held, start, size):
+                inputs = rows.block((shift, *held[:2]), start, size, axis=1)
+                outputs = run(*inputs, *rows.block(clock, start, size, axis=0))
+                return rows.put_block(held, outputs, start, axis=1)
+
+            held = state, trajectories.over, jnp.zeros(each[-1].shape, jnp.result_type(float))
+            state, over, losses = rows.in_blocks(run_block, held, num_workers, at_once)
+        t = jnp.minimum(t + num_steps, end)
+        return Trajectories(state, over, t, end, trajectories.key), losses
 
     def _init_state(self, params, key):
         state = self.problem.init_state(params, key=stream(key, Purpose.START))
@@ -142,33 +142,47 @@ class LocalEngine(AbstractEngine):
 
     def _unroll_row(self, params, state, over, t, end, key, num_steps):
         """One row, `num_steps` on. Steps past the end leave the state and add nothing."""
-        weight = self.problem.weight(end)
+        weight, steps_key = self.problem.weight(end), stream(key, Purpose.STEP)
+        # Where episodes can only end with a stretch, a row is over for all of it or not at all, and
+        # to settle that once, not every step, halves the cost of a small step.
+        ends_between = not (self.ends_early or self.random_length or self.horizon % num_steps)
 
-        def body(carry, i):
-            state, over, total = carry
-            now = jnp.minimum(t + i, end - 1)
-            key_now = stream(key, Purpose.STEP, now)
-            stepped, loss = self.problem.step(params, state, now, key=key_now)
-            stepped = rows.strong(stepped)
-            loss = jnp.asarray(loss * weight, total.dtype)
-            state = rows.where(over, state, stepped)
-            total = total + jnp.where(over, 0, loss)
-            over = over | (t + i + 1 >= end)
-            if self.ends_early:
-                over = over | self.problem.is_over(state)
-            return (state, over, total), None
+        def step(state, t):
+            now = jnp.minimum(t, end - 1)
+            state, loss = self.problem.step(params, state, now, key=numbered(steps_key, now))
+            return rows.strong(state), loss * weight
 
-        total = jnp.zeros((), jnp.result_type(float))
+        def settle(before, after, t):
+            """Leaves what was over as it was; ends what is over now."""
+            state, over, total = rows.where(before[1], before, after)
+            over = over | (t >= end)
+            return state, over | self.problem.is_over(state) if self.ends_early else over, total
+
+        def body(before, i):
+            state, over, total = before
+            state, loss = step(state, t + i)
+            after = state, over, total + jnp.asarray(loss, total.dtype)
+            return after if ends_between else settle(before, after, t + i + 1), None
+
+        start = state, over, jnp.zeros((), jnp.result_type(float))
         steps = jnp.arange(num_steps, dtype=t.dtype)
-        (state, over, total), _ = jax.lax.scan(body, (state, over, total), steps)
-        return state, over, total
+        after, _ = jax.lax.scan(body, start, steps)
+        if not ends_between:
+            return after
+        state, over, total = settle(start, after, t + num_steps)
+        overrun = ~start[1] & (t + num_steps > end)
+        return state, over, jnp.where(overrun, jnp.nan, total)
 
     def _choose_workers_at_once(self, state, num_workers: int) -> int:
         if self.workers_at_once is not None:
             return self.workers_at_once
+        if jax.default_backend() != "cpu":
+            return num_workers
         leaves = [x for x in jax.tree.leaves(state) if eqx.is_inexact_array(x)]
         bytes_of_one = sum(x.nbytes for x in leaves) / num_workers
-        return num_workers if bytes_of_one < _CACHE_BYTES else 1
+        most = max(1, int(_CACHE_BYTES / max(bytes_of_one, 1)))
+        num_blocks = -(-num_workers // most)
+        return -(-num_workers // num_blocks)
 
 
 def _describe(x: Any) -> str:

@@ -1,7 +1,6 @@
 """What every estimator is: state in, estimate and state out."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,12 +8,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from .. import _rows as rows
-from .._custom_types import Params, RandomKey, RowLosses, Scalar, WorkerMask
+from .._custom_types import (
+    IntScalar,
+    Params,
+    RandomKey,
+    RowLosses,
+    Scalar,
+    WorkerMask,
+    WorkerValues,
+)
 from .._engine import AbstractEngine, Trajectories, as_engine
 from .._problem import AbstractProblem
 from .._results import RESULTS
 from .._target import Target
-from .workers import Workers, retire, warm_up
+from .workers import Workers, warm_up
 
 
 class Estimate(eqx.Module):
@@ -32,6 +39,25 @@ class Estimate(eqx.Module):
     loss: Scalar
     result: RESULTS
     stats: dict[str, Float[Array, ""] | Int[Array, ""]]
+
+
+class Tally(eqx.Module):
+    """Sums over workers, of which an estimate is made; those of other workers add to them.
+
+    - `moment`: gradients, `loss`: losses, `steps`: steps, all of healthy workers;
+    - `healthy`, `dropped`: workers;
+    - `useful_steps`, `episodes`: steps taken and episodes begun, by all;
+    - `slopes`: directional derivatives and their squares, of healthy workers.
+    """
+
+    moment: Params
+    loss: Scalar
+    steps: IntScalar
+    healthy: IntScalar
+    dropped: IntScalar
+    useful_steps: IntScalar
+    episodes: IntScalar
+    slopes: tuple[Scalar, Scalar] | None
 
 
 class AbstractEstimator(eqx.Module):
@@ -81,8 +107,8 @@ class AbstractEstimator(eqx.Module):
     @abc.abstractmethod
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Estimate, Workers]:
-        """One window of every worker."""
+    ) -> tuple[Tally, Workers]:
+        """One window of every worker at hand. Those that fail are left out and start anew."""
 
     @abc.abstractmethod
     def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
@@ -119,7 +145,9 @@ class AbstractEstimator(eqx.Module):
     ) -> tuple[Estimate, Workers]:
         """One estimate at `params`, and the state for the next. A pure function."""
         engine, params = self._enter(engine, params)
-        return self._advance(engine, params, state)
+        found, state = self._advance(engine, params, state)
+        horizon = engine.horizon
+        return conclude(found, horizon / self.num_windows(horizon)), state
 
     def _enter(self, engine: AbstractEngine | AbstractProblem, params: Params):
         engine = as_engine(engine)
@@ -132,38 +160,52 @@ class AbstractEstimator(eqx.Module):
         return engine, rows.strong(params)
 
 
-def conclude(
-    workers: Workers,
+def tally(
     start: Trajectories,
+    after: Trajectories,
     losses: RowLosses,
     moment: Params,
     healthy: WorkerMask,
-    scale: float,
-    stats: dict[str, Any],
-) -> tuple[Estimate, Workers]:
-    """The mean over healthy workers as an estimate; the others are left out and start anew.
+    slope: WorkerValues | None = None,
+) -> Tally:
+    """What workers found in a window.
 
-    `losses` are each row's sums over a window, `moment` is the sum of the healthy workers'
-    gradients, `scale` the mean length of a window.
+    `losses` are each row's sums over the window, `moment` is the sum of the healthy workers'
+    gradients, `slope` what each worker's arms say of it, if they do.
     """
     num_arms = losses.shape[0]
-    elapsed = workers.trajectories.t - start.t
-    loss = jnp.sum(losses, where=healthy) / (num_arms * jnp.sum(elapsed, where=healthy))
-    per_step = 1 / (scale * jnp.maximum(jnp.sum(healthy), 1))
-    grad = jax.tree.map(lambda x: (x * per_step).astype(x.dtype), moment)
-    dropped = jnp.sum(~healthy)
-    grad_norm = rows.norm(rows.repeat(grad, 1))[0]
-    outcome = RESULTS.where(dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
-    finite = rows.all_finite(rows.repeat(grad, 1))[0]
-    outcome = RESULTS.where(finite, outcome, RESULTS.nonfinite_gradient)
-    outcome = RESULTS.where(dropped == healthy.size, RESULTS.all_workers_dropped, outcome)
-    stats = stats | {
-        "grad_norm": grad_norm,
-        "dropped": dropped,
-        "useful_steps": num_arms * jnp.sum(elapsed),
-        "episodes": jnp.sum(start.t == 0),
+    elapsed = after.t - start.t
+    sums = lambda x: jnp.sum(x, where=healthy)
+    return Tally(
+        moment=moment,
+        loss=sums(losses),
+        steps=num_arms * sums(elapsed),
+        healthy=jnp.sum(healthy),
+        dropped=jnp.sum(~healthy),
+        useful_steps=num_arms * jnp.sum(elapsed),
+        episodes=jnp.sum(start.t == 0),
+        slopes=None if slope is None else (sums(slope), sums(slope**2)),
+    )
+
+
+def conclude(tally: Tally, steps_per_window: float) -> Estimate:
+    """The mean over the healthy workers as an estimate."""
+    per_step = 1 / (steps_per_window * jnp.maximum(tally.healthy, 1))
+    grad = jax.tree.map(lambda x: (x * per_step).astype(x.dtype), tally.moment)
+    one = rows.repeat(grad, 1)
+    outcome = RESULTS.where(tally.dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
+    outcome = RESULTS.where(rows.all_finite(one)[0], outcome, RESULTS.nonfinite_gradient)
+    outcome = RESULTS.where(tally.healthy == 0, RESULTS.all_workers_dropped, outcome)
+    stats = {
+        "grad_norm": rows.norm(one)[0],
+        "dropped": tally.dropped,
+        "useful_steps": tally.useful_steps,
+        "episodes": tally.episodes,
     }
-    return Estimate(grad, loss, outcome, stats), retire(workers, ~healthy)
+    if tally.slopes is not None:
+        first, second = (x / tally.healthy for x in tally.slopes)
+        stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
+    return Estimate(grad, tally.loss / tally.steps, outcome, stats)
 
 
 def check_count(**arguments: int | None) -> None:

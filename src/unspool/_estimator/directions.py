@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .._custom_types import Clocks, Params, RandomKey
-from .._random import Purpose, stream
+from .._random import numbered
 
 
 class AbstractDirections(eqx.Module):
@@ -34,7 +34,7 @@ class GaussianDirections(AbstractDirections):
         flat, unravel = ravel_pytree(params)
 
         def one(birth, block):
-            mine = jax.random.fold_in(stream(key, Purpose.NOISE, birth), block)
+            mine = numbered(key, birth, block)
             return unravel(jax.random.normal(mine, flat.shape, flat.dtype))
 
         return jax.vmap(one)(birth, block)

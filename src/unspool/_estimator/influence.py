@@ -1,6 +1,7 @@
 """Kernel C: a sketch of how the parameters have moved the state, carried forward in time."""
 
 import abc
+import functools as ft
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,11 +13,11 @@ from jaxtyping import Array, Float, Int, PyTree
 from .. import _rows as rows
 from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine, Trajectories
-from .._random import Purpose, stream
+from .._random import numbered
 from .._target import Target
-from .base import AbstractEstimator, Estimate, check_count, conclude
+from .base import AbstractEstimator, Tally, check_count, tally
 from .phases import EvenPhases
-from .workers import Workers, choose, data_keys, enlist
+from .workers import Workers, choose, enlist, retire
 
 WorkerTree = PyTree[Float[Array, "workers ..."]]
 
@@ -90,32 +91,31 @@ class AbstractInfluence(AbstractEstimator):
         return EvenPhases().draw(self.num_workers, num_windows, key)
 
     def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        keys = data_keys(key, jnp.arange(self.num_workers))
-        trajectories = engine.start(params, keys)
-        state, _ = rows.split_floats(rows.arm(trajectories.state, 0))
+        trajectory = engine.start(params, rows.repeat(key, 1))
+        state, _ = rows.split_floats(rows.arm(trajectory.state, 0))
         if not jax.tree.leaves(state):
             raise ValueError(
                 f"{type(self).__name__} carries the influence of the parameters on the state, and "
                 "needs a state with floating point numbers; this one has none: use BPTT or NRES"
             )
-        return enlist(key, trajectories, self.sketch.blank(state, params))
+        return enlist(key, self.num_workers, trajectory, self.sketch.blank(state, params))
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Estimate, Workers]:
-        T, W = engine.horizon, min(self.window, engine.horizon)
+    ) -> tuple[Tally, Workers]:
+        W = min(self.window, engine.horizon)
         incoming = workers.trajectories
         newborn, birth = incoming.ended, workers.births(incoming.ended)
-        still = rows.repeat(rows.zeros_like(params), self.num_workers)
+        still = rows.repeat(rows.zeros_like(params), birth.size)
 
         def give_birth(carried):
             trajectories, sketch = carried
-            keys = data_keys(workers.key, birth)
+            keys = workers.data_keys(birth)
             start = lambda _, shift: (engine.start(params, keys, shift), None)
             state, _ = rows.split_floats(rows.arm(trajectories.state, 0))
             blank = self.sketch.blank(state, params)
             born, _, step = linearise(start, trajectories, still)
-            signs = _sketch_keys(workers.key, birth, jnp.zeros_like(birth))
+            signs = _sketch_keys(workers.noise_key, birth, jnp.zeros_like(birth))
             pushed = self.sketch.push(blank, step, signs, params)
             return choose(newborn, born, trajectories), rows.where(newborn, pushed, sketch)
 
@@ -126,7 +126,7 @@ class AbstractInfluence(AbstractEstimator):
             state, direct = step.backward(None, jnp.ones_like(losses[0]))
             pulled = self.sketch.pull(sketch, state, params)
             moment = jax.tree.map(lambda *xs: sum(xs), moment, direct, pulled)
-            signs = _sketch_keys(workers.key, birth, trajectories.t + 1)
+            signs = _sketch_keys(workers.noise_key, birth, trajectories.t + 1)
             sketch = self.sketch.push(sketch, step, signs, params)
             return (after, sketch, moment, total + losses), None
 
@@ -138,8 +138,8 @@ class AbstractInfluence(AbstractEstimator):
         (after, sketch, moment, losses), _ = jax.lax.scan(advance, carry, length=W)
         workers = workers.at(birth, after, sketch)
         healthy = jnp.isfinite(losses[0]) & rows.all_finite(moment)
-        total = rows.total(moment, healthy)
-        return conclude(workers, start, losses, total, healthy, T / self.num_windows(T), {})
+        found = tally(start, after, losses, rows.total(moment, healthy), healthy)
+        return found, retire(workers, ~healthy)
 
 
 def linearise(
@@ -171,5 +171,4 @@ def linearise(
 
 
 def _sketch_keys(key: RandomKey, birth: Clocks, index: Clocks):
-    one = lambda birth, index: jax.random.fold_in(stream(key, Purpose.SKETCH, birth), index)
-    return jax.vmap(one)(birth, index)
+    return jax.vmap(ft.partial(numbered, key))(birth, index)

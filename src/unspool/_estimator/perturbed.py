@@ -12,12 +12,12 @@ from .. import _rows as rows
 from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
-from .base import AbstractEstimator, Estimate, check_count, conclude
+from .base import AbstractEstimator, Tally, check_count, tally
 from .directions import AbstractDirections, GaussianDirections
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
 from .sigma import Sigma, scale_noise
-from .workers import Workers, choose, data_keys, enlist
+from .workers import Workers, choose, enlist, retire
 
 
 class Tableau(eqx.Module):
@@ -121,16 +121,16 @@ class AbstractPerturbed(AbstractEstimator):
 
     def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         tableau, T = self.tableau, engine.horizon
-        keys = data_keys(key, jnp.arange(self.num_workers))
-        still = rows.repeat(rows.zeros_like(params), self.num_workers)
-        trajectories, tangent = tableau.probe.start(engine, params, keys, still)
+        still = rows.repeat(rows.zeros_like(params), 1)
+        trajectory, tangent = tableau.probe.start(engine, params, rows.repeat(key, 1), still)
         redraws_before_rejoin = (tableau.period or T) < min(tableau.rejoin or T, T)
         credit = still if redraws_before_rejoin else None
-        return enlist(key, trajectories, Carried(tangent, credit, jnp.zeros_like(trajectories.t)))
+        carried = Carried(tangent, credit, jnp.zeros_like(trajectory.t))
+        return enlist(key, self.num_workers, trajectory, carried)
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Estimate, Workers]:
+    ) -> tuple[Tally, Workers]:
         tableau, T = self.tableau, engine.horizon
         K = min(tableau.period or T, T)
         num_steps, num_stretches = self._stretches(T)
@@ -144,7 +144,7 @@ class AbstractPerturbed(AbstractEstimator):
             credit = rows.where(newborn, rows.zeros_like(credit), credit)
 
         def draw(t, drawn_at):
-            noise = tableau.directions.draw(params, workers.key, birth, t // K)
+            noise = tableau.directions.draw(params, workers.noise_key, birth, t // K)
             drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
             return *scale_noise(tableau.sigma, params, drawn_at, noise), drawn_at
 
@@ -152,7 +152,7 @@ class AbstractPerturbed(AbstractEstimator):
         perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
 
         def give_birth(arms):
-            keys = data_keys(workers.key, birth)
+            keys = workers.data_keys(birth)
             trajectories, tangent = probe.start(engine, params, keys, perturbation)
             return choose(newborn, trajectories, arms[0]), rows.where(newborn, tangent, arms[1])
 
@@ -178,6 +178,5 @@ class AbstractPerturbed(AbstractEstimator):
         losses, slope, moment = jax.tree.map(lambda x: jnp.sum(x, axis=0), measured)
         workers = workers.at(birth, trajectories, Carried(tangent, credit, drawn_at))
         healthy = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
-        stats = {"slope_std": jnp.std(slope, where=healthy) * self.num_windows(T) / T}
-        total = rows.total(moment, healthy)
-        return conclude(workers, start, losses, total, healthy, T / self.num_windows(T), stats)
+        found = tally(start, trajectories, losses, rows.total(moment, healthy), healthy, slope)
+        return found, retire(workers, ~healthy)

@@ -35,9 +35,9 @@ class EvenPhases(AbstractPhases):
         return num_windows - 1
 
     def draw(self, num_workers: int, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
-        offset = jax.random.randint(stream(key, Purpose.PHASE), (), 0, num_windows)
+        offset = jax.random.bits(stream(key, Purpose.PHASE)) % num_windows
         spread = jnp.asarray(np.arange(num_workers) * num_windows // num_workers, int)
-        return (offset + spread) % num_windows
+        return (offset.astype(int) + spread) % num_windows
 
 
 class IndependentPhases(AbstractPhases):

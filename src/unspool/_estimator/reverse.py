@@ -9,9 +9,9 @@ from .. import _rows as rows
 from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
-from .base import AbstractEstimator, Estimate, check_count, conclude
+from .base import AbstractEstimator, Tally, check_count, tally
 from .phases import EvenPhases
-from .workers import Workers, choose, data_keys, enlist, take
+from .workers import Workers, choose, enlist, retire, take
 
 
 class AbstractReverse(AbstractEstimator):
@@ -48,18 +48,18 @@ class AbstractReverse(AbstractEstimator):
         return EvenPhases().draw(self.num_workers, num_windows, key)
 
     def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        keys = data_keys(key, jnp.arange(self.num_workers))
-        return enlist(key, engine.start(params, keys), None)
+        trajectory = engine.start(params, rows.repeat(key, 1))
+        return enlist(key, self.num_workers, trajectory, None)
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Estimate, Workers]:
+    ) -> tuple[Tally, Workers]:
         T = engine.horizon
         W = min(self.window or T, T)
         incoming = workers.trajectories
         newborn, birth = incoming.ended, workers.births(incoming.ended)
-        keys = data_keys(workers.key, birth)
-        worker = jnp.arange(self.num_workers)
+        keys = workers.data_keys(birth)
+        worker = jnp.arange(birth.size)
 
         def window_loss(params, healthy):
             """The healthy workers' loss; one of them stands in for those that are not."""
@@ -80,8 +80,8 @@ class AbstractReverse(AbstractEstimator):
         goes_on = lambda carry: ~carry[0] & jnp.any(carry[1])
         nothing = jnp.zeros(incoming.over.shape, jnp.result_type(float))
         blank = (rows.zeros_like(params), (incoming, incoming, nothing))
-        everyone = jnp.ones(self.num_workers, bool)
+        everyone = jnp.ones(birth.size, bool)
         carry = jax.lax.while_loop(goes_on, attempt, (jnp.array(False), everyone, blank))
         _, healthy, (grad, (start, after, losses)) = carry
         workers = workers.at(birth, after, None)
-        return conclude(workers, start, losses, grad, healthy, T / self.num_windows(T), {})
+        return tally(start, after, losses, grad, healthy), retire(workers, ~healthy)

@@ -17,6 +17,7 @@ from unspool import experiments as _experiments
 from unspool import problems as _problems
 
 from .._estimator import AbstractEstimator
+from .._estimator.chunked import Chunked
 from .._problem import AbstractProblem
 from ..experiments.base import AbstractExperiment
 from .mistakes import Mistake, mistakes_of_the_user, suggest
@@ -33,8 +34,9 @@ def kebab(name: str) -> str:
 
 
 def estimators() -> dict[str, type[AbstractEstimator]]:
-    """The exported estimators by the name they are typed with."""
-    return _exported(unspool, AbstractEstimator)
+    """The exported estimators by the name they are typed with; `Chunked` is an option of all."""
+    found = _exported(unspool, AbstractEstimator)
+    return {name: cls for name, cls in found.items() if cls is not Chunked}
 
 
 def problems() -> dict[str, type[AbstractProblem]]:

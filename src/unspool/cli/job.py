@@ -14,9 +14,11 @@ from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
 from .._engine import AbstractEngine, as_engine
 from .._estimator import AbstractEstimator
+from .._estimator.chunked import Chunked
+from .._memory import Memory
 from .._problem import AbstractProblem
 from .._random import Purpose, stream
-from .._train import make_step
+from .._train import predict_memory
 from . import choices
 from .docs import summary
 from .mistakes import Mistake, mistakes_of_the_user
@@ -46,17 +48,29 @@ class Job:
     name: str
 
     @property
+    def chunked(self) -> AbstractEstimator:
+        """The estimator, with as many workers at once as were asked for."""
+        chunk = self.settings.chunk
+        return self.estimator if chunk is None else Chunked(self.estimator, chunk)
+
+    @property
     def key(self) -> RandomKey:
         return jax.random.key(self.settings.seed)
 
-    def try_out(self) -> Params:
-        """The parameters at the start, once a whole update has been traced with them."""
+    def try_out(self) -> tuple[Params, Memory]:
+        """The parameters at the start, and the memory that training with them needs.
+
+        Everything is traced and compiled, so that what is wrong shows before a run begins.
+        """
         with mistakes_of_the_user("in the problem"):
             params = self.engine.init_params(key=stream(self.key, Purpose.PARAMS))
             self.engine.check(params)
-            init, step = make_step(self.engine, self.estimator, self.optimizer)
-            jax.eval_shape(lambda params: step(init(params, key=self.key))[0].update, params)
-        return params
+            log_every = min(self.settings.filled_in().log_every or 1, self.settings.num_updates)
+            memory = predict_memory(
+                self.engine, self.chunked, self.optimizer, params, log_every=log_every
+            )
+            memory.check()
+        return params, memory
 
     def config(self, params: Params) -> dict[str, Any]:
         """What `config.json` says of the run, besides how to build it again."""

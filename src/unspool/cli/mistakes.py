@@ -18,8 +18,8 @@ from .._train import TrainingError
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
-SAID_IN_ONE_SENTENCE = (CheckpointError, RunError, TrainingError)
-"""The library's own errors whose message is fit to be printed as it is."""
+SAID_IN_ONE_SENTENCE = (CheckpointError, MemoryError, RunError, TrainingError)
+"""Errors whose message is fit to be printed as it is."""
 
 _REWORDED = {
     r"^Error parsing (\S+):": r"\1",

@@ -10,6 +10,7 @@ _SHOWN = {
     "log_every": "a hundredth of all",
     "checkpoint_every": "a fifth of all",
     "evaluate_every": "no further ones",
+    "chunk": "all",
     "label": "the estimator's name",
     "directory": "the next free runs/PROBLEM-ESTIMATOR",
 }
@@ -30,6 +31,7 @@ class Settings:
     - `num_episodes`: fresh episodes that the parameters are evaluated on at the start and at the
       end, without perturbation; 0 for no evaluation.
     - `evaluate_every`: updates between further evaluations, at the next record.
+    - `chunk`: workers that run at once; fewer need less memory.
     - `float64`: compute in double precision.
     - `label`: what reports call the run; they pool runs of one label.
     - `directory`: where the run is written.
@@ -43,12 +45,13 @@ class Settings:
     checkpoint_every: int | None = None
     num_episodes: int = 100
     evaluate_every: int | None = None
+    chunk: int | None = None
     float64: bool = False
     label: str | None = None
     directory: str | None = None
 
     def __post_init__(self):
-        for name in ("num_updates", "log_every", "checkpoint_every", "evaluate_every"):
+        for name in ("num_updates", "log_every", "checkpoint_every", "evaluate_every", "chunk"):
             _check(name, getattr(self, name), 1)
         _check("num_episodes", self.num_episodes, 0)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):

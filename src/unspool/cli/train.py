@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from .._memory import Memory
 from .._run import Run
 from . import choices
 from .job import Job, build_job, wants_float64
@@ -43,14 +44,14 @@ def train(words: Sequence[str]) -> int:
         raise Mistake("name the problem and the estimator first: unspool train PROBLEM ESTIMATOR")
     with jax.enable_x64(True) if wants_float64(words) else contextlib.nullcontext():
         job = build_job(words, Path.cwd())
-        params = job.try_out()
+        params, memory = job.try_out()
         directory = _make_directory(job)
         build_again = {
             "command": job.words,
             "from": os.path.relpath(Path.cwd(), directory),
         }
         run = Run.create(directory, job.config(params) | build_again)
-        _announce(run)
+        _announce(run, memory)
         return go(job, run, params)
 
 
@@ -73,7 +74,7 @@ def _resume(words: Sequence[str]) -> int:
         words.append(f"--num-updates={given['num_updates']}")
     with jax.enable_x64(bool(run.config["float64"])):
         job = build_job(words, (directory / run.config["from"]).resolve())
-        params = job.try_out()
+        params, _ = job.try_out()
         config = job.config(params)
         _check_same(run, config)
         total = job.settings.num_updates
@@ -138,8 +139,8 @@ def _rewrite(path: Path, config: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _announce(run: Run) -> None:
-    """The settings in force."""
+def _announce(run: Run, memory: Memory) -> None:
+    """The settings in force, and the memory that they need."""
     for part in ("problem", "estimator", "optimizer"):
         options = run.config[part]["options"].items()
         listed = ", ".join(f"{name} {show(value)}" for name, value in options)
@@ -149,6 +150,7 @@ def _announce(run: Run) -> None:
         f"{'training':<10}{run.config['num_updates']} updates of {run.config['num_params']} "
         f"parameters in {precision}, seed {run.config['seed']}"
     )
+    print(f"{'memory':<10}{memory}")
     print(f"{'directory':<10}{run.directory}", flush=True)
 
 

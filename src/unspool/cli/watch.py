@@ -26,7 +26,7 @@ def go(job: Job, run: Run, params: Params) -> int:
     settings = job.settings
     total = settings.num_updates
     records = run.train(
-        job.engine, job.estimator, job.optimizer,
+        job.engine, job.chunked, job.optimizer,
         num_updates=total, key=job.key, params=params,
         log_every=settings.log_every, checkpoint_every=settings.checkpoint_every,
     )  # fmt: skip
