@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+PEERS := benchmarks/.peers
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCK_FILES := '*.lock' '*lock.json' '*lock.toml' 'requirements*.txt'
 
@@ -49,9 +50,15 @@ demo: $(STAMP) ## Reproduce the Lorenz figure.
 acceptance: $(STAMP) ## Check the published numbers; this takes long.
 	$(BIN)/pytest benchmarks/acceptance
 
-bench: $(STAMP) ## Measure the cost of an estimate on Lorenz.
-	$(BIN)/python benchmarks/lorenz.py
+bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosax where it installs.
+	$(BIN)/python benchmarks/run.py benchmarks/results/cpu.json \
+		$$([ -x $(PEERS)/bin/python ] && echo --peers $(PEERS)/bin/python)
+
+# In an environment of its own: what it needs is nobody else's business.
+$(PEERS): $(STAMP)
+	-$(BIN)/uv venv --quiet --clear $@ && $(BIN)/uv pip install --quiet -p $@/bin/python evosax==0.3.2 \
+		|| rm -rf $@
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .pytest_cache .ruff_cache build dist
+	rm -rf .venv $(PEERS) .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,10 +42,10 @@ KERNEL = "_estimator/perturbed.py"
 DEFECTS = {
     "the last step's loss is credited to the newest noise alone": (
         KERNEL,
-        "return (arms, credit, drawn_at), (losses, slope, rows.scale(slope, score))",
+        "sums = jax.tree.map(jnp.add, sums, (losses, slope, rows.scale(slope, score)))",
         """newest = draw(trajectories.t, drawn_at)[1]
             score = rows.where(arms[0].ended, newest, score)
-            return (arms, credit, drawn_at), (losses, slope, rows.scale(slope, score))""",
+            sums = jax.tree.map(jnp.add, sums, (losses, slope, rows.scale(slope, score)))""",
         "decide(problems.FinalLoss(horizon=6), unspool.PES(4, 1, 0.1))",
     ),
     "the episode counter is never reset": (
@@ -59,6 +59,12 @@ DEFECTS = {
         KERNEL,
         "birth, t // K)",
         "birth, t)",
+        "decide(problems.LinearQuadratic(), unspool.GPES(4, 3, 6, 0.1))",
+    ),
+    "the noise of the next episode is used before it begins": (
+        "_estimator/directions.py",
+        "return Kept(rows.where(newborn, ahead, self.now), ahead, used | newborn)",
+        "return Kept(ahead, ahead, used | newborn)",
         "decide(problems.LinearQuadratic(), unspool.NRES(4, 3, 0.1))",
     ),
     "stored noise is divided by the current sigma squared": (

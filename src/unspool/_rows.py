@@ -118,6 +118,11 @@ def strong(tree: PyTree) -> PyTree:
     return jax.tree.map(one, tree)
 
 
+def num_bytes(tree: PyTree) -> int:
+    """The size of the floats of a tree."""
+    return sum(x.nbytes for x in jax.tree.leaves(tree) if eqx.is_inexact_array(x))
+
+
 def zeros_like(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.zeros_like, tree)
 

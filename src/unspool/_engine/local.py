@@ -178,8 +178,7 @@ class LocalEngine(AbstractEngine):
             return self.workers_at_once
         if jax.default_backend() != "cpu":
             return num_workers
-        leaves = [x for x in jax.tree.leaves(state) if eqx.is_inexact_array(x)]
-        bytes_of_one = sum(x.nbytes for x in leaves) / num_workers
+        bytes_of_one = rows.num_bytes(state) / num_workers
         most = max(1, int(_CACHE_BYTES / max(bytes_of_one, 1)))
         num_blocks = -(-num_workers // most)
         return -(-num_workers // num_blocks)

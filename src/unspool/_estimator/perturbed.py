@@ -1,6 +1,7 @@
 """Kernel A: estimators that perturb the parameters and weigh slopes with scores."""
 
 import abc
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
 from .base import AbstractEstimator, Tally, check_count, tally
-from .directions import AbstractDirections, GaussianDirections
+from .directions import AbstractDirections, GaussianDirections, Kept
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
 from .sigma import Sigma, scale_noise
@@ -47,11 +48,13 @@ class Carried(eqx.Module):
     - `tangent`: the derivative of the arm's state, for probes that carry one.
     - `credit`: the sum of the scores lived through, where that is more than the newest one.
     - `drawn_at`: the update at which the direction in use was drawn.
+    - `kept`: the directions themselves, where they last an episode and are no larger than the arms.
     """
 
     tangent: PyTree[Any]
     credit: PyTree[Any]
     drawn_at: Clocks
+    kept: Kept | None
 
 
 class AbstractPerturbed(AbstractEstimator):
@@ -125,7 +128,12 @@ class AbstractPerturbed(AbstractEstimator):
         trajectory, tangent = tableau.probe.start(engine, params, rows.repeat(key, 1), still)
         redraws_before_rejoin = (tableau.period or T) < min(tableau.rejoin or T, T)
         credit = still if redraws_before_rejoin else None
-        carried = Carried(tangent, credit, jnp.zeros_like(trajectory.t))
+        small = rows.num_bytes(still) <= rows.num_bytes(trajectory.state)
+        K, W = tableau.period or T, tableau.window or T
+        lasting = W < T <= K and tableau.rejoin is None
+        keeps = small and lasting and tableau.directions.independent
+        kept = Kept(still, still, jnp.ones_like(trajectory.ended)) if keeps else None
+        carried = Carried(tangent, credit, jnp.zeros_like(trajectory.t), kept)
         return enlist(key, self.num_workers, trajectory, carried)
 
     def _advance(
@@ -135,6 +143,7 @@ class AbstractPerturbed(AbstractEstimator):
         K = min(tableau.period or T, T)
         num_steps, num_stretches = self._stretches(T)
         probe, carried, credit = tableau.probe, workers.carried, workers.carried.credit
+        directions, kept = tableau.directions, carried.kept
 
         arms = workers.trajectories, carried.tangent
         if tableau.rejoin is not None:
@@ -143,8 +152,16 @@ class AbstractPerturbed(AbstractEstimator):
         if credit is not None:
             credit = rows.where(newborn, rows.zeros_like(credit), credit)
 
+        if kept is not None:
+            ahead = jnp.where(newborn, birth, workers.next_births(birth))
+            draw_all = ft.partial(directions.draw, params, workers.noise_key, ahead)
+            kept = kept.turn(newborn, lambda: draw_all(jnp.zeros_like(birth)))
+
         def draw(t, drawn_at):
-            noise = tableau.directions.draw(params, workers.noise_key, birth, t // K)
+            if kept is None:
+                noise = directions.draw(params, workers.noise_key, birth, t // K)
+            else:
+                noise = kept.now
             drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
             return *scale_noise(tableau.sigma, params, drawn_at, noise), drawn_at
 
@@ -159,7 +176,7 @@ class AbstractPerturbed(AbstractEstimator):
         arms = jax.lax.cond(jnp.any(newborn), give_birth, lambda arms: arms, arms)
 
         def stretch(carry, _):
-            (trajectories, tangent), credit, drawn_at = carry
+            (trajectories, tangent), credit, drawn_at, sums = carry
             perturbation, score, drawn_at = draw(trajectories.t, drawn_at)
             if credit is not None:
                 fresh = trajectories.t % K == 0
@@ -168,15 +185,16 @@ class AbstractPerturbed(AbstractEstimator):
             arms, losses, slope = probe.unroll(
                 engine, params, (trajectories, tangent), num_steps, perturbation
             )
-            return (arms, credit, drawn_at), (losses, slope, rows.scale(slope, score))
+            sums = jax.tree.map(jnp.add, sums, (losses, slope, rows.scale(slope, score)))
+            return (arms, credit, drawn_at, sums), None
 
         start = arms[0]
-        carry, measured = jax.lax.scan(
-            stretch, (arms, credit, carried.drawn_at), length=num_stretches
-        )
-        (trajectories, tangent), credit, drawn_at = carry
-        losses, slope, moment = jax.tree.map(lambda x: jnp.sum(x, axis=0), measured)
-        workers = workers.at(birth, trajectories, Carried(tangent, credit, drawn_at))
+        nothing = jnp.zeros(start.over.shape, jnp.result_type(float))
+        sums = nothing, nothing[0], rows.repeat(rows.zeros_like(params), birth.size)
+        carry = arms, credit, carried.drawn_at, sums
+        carry, _ = jax.lax.scan(stretch, carry, length=num_stretches)
+        (trajectories, tangent), credit, drawn_at, (losses, slope, moment) = carry
+        workers = workers.at(birth, trajectories, Carried(tangent, credit, drawn_at, kept))
         healthy = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
         found = tally(start, trajectories, losses, rows.total(moment, healthy), healthy, slope)
         return found, retire(workers, ~healthy)

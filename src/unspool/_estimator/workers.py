@@ -37,7 +37,11 @@ class Workers(eqx.Module):
 
     def births(self, newborn: WorkerMask) -> Clocks:
         """The births of all workers once some have begun anew."""
-        return jnp.where(newborn, self.birth + self.num_workers, self.birth)
+        return jnp.where(newborn, self.next_births(self.birth), self.birth)
+
+    def next_births(self, birth: Clocks) -> Clocks:
+        """The births that follow upon these."""
+        return birth + self.num_workers
 
     def data_keys(self, birth: Clocks) -> Key[Array, " workers"]:
         """The key of each episode's data."""
