@@ -27,10 +27,12 @@ class LearnedOptimizer(unspool.AbstractProblem):
     horizon: int = 1000
 
     def init_params(self, *, key):
-        return init_network(NETWORK_SIZES, key)
+        flat = init_weights(NETWORK_SIZES, key)
+        parts = [flat[where].reshape(shape) for where, shape in tensors(NETWORK_SIZES)]
+        return tuple(part.T for part in parts)
 
     def init_state(self, params, *, key):
-        weights = jnp.concatenate([x.T.ravel() for x in init_layers(INNER_SIZES, key)])
+        weights = init_weights(INNER_SIZES, key)
         return {"weights": weights, "momenta": jnp.zeros((len(DECAYS), weights.size))}
 
     def step(self, params, state, t, *, key):
@@ -69,18 +71,14 @@ def draw(data, key):
     return images[index], labels[index]
 
 
-def init_layers(sizes, key):
-    """Weights (out, in), truncated normal, and biases, layer by layer."""
-    layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
-        key, mine = jax.random.split(key)
-        weights = jax.random.truncated_normal(mine, -2.0, 2.0, (fan_out, fan_in))
-        layers += [weights / jnp.sqrt(fan_in), jnp.zeros(fan_out)]
-    return layers
-
-
-def init_network(sizes, key):
-    return tuple(init_layers(sizes, key))
+def init_weights(sizes, key):
+    """All tensors of a network in one vector: weights truncated normal, as wide as the fan-in asks,
+    and biases zero."""
+    parts = tensors(sizes)
+    scale = np.concatenate(
+        [np.full(np.prod(s), s[0] ** -0.5 if len(s) == 2 else 0.0) for _, s in parts]
+    )
+    return jax.random.truncated_normal(key, -2.0, 2.0, scale.shape) * scale
 
 
 def tensors(sizes):

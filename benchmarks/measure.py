@@ -32,15 +32,15 @@ def measure(problem, estimator):
     count = max(1, min(500, int(SECONDS_PER_LOOP / again["cpu"])))
     estimates = repeat_estimate(engine, estimator, params, count)
     mixed = estimator.needs_derivatives or isinstance(estimator, unspool.Chunked)
-    unrolls = None if mixed else repeat_unroll(engine, estimator, params, state, count)
+    unrolls = None if mixed else repeat_unroll(engine, estimator, params, count)
     loops = []
     for _ in range(LOOPS + 1):
         whole, _ = timed(estimates, state)
-        part = {"cpu": None} if unrolls is None else timed(unrolls, state.trajectories.state)[0]
+        part = whole if unrolls is None else timed(unrolls, state.trajectories)[0]
         loops.append((whole, part["cpu"]))
     loops = loops[1:]
     cpu = statistics.median(whole["cpu"] for whole, _ in loops) / count
-    shares = [1 - part / whole["cpu"] for whole, part in loops if part is not None]
+    outside = 1 - min(part for _, part in loops) / min(whole["cpu"] for whole, _ in loops)
     flops = flops_of_step(engine, params) * estimator.num_steps(engine.horizon)
     memory = unspool.predict_memory(engine, estimator, optax.sgd(0.1), params)
     return {
@@ -50,7 +50,7 @@ def measure(problem, estimator):
         "steps": estimator.num_steps(engine.horizon),
         "cpu_s": cpu,
         "wall_s": statistics.median(whole["wall"] for whole, _ in loops) / count,
-        "outside": statistics.median(shares) if shares else None,
+        "outside": None if mixed else outside,
         "steps_per_cpu_s": estimator.num_steps(engine.horizon) / cpu,
         "flops_per_cpu_s": flops / cpu,
         "init_cpu_s": init["cpu"],
@@ -76,22 +76,23 @@ def repeat_estimate(engine, estimator, params, count):
     return run
 
 
-def repeat_unroll(engine, estimator, params, state, count):
+def repeat_unroll(engine, estimator, params, count):
     """The unrolls of that loop and nothing else: no noise, no births, no sums."""
     num_steps = estimator.num_sequential_steps(engine.horizon)
     num_arms = estimator.num_rows // estimator.num_workers
     one = lambda p: 1e-6 * jnp.ones((num_arms, estimator.num_workers, *p.shape), p.dtype)
     shift = jax.tree.map(one, params)
-    start = eqx.tree_at(lambda x: x.over, state.trajectories, state.trajectories.over & False)
 
     @eqx.filter_jit
-    def run(rows):
-        def once(rows, _):
-            before = eqx.tree_at(lambda x: x.state, start, rows)
+    def run(trajectories):
+        none_over = eqx.tree_at(lambda x: x.over, trajectories, trajectories.over & False)
+
+        def once(state, _):
+            before = eqx.tree_at(lambda x: x.state, none_over, state)
             after, losses = engine.unroll(params, before, num_steps, shift)
             return after.state, jnp.sum(losses)
 
-        return jax.lax.scan(once, rows, length=count)
+        return jax.lax.scan(once, trajectories.state, length=count)
 
     return run
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # Where a process lands on a shared machine changes its speed by a fifth, from start to end.
-PROCESSES, LONG = 3, 30.0
+PROCESSES, LONG = 3, 14.0
 
 
 def main():
@@ -120,7 +120,7 @@ def line(name, row):
     outside = "" if row["outside"] is None else f"{100 * row['outside']:3.0f} % outside"
     return (
         f"{name:45} {1e3 * row['cpu_s']:10.3f} ms CPU {1e3 * row['wall_s']:10.3f} ms wall "
-        f"{row['steps_per_cpu_s'] / 1e6:8.2f} M steps/s {100 * row['share_of_peak']:5.1f} % flops "
+        f"{row['steps_per_cpu_s']:9.3g} steps/s {100 * row['share_of_peak']:5.1f} % flops "
         f"{row['compile_cpu_s']:5.1f} s compile {row['state_bytes'] / 2**20:8.1f} + "
         f"{row['work_bytes'] / 2**20:7.1f} MiB {outside}"
     )

@@ -125,9 +125,11 @@ class LocalEngine(AbstractEngine):
         if at_once >= num_workers:
             state, over, losses = run(*each, *clock)
         else:
-
+            # Blocks are put back where they were taken from, except that a single step, which the
+            # compiler fuses with the putting back, would make it copy all rows for every block.
             def run_block(held, start, size):
-                inputs = rows.block((shift, *held[:2]), start, size, axis=1)
+                source = held if num_steps > 1 else each[1:]
+                inputs = rows.block((shift, *source[:2]), start, size, axis=1)
                 outputs = run(*inputs, *rows.block(clock, start, size, axis=0))
                 return rows.put_block(held, outputs, start, axis=1)
 

@@ -2,6 +2,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from .. import _rows as rows
 from .influence import AbstractInfluence, AbstractSketch
@@ -40,10 +41,8 @@ def _balance(left, right):
 
 
 def _draw_signs(key, state):
-    leaves, structure = jax.tree.flatten(state)
-    keys = jax.random.split(key, len(leaves))
-    signs = [jax.random.rademacher(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, signs)
+    flat, unravel = ravel_pytree(state)
+    return unravel(jax.random.rademacher(key, flat.shape, flat.dtype))
 
 
 class UORO(AbstractInfluence):
