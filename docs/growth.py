@@ -28,14 +28,16 @@ def main():
     workers = dict(sorted(workers.items()))
     per_step = lambda row: 1e9 / row["steps_per_cpu_s"]
     axes[0].loglog(*series(rows, workers, per_step), "o-", color=BLUE)
-    axes[0].set(
-        xlabel="workers", ylabel="CPU nanoseconds per problem step", title="Lorenz, W = 100"
-    )
+    axes[0].set(xlabel="workers", ylabel="CPU ns per problem step", title="Lorenz, W = 100")
 
     windows = {100: "lorenz NRES"} | {w: f"lorenz W={w}" for w in (1, 10, 500, 2000)}
     windows = dict(sorted(windows.items()))
     axes[1].loglog(*series(rows, windows, per_step), "o-", color=BLUE)
-    axes[1].set(xlabel="window", ylabel="CPU nanoseconds per problem step", title="Lorenz, N = 200")
+    axes[1].set(xlabel="window", ylabel="CPU ns per problem step", title="Lorenz, N = 200")
+
+    for each in axes[:2]:
+        each.set_yticks((1, 2, 5, 10, 20), ("1", "2", "5", "10", "20"))
+        each.minorticks_off()
 
     sizes = (10, 1000, 100_000, 1_000_000, 10_000_000)
     held = lambda row: (row["state_bytes"] + row["work_bytes"]) / MIB
