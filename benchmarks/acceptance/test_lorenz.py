@@ -29,8 +29,11 @@ def test_thresholds_are_first_reached_when_published(lorenz, label):
 
 
 def test_nres_settles_at_the_smoothed_minimum(lorenz):
+    """Replicated: 47.4 to 48.3. Single seeds scatter by one around 47.8 (25 seeds), so the mean."""
     finals = lorenz.finals("NRES")
-    assert np.all((finals > 46.5) & (finals < 48.8))
+    error = np.std(finals, ddof=1) / np.sqrt(finals.size)
+    assert error < 0.6
+    assert 47.4 - 2 * error <= np.mean(finals) <= 48.3 + 2 * error
     np.testing.assert_allclose(np.mean(lorenz.params("NRES"), axis=0), (2.38, 3.286), atol=0.01)
 
 
