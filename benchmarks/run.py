@@ -31,6 +31,8 @@ def main():
         print(json.dumps(run_here(options.case)))
         return
     table = {"environment": start("environment"), "start-up": start("start-up"), "rows": {}}
+    if options.peers and "lorenz NRES".startswith(options.only):
+        table["evosax"] = side_by_side(options.peers)
     for name in start("names"):
         if options.only not in name:
             continue
@@ -39,8 +41,6 @@ def main():
         row["share_of_peak"] = row["flops_per_cpu_s"] / peak["flops_per_cpu_s"]
         table["rows"][name] = row | {"floors": peak}
         print(line(name, row), flush=True)
-    if options.peers and "lorenz NRES".startswith(options.only):
-        table["evosax"] = side_by_side(options.peers)
     print(start_up_line(table["start-up"]))
     if options.file:
         options.file.write_text(json.dumps(table, indent=1) + "\n")
@@ -112,7 +112,10 @@ def side_by_side(python):
         ours.append(start("lorenz NRES")["cpu_s"])
         theirs.append(start("lorenz", python, HERE / "evosax_lorenz.py")["cpu_s"])
     ratio = sorted(theirs)[1] / sorted(ours)[1]
-    print(f"evosax, Lorenz: {1e3 * sorted(theirs)[1]:.3f} ms an update, {ratio:.1f} times ours")
+    print(
+        f"evosax, Lorenz: {1e3 * sorted(theirs)[1]:.3f} ms an update, {ratio:.1f} times ours",
+        flush=True,
+    )
     return {"cpu_s": theirs, "unspool_cpu_s": ours, "ratio": ratio}
 
 

@@ -62,7 +62,7 @@ def test_memory_is_predicted_and_parameters_are_not_held_for_every_worker():
     small = need(unspool.Chunked(reuse, 4))
     # The parameters and a few bytes for every worker.
     assert small.state < 1.5 * size
-    assert small.work < 20 * 4 * size / 2
+    assert small.work < 10 * 4 * size
     assert need(reuse).work > 2 * num_workers * size
     # One accumulator for every worker.
     assert num_workers * size < need(fresh).state < 1.1 * num_workers * size

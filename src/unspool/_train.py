@@ -151,6 +151,7 @@ def train(
     if state is None:
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
+        engine.check(params)
         predict_memory(
             engine, estimator, optimizer, params, log_every=min(log_every, num_updates)
         ).check()
