@@ -4,11 +4,13 @@ import inspect
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import unspool
 from unspool import problems
 from unspool._reference import sample_gradients
+from unspool.problems._closed_form import flatten, ramp, reach, unflatten
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -21,6 +23,7 @@ ESTIMATORS = {
     "GPES, period below window": unspool.GPES(4, 6, 2, SIGMA),
     "NRES": unspool.NRES(4, 3, SIGMA),
     "ESSingle": unspool.ESSingle(4, 3, SIGMA),
+    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, SIGMA),
     "DODGE": unspool.DODGE(4, 3),
     "DODGE with a period": unspool.DODGE(4, 6, 3),
     "ForwardGradient": unspool.ForwardGradient(4, 3),
@@ -36,6 +39,8 @@ ODD_WINDOWS = {
     "GPES": unspool.GPES(3, 5, 10, SIGMA),
     "NRES": unspool.NRES(3, 5, SIGMA),
     "ESSingle": unspool.ESSingle(3, 5, SIGMA),
+    "ControlledGPES": unspool.ControlledGPES(3, 5, 5, SIGMA),
+    "PESAnalytic": unspool.PESAnalytic(3, 5, 1e-3),
     "DODGE": unspool.DODGE(3, 5),
     "ForwardGradient": unspool.ForwardGradient(3, 5),
     "TBPTT": unspool.TBPTT(3, 5),
@@ -81,7 +86,8 @@ def test_every_exported_estimator_is_tested():
         and issubclass(value, unspool.AbstractEstimator)
         and not inspect.isabstract(value)
     }
-    assert exported == {type(estimator).__name__ for estimator in ESTIMATORS.values()}
+    tested = {type(estimator).__name__ for estimator in ESTIMATORS.values()}
+    assert exported == tested | {"PESAnalytic"}
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -109,6 +115,100 @@ def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
 def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
     per_episode = unspool.NRES(4, 3, 0.3).target(12)
     assert not check(PROBLEMS[problem], unspool.PES(4, 3, 0.3), target=per_episode).passed
+
+
+@pytest.mark.parametrize(("window", "period"), [(3, None), (6, 2)])
+def test_a_control_goes_with_any_period(window, period):
+    estimator = unspool.ControlledGPES(4, window, period, SIGMA)
+    result = check(PROBLEMS["learned start"], estimator)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("problem", ["quadratic", "learned start"])
+def test_pes_with_an_analytic_window_is_exact_up_to_its_own_smoothing(problem):
+    """Exact on a quadratic for any sigma, and on any problem as sigma goes to zero."""
+    sigma = 0.3 if problem == "quadratic" else 1e-3
+    result = check(PROBLEMS[problem], unspool.PESAnalytic(4, 3, sigma), target=unspool.Target())
+    assert result.passed, result
+
+
+def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
+    """On a cubic: what the newest window's copies say, they say of the unperturbed state."""
+    problem, sigma = PROBLEMS["cubic"], 0.5
+    params = problem.init_params(key=jax.random.key(0))
+    estimator = unspool.PESAnalytic(4, 3, sigma)
+    features, sigmas = ramp(problem.horizon), np.full(2, sigma)
+    gain, variance = reach(features, unspool.Target(None, 3, sigma), sigmas)
+    newest, _ = reach(features, unspool.Target(3, 3, sigma), sigmas)
+    slope = (features @ flatten(params)).cumsum() ** 2 - 1
+    exact = (slope @ gain + variance @ (gain - newest)) / problem.horizon
+    key = jax.random.key(0)
+    settings = {"key": key, "params": params, "num_chains": 2000, "level": LEVEL}
+    result = unspool.check_unbiased(
+        problem, estimator, reference=unflatten(exact, params), **settings
+    )
+    assert result.passed, result
+    of_pes = problem.exact_gradient(params, estimator.target(problem.horizon))
+    result = unspool.check_unbiased(problem, estimator, reference=of_pes, **settings)
+    assert not result.passed, result
+
+
+class Sum(unspool.AbstractProblem):
+    """A loss linear in the parameters, so that variances have closed forms."""
+
+    horizon: int = 6
+
+    def init_params(self, *, key):
+        return jnp.zeros(3)
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(())
+
+    def step(self, params, state, t, *, key):
+        state = state + params @ jnp.cos(jnp.arange(3) + 2.0 * t)
+        return state, state
+
+
+def test_controls_take_away_the_noise_of_what_they_explain():
+    r"""With $G_u$ the influence of window $u$ on the loss of window $w$, one pair's variance is
+    $P m \sum |G_u|^2 + |\sum G_u|^2$ over $u < w$, with m = w - 1 noises credited by
+    PES+Analytic and m = w by the unbiased form; with one noise for all it is (P + 1) |sum|^2."""
+    windows, num_keys = 3, 40_000
+    features = np.cos(np.arange(3) + 2.0 * np.arange(6)[:, None])
+    influence = np.zeros((windows, windows, 3))
+    for t in range(6):
+        for j in range(t + 1):
+            influence[t // 2, j // 2] += features[j]
+    variances = {"PESAnalytic": 0.0, "ControlledGPES": 0.0, "NRES": 0.0}
+    for w in range(windows):
+        earlier = influence[w, :w]
+        squares, aligned = np.sum(earlier**2), np.sum(earlier.sum(0) ** 2)
+        variances["PESAnalytic"] += 3 * w * squares + aligned
+        variances["ControlledGPES"] += 3 * (w + 1) * squares + aligned
+        variances["NRES"] += 4 * aligned
+    estimators = {
+        "PESAnalytic": unspool.PESAnalytic(1, 2, 0.1),
+        "ControlledGPES": unspool.ControlledGPES(1, 2, 2, 0.1),
+        "NRES": unspool.ControlledGPES(1, 2, None, 0.1),
+    }
+    problem, params = Sum(), jnp.zeros(3)
+    means = influence.sum(axis=1)
+    between = np.sum((means - means.mean(0)) ** 2) / windows
+
+    for name, estimator in estimators.items():
+
+        def one(key, estimator=estimator):
+            workers = estimator.init(problem, params, key=key)
+            return estimator.estimate(problem, params, workers)[0].grad
+
+        grads = 2 * np.asarray(
+            jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), num_keys))
+        )
+        squares = np.sum((grads - means.mean(0)) ** 2, axis=1)
+        error = np.std(squares) / np.sqrt(num_keys)
+        expected = variances[name] / windows + between
+        assert abs(np.mean(squares) - expected) < 4 * error, name
+        assert abs(np.mean(squares) - 0.8 * expected) > 4 * error, name
 
 
 SCHEDULED = {

@@ -19,6 +19,8 @@ ESTIMATORS = {
     "GPES": unspool.GPES(4, 6, 3, 0.1),
     "NRES": unspool.NRES(4, 3, 0.1),
     "ESSingle": unspool.ESSingle(4, 3, 0.1),
+    "PESAnalytic": unspool.PESAnalytic(4, 3, 0.1),
+    "ControlledGPES": unspool.ControlledGPES(4, 3, 6, 0.1),
     "DODGE": unspool.DODGE(4, 3),
     "ForwardGradient": unspool.ForwardGradient(4, 3),
     "BPTT": unspool.BPTT(2),

@@ -11,6 +11,7 @@ from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
+from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
@@ -18,6 +19,7 @@ from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
 from ._estimator.nres import NRES as NRES
 from ._estimator.pes import PES as PES
+from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
 from ._estimator.rtrl import RTRL as RTRL
 from ._estimator.tbptt import TBPTT as TBPTT
 from ._estimator.truncated_es import TruncatedES as TruncatedES

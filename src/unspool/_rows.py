@@ -66,6 +66,11 @@ def arm(tree: PyTree[Shaped[Array, "arms workers ..."]], index: int) -> PyTree:
     return jax.tree.map(lambda x: x[index], tree)
 
 
+def join_arms(first: PyTree, second: PyTree) -> PyTree:
+    """The arms of two trees of arms x workers, one after the other."""
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), first, second)
+
+
 def block(tree: PyTree, start: IntScalar | int, size: int, axis: int) -> PyTree:
     """`size` neighbouring entries of an axis."""
     cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis)

@@ -14,6 +14,8 @@ from ._estimator.phases import LockStep as LockStep
 from ._estimator.probe import AbstractProbe as AbstractProbe
 from ._estimator.probe import Antithetic as Antithetic
 from ._estimator.probe import CentredAntithetic as CentredAntithetic
+from ._estimator.probe import ControlledAntithetic as ControlledAntithetic
+from ._estimator.probe import Reading as Reading
 from ._estimator.probe import Tangent as Tangent
 from ._estimator.reverse import AbstractReverse as AbstractReverse
 from ._estimator.sigma import Sigma as Sigma

@@ -31,6 +31,8 @@ class Tableau(eqx.Module):
     - `sigma`: scale of the perturbation.
     - `phases`: where in the episode workers start.
     - `directions`: how directions are drawn.
+    - `credits_newest`: whether losses are credited to the noise of their own period too, or only
+      to that of earlier ones, the rest being left to the probe's control.
     """
 
     window: int | None
@@ -40,6 +42,7 @@ class Tableau(eqx.Module):
     sigma: Sigma = 1.0
     phases: AbstractPhases = EvenPhases()
     directions: AbstractDirections = GaussianDirections()
+    credits_newest: bool = True
 
 
 class Carried(eqx.Module):
@@ -66,7 +69,9 @@ class AbstractPerturbed(AbstractEstimator):
     over $N$ workers and the stretches of a window, $n$ windows to an episode of $T$ steps. The
     slope is the directional derivative of the stretch's loss along the perturbation; the credit
     is the sum of the scores $z / \sigma$ that the arms have lived through since they were
-    together. A member of the family is a `Tableau`.
+    together. With a control $p$, a guess of the gradient that owes nothing to the perturbation
+    $\sigma z$, it is $p + (\mathrm{slope} - p \cdot \sigma z)\, \mathrm{credit}$. A member of the
+    family is a `Tableau`.
     """
 
     @property
@@ -110,7 +115,7 @@ class AbstractPerturbed(AbstractEstimator):
 
     def target(self, horizon: int) -> Target:
         tableau = self.tableau
-        sigma = 0.0 if self.needs_derivatives else tableau.sigma
+        sigma = tableau.sigma if tableau.probe.smooths else 0.0
         return Target(tableau.rejoin, tableau.period, sigma)
 
     def _stretches(self, horizon: int) -> tuple[int, int]:
@@ -127,7 +132,7 @@ class AbstractPerturbed(AbstractEstimator):
         still = rows.repeat(rows.zeros_like(params), 1)
         trajectory, tangent = tableau.probe.start(engine, params, rows.repeat(key, 1), still)
         redraws_before_rejoin = (tableau.period or T) < min(tableau.rejoin or T, T)
-        credit = still if redraws_before_rejoin else None
+        credit = still if redraws_before_rejoin or not tableau.credits_newest else None
         small = rows.num_bytes(still) <= rows.num_bytes(trajectory.state)
         K, W = tableau.period or T, tableau.window or T
         lasting = W < T <= K and tableau.rejoin is None
@@ -181,11 +186,16 @@ class AbstractPerturbed(AbstractEstimator):
             if credit is not None:
                 fresh = trajectories.t % K == 0
                 score = rows.where(fresh, score, rows.zeros_like(score))
-                score = credit = jax.tree.map(jnp.add, credit, score)
-            arms, losses, slope = probe.unroll(
+                earlier, credit = credit, jax.tree.map(jnp.add, credit, score)
+                score = credit if tableau.credits_newest else earlier
+            arms, (losses, slope, control) = probe.unroll(
                 engine, params, (trajectories, tangent), num_steps, perturbation
             )
+            if control is not None:
+                slope = slope - rows.dot(control, perturbation)
             sums = jax.tree.map(jnp.add, sums, (losses, slope, rows.scale(slope, score)))
+            if control is not None:
+                sums = *sums[:2], jax.tree.map(jnp.add, sums[2], control)
             return (arms, credit, drawn_at, sums), None
 
         start = arms[0]

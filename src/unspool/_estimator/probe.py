@@ -1,10 +1,11 @@
 """Probes: how the directional derivative of a stretch's loss is measured."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from .. import _rows as rows
@@ -12,6 +13,20 @@ from .._custom_types import Params, RowLosses, WorkerValues
 from .._engine import AbstractEngine, Trajectories
 
 Perturbation = PyTree[Float[Array, "workers ..."]]
+
+
+class Reading(NamedTuple):
+    """What a probe has found out about a stretch.
+
+    - `losses`: each row's sum.
+    - `slope`: half the difference of a pair, or the derivative along the perturbation.
+    - `control`: each worker's own guess of the gradient that owes nothing to the perturbation, or
+      `None`. What the guess says of the slope is taken off, and the guess itself put in its place.
+    """
+
+    losses: RowLosses
+    slope: WorkerValues
+    control: PyTree[Any] = None
 
 
 class AbstractProbe(eqx.Module):
@@ -23,6 +38,7 @@ class AbstractProbe(eqx.Module):
 
     num_arms: eqx.AbstractClassVar[int]
     needs_derivatives: eqx.AbstractClassVar[bool]
+    smooths: ClassVar[bool] = True
 
     @abc.abstractmethod
     def start(
@@ -42,8 +58,8 @@ class AbstractProbe(eqx.Module):
         arms: tuple[Trajectories, PyTree[Any]],
         num_steps: int,
         perturbation: Perturbation,
-    ) -> tuple[tuple[Trajectories, PyTree[Any]], RowLosses, WorkerValues]:
-        """The arms after a stretch, their losses, and the slope: half the difference of a pair."""
+    ) -> tuple[tuple[Trajectories, PyTree[Any]], Reading]:
+        """The arms after a stretch, and what they say of it."""
 
     @abc.abstractmethod
     def rejoin(self, arms: tuple[Trajectories, PyTree[Any]]) -> tuple[Trajectories, PyTree[Any]]:
@@ -62,7 +78,7 @@ class Antithetic(AbstractProbe):
     def unroll(self, engine, params, arms, num_steps, perturbation):
         shift = _pair(perturbation)
         trajectories, losses = engine.unroll(params, arms[0], num_steps, shift)
-        return (trajectories, None), losses, (losses[0] - losses[1]) / 2
+        return (trajectories, None), Reading(losses, (losses[0] - losses[1]) / 2)
 
     def rejoin(self, arms):
         raise ValueError("an antithetic pair has no arm to rejoin at: use CentredAntithetic")
@@ -80,7 +96,7 @@ class CentredAntithetic(AbstractProbe):
     def unroll(self, engine, params, arms, num_steps, perturbation):
         shift = _pair(perturbation, rows.zeros_like(perturbation))
         trajectories, losses = engine.unroll(params, arms[0], num_steps, shift)
-        return (trajectories, None), losses, (losses[0] - losses[1]) / 2
+        return (trajectories, None), Reading(losses, (losses[0] - losses[1]) / 2)
 
     def rejoin(self, arms):
         trajectories, _ = arms
@@ -89,11 +105,60 @@ class CentredAntithetic(AbstractProbe):
         return Trajectories(state, over, trajectories.t, trajectories.end, trajectories.key), None
 
 
+class ControlledAntithetic(AbstractProbe):
+    """A pair beside a third, unperturbed arm, through whose stretch one runs backwards.
+
+    All three go their own ways from start to end of an episode. The control is the gradient of
+    the third arm's stretch; the state that comes in is constant, that of a new episode is not.
+    """
+
+    num_arms: ClassVar[int] = 3
+    needs_derivatives: ClassVar[bool] = True
+
+    def start(self, engine, params, keys, perturbation):
+        return engine.start(params, keys, _pair(perturbation, rows.zeros_like(perturbation))), None
+
+    def unroll(self, engine, params, arms, num_steps, perturbation):
+        trajectories, _ = arms
+        pair, centre = _split(trajectories, 2)
+        still = rows.arms(rows.zeros_like(perturbation))
+        state, rest = rows.split_floats(centre.state)
+
+        def unroll(state, shift):
+            before = _with_state(centre, eqx.combine(state, rest))
+            after, losses = engine.unroll(params, before, num_steps, shift)
+            return losses, after
+
+        def start(shift):
+            return rows.split_floats(engine.start(params, trajectories.key, shift).state)[0]
+
+        losses, pull, centre = jax.vjp(unroll, state, still, has_aux=True)
+        of_state, control = (rows.arm(x, 0) for x in pull(jnp.ones_like(losses)))
+        newborn = trajectories.t == 0
+
+        def through_the_start(control):
+            (more,) = jax.vjp(start, still)[1](rows.arms(of_state))
+            more = rows.where(newborn, rows.arm(more, 0), rows.zeros_like(control))
+            return jax.tree.map(jnp.add, control, more)
+
+        control = jax.lax.cond(jnp.any(newborn), through_the_start, lambda x: x, control)
+        pair, pair_losses = engine.unroll(params, pair, num_steps, _pair(perturbation))
+        reading = Reading(
+            rows.join_arms(pair_losses, losses), (pair_losses[0] - pair_losses[1]) / 2, control
+        )
+        state, over = rows.join_arms((pair.state, pair.over), (centre.state, centre.over))
+        return (Trajectories(state, over, pair.t, pair.end, pair.key), None), reading
+
+    def rejoin(self, arms):
+        raise ValueError("a control is for arms that stay apart: use CentredAntithetic")
+
+
 class Tangent(AbstractProbe):
     """One unperturbed arm and its exact derivative along the perturbation (a JVP)."""
 
     num_arms: ClassVar[int] = 1
     needs_derivatives: ClassVar[bool] = True
+    smooths: ClassVar[bool] = False
 
     def start(self, engine, params, keys, perturbation):
         def start(shift):
@@ -125,14 +190,23 @@ class Tangent(AbstractProbe):
             has_aux=True,
         )
         trajectories = _with_state(trajectories, eqx.combine(state, rest))
-        return (trajectories, rows.arm(tangent, 0)), losses, slope[0]
+        return (trajectories, rows.arm(tangent, 0)), Reading(losses, slope[0])
 
     def rejoin(self, arms):
         return arms[0], rows.zeros_like(arms[1])
 
 
 def _pair(perturbation: Perturbation, *others: Perturbation) -> PyTree:
-    return rows.arms(perturbation, jax.tree.map(jax.numpy.negative, perturbation), *others)
+    return rows.arms(perturbation, jax.tree.map(jnp.negative, perturbation), *others)
+
+
+def _split(trajectories: Trajectories, count: int) -> tuple[Trajectories, Trajectories]:
+    """The first `count` arms, and the others."""
+    clock = trajectories.t, trajectories.end, trajectories.key
+    arms = trajectories.state, trajectories.over
+    rest = trajectories.over.shape[0] - count
+    first, others = rows.block(arms, 0, count, axis=0), rows.block(arms, count, rest, axis=0)
+    return Trajectories(*first, *clock), Trajectories(*others, *clock)
 
 
 def _with_state(trajectories: Trajectories, state: PyTree) -> Trajectories:
