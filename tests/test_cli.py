@@ -536,9 +536,6 @@ class Tiny(AbstractExperiment):
     def details(self):
         return {}
 
-    def charts(self, final_params):
-        return []
-
 
 def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     pytest.importorskip("matplotlib")

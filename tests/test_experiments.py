@@ -68,8 +68,8 @@ class Small(AbstractExperiment):
     def details(self):
         return {"metric": "loss", "surface": None, "thresholds": [float("nan")][:0]}
 
-    def charts(self, final_params):
-        ends = [float(rows[0, 0]) for rows in final_params.values()]
+    def charts(self, traces):
+        ends = [float(first.params[-1, 0]) for first, *_ in traces.values()]
         return [{"title": "ends", "series": [{"label": "all", "x": [0, 1], "y": ends}]}]
 
 

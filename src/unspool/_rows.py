@@ -125,7 +125,8 @@ def strong(tree: PyTree) -> PyTree:
 
 def num_bytes(tree: PyTree) -> int:
     """The size of the floats of a tree."""
-    return sum(x.nbytes for x in jax.tree.leaves(tree) if eqx.is_inexact_array(x))
+    floats = (x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact))
+    return sum(x.size * x.dtype.itemsize for x in floats)
 
 
 def zeros_like(tree: PyTree) -> PyTree:

@@ -205,8 +205,9 @@ def _split(trajectories: Trajectories, count: int) -> tuple[Trajectories, Trajec
     clock = trajectories.t, trajectories.end, trajectories.key
     arms = trajectories.state, trajectories.over
     rest = trajectories.over.shape[0] - count
-    first, others = rows.block(arms, 0, count, axis=0), rows.block(arms, count, rest, axis=0)
-    return Trajectories(*first, *clock), Trajectories(*others, *clock)
+    state, over = rows.block(arms, 0, count, axis=0)
+    others, others_over = rows.block(arms, count, rest, axis=0)
+    return Trajectories(state, over, *clock), Trajectories(others, others_over, *clock)
 
 
 def _with_state(trajectories: Trajectories, state: PyTree) -> Trajectories:

@@ -41,6 +41,19 @@ def adam(learning_rate: float, b1: float = 0.9, tenth_after: int | None = None) 
     return Optimizer(optax.adam(schedule, b1=b1), "adam", options | {"tenth_after": tenth_after})
 
 
+class Trace(NamedTuple):
+    """The parameters of one run as they were logged.
+
+    - `seed`: the run's.
+    - `updates`: when, shape (records,).
+    - `params`: what they were, shape (records, params).
+    """
+
+    seed: int
+    updates: np.ndarray
+    params: np.ndarray
+
+
 @dataclass(frozen=True)
 class EvaluationPlan:
     """How the logged parameters are judged once training is over.
@@ -118,9 +131,9 @@ class AbstractExperiment(abc.ABC):
     def details(self) -> dict[str, Any]:
         """What `experiment.json` says besides names and charts: metric, surface, claims."""
 
-    @abc.abstractmethod
-    def charts(self, final_params: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-        """Further figures, from the last parameters of each label, a row for each seed."""
+    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
+        """Further figures, from what was logged of each label; by default none."""
+        return []
 
     @property
     def seed_values(self) -> tuple[int, ...]:

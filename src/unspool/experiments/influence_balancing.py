@@ -111,9 +111,6 @@ class InfluenceBalancingExperiment(AbstractExperiment):
             "claims": _claims(),
         }
 
-    def charts(self, final_params):
-        return []
-
 
 def _claims():
     """Ends at update 3000 of an independent replication; `final` is the mean of the last 600."""

@@ -98,9 +98,6 @@ class LorenzExperiment(AbstractExperiment):
             "claims": _claims(),
         }
 
-    def charts(self, final_params):
-        return []
-
 
 def _expected():
     """Ranges over five seeds of an independent replication in float32."""

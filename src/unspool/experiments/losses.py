@@ -13,8 +13,10 @@ from jaxtyping import Array, Float
 from .._custom_types import Params, RandomKey
 from .._evaluate import evaluate
 from .._problem import AbstractProblem
+from .._rows import num_bytes
 
-_ROWS_AT_ONCE = 4000
+# Rows of a small state fill the lanes of a core; those of a large one its cache.
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4000, 2**20
 _ROWS_PER_CALL = 40_000
 
 
@@ -36,7 +38,9 @@ def losses_at(
     - `key`: the episodes' randomness, the same at every point.
     - `num_episodes`: episodes per point.
     """
-    at_once = max(1, _ROWS_AT_ONCE // num_episodes)
+    start = jax.eval_shape(lambda params: problem.init_state(params, key=key), like)
+    rows_at_once = min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, num_bytes(start)))
+    at_once = max(1, rows_at_once // num_episodes)
     count = at_once * max(
         1, min(_ROWS_PER_CALL, num_episodes * len(points)) // num_episodes // at_once
     )

@@ -126,14 +126,16 @@ class LynxHareExperiment(AbstractExperiment):
             "claims": _claims() if is_default else [],
         }
 
-    def charts(self, final_params):
+    def charts(self, traces):
         problem = self._problem()
         like = problem.init_params(key=jax.random.key(0))
         unravel = ravel_pytree(like)[1]
         curves = {
-            label: _curve(problem, unravel(jnp.asarray(rows[0], jnp.result_type(float))))
-            for label, rows in final_params.items()
-            if len(rows)
+            label: _curve(
+                problem, unravel(jnp.asarray(found[0].params[-1], jnp.result_type(float)))
+            )
+            for label, found in traces.items()
+            if found
         }
         return [self._chart(problem, curves, i, name) for i, name in enumerate(self._columns())]
 

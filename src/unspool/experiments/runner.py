@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._run import Run
-from .base import AbstractExperiment
+from .base import AbstractExperiment, Trace
 from .folder import EXPERIMENT_FILE, check_directory, run_directory
 from .pool import Failed, work_through
 from .work import Advance, run_entry
@@ -90,7 +90,7 @@ def reproduce(
             else:
                 description = message.message
     if description is not None:
-        charts = experiment.charts(_final_params(experiment, directory))
+        charts = experiment.charts(_traces(experiment, directory))
         _write(directory / EXPERIMENT_FILE, description | {"charts": charts})
     if failures:
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
@@ -111,15 +111,19 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _final_params(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:
-    """The last logged parameters of each label, a row for each seed that has any."""
-    found: dict[str, np.ndarray] = {}
+def _traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
+    """What was logged of each label, one trace for each seed that has any."""
+    found: dict[str, tuple[Trace, ...]] = {}
     for entry in experiment.entries():
-        paths = [run_directory(directory, entry.label, s) for s in experiment.seed_values]
-        lines = [
-            Run.open(path).read("metrics") for path in paths if (path / "config.json").exists()
-        ]
-        found[entry.label] = np.array([ls[-1]["params"] for ls in lines if ls])
+        traces = []
+        for seed in experiment.seed_values:
+            path = run_directory(directory, entry.label, seed)
+            if not (path / "config.json").exists():
+                continue
+            if lines := Run.open(path).read("metrics"):
+                updates, params = ([line[name] for line in lines] for name in ("update", "params"))
+                traces.append(Trace(seed, np.array(updates), np.array(params)))
+        found[entry.label] = tuple(traces)
     return found
 
 

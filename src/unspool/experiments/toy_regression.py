@@ -84,9 +84,6 @@ class ToyRegressionExperiment(AbstractExperiment):
             "claims": _claims(),
         }
 
-    def charts(self, final_params):
-        return []
-
 
 def _claims():
     """Medians over the last 1000 of 20000 updates of a replication, divided by 100."""

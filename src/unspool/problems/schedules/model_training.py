@@ -1,0 +1,139 @@
+"""A training run as one unrolled computation, with hyperparameters for parameters."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
+
+from ..._custom_types import IntScalar, Params
+from ..._problem import AbstractProblem
+from .._check import check_integer
+from .data import Batch, Data
+from .model import Model
+from .objectives import AbstractObjective, Moment, TrainLoss
+from .space import PerTensor, Space, check_space, init_space, numbers_in, values_in
+
+
+class ModelTraining(AbstractProblem):
+    r"""The training of a model, whose hyperparameters are to be tuned from parts of the run.
+
+    $$ w_{t+1} = w_t + \mathrm{optimizer}_{h_t}\big( \nabla \mathrm{loss}(w_t, \mathrm{batch}_t)
+       \big), \qquad h_t = \mathrm{schedule}_\theta(t / T), \qquad
+       \ell_t = \mathrm{objective}(w_{t+1}) $$
+
+    One step of the problem is one step of training. The parameters $\theta$ are the coordinates
+    of all schedules, a dictionary by name; `numbers` turns them into the hyperparameters' own
+    units. Weights and optimizer are the state. A run whose training loss is no longer finite has
+    no loss, whatever the objective: its worker is dropped, and counted.
+
+    **Arguments:**
+
+    - `model`: weights, loss and accuracy.
+    - `data`: examples to train on and to hold out.
+    - `make_optimizer`: makes an optax optimizer of the hyperparameters in `space`, by name:
+      `optax.sgd`, `optax.adamw`, or a function of yours.
+    - `space`: schedules by name, `{"learning_rate": Cosine(0.1, 0.001)}`.
+    - `horizon`: steps of a training run.
+    - `objective`: what to tune for; the mean training loss by default.
+
+    **Raises:** `ValueError` for a space that is none, names in use twice, or an objective whose
+    data are missing.
+
+    Source: the tuning problems of Vicol, Metz and Sohl-Dickstein (2021), arXiv:2112.13835.
+    """
+
+    model: Model
+    data: Data
+    make_optimizer: Callable[..., optax.GradientTransformation]
+    space: Space
+    horizon: int
+    objective: AbstractObjective = TrainLoss()
+
+    def __check_init__(self):
+        check_integer("horizon", self.horizon)
+        check_space("space", self.space)
+        if both := sorted(set(self.space) & set(self.model.space)):
+            raise ValueError(f"space and the model's space must differ in names, both have {both}")
+        if not self.space and not self.model.space:
+            raise ValueError("space must have a hyperparameter at least, got none")
+        if not isinstance(self.objective, AbstractObjective):
+            raise ValueError(f"objective must be one, such as TrainLoss(), got {self.objective!r}")
+        self.objective.check(self.model, self.data)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of the weights' tensors, in the order of `PerTensor` vectors."""
+        weights = jax.eval_shape(self.model.init, jax.eval_shape(lambda: jax.random.key(0)))
+        return tuple(_name(path) for path, _ in tree_leaves_with_path(weights))
+
+    def init_params(self, *, key):
+        return init_space(self.space | self.model.space, len(self.tensors))
+
+    def numbers(self, params: Params) -> Params:
+        """The parameters in the hyperparameters' own units, in the same tree."""
+        return numbers_in(self.space | self.model.space, params)
+
+    def hyper(self, params: Params, t: IntScalar | int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The hyperparameters of the optimizer and of the model at step `t`, by name."""
+        values = values_in(self.space | self.model.space, params, t, self.horizon)
+        return (
+            {name: values[name] for name in self.space},
+            {name: values[name] for name in self.model.space},
+        )
+
+    def optimizer(self, hyper: dict[str, Any], adapt=None) -> optax.GradientTransformation:
+        """The optimizer with these hyperparameters.
+
+        Those of `PerTensor` are vectors, or sequences of anything that `make_optimizer` takes;
+        `adapt`, if given, is put between it and them.
+        """
+        make = self.make_optimizer if adapt is None else adapt(self.make_optimizer)
+        own = {name for name, entry in self.space.items() if isinstance(entry, PerTensor)}
+        if not own:
+            return make(**hyper)
+
+        def of_tensor(index):
+            return {k: value[index] if k in own else value for k, value in hyper.items()}
+
+        each: dict[Hashable, optax.GradientTransformation] = {
+            name: make(**of_tensor(i)) for i, name in enumerate(self.tensors)
+        }
+        return optax.partition(each, lambda tree: tree_map_with_path(lambda p, _: _name(p), tree))
+
+    def init_state(self, params, *, key):
+        weights_key, objective_key = jax.random.split(key)
+        weights = self.model.init(weights_key)
+        hyper, _ = self.hyper(params, 0)
+        return {
+            "weights": weights,
+            "optimizer": self.optimizer(hyper).init(weights),
+            "objective": self.objective.init(objective_key),
+        }
+
+    def step(self, params, state, t, *, key):
+        train_key, objective_key = jax.random.split(key)
+        weights, optimizer, loss = self.update(
+            params, (state["weights"], state["optimizer"]), t, self.data.draw_train(train_key)
+        )
+        moment = Moment(self.model, self.data, weights, self.hyper(params, t)[1], self.horizon)
+        memory, measured = self.objective.loss(moment, state["objective"], objective_key)
+        measured = jnp.where(jnp.isfinite(loss), measured, jnp.nan)
+        return {"weights": weights, "optimizer": optimizer, "objective": memory}, measured
+
+    def update(self, params: Params, before: tuple[Any, Any], t: IntScalar | int, batch: Batch):
+        """The weights, the optimizer's state and the training loss of one step on a batch."""
+        weights, optimizer_state = before
+        hyper, model_hyper = self.hyper(params, t)
+        loss, gradient = jax.value_and_grad(self.model.loss)(weights, batch, **model_hyper)
+        optimizer = optax.with_extra_args_support(self.optimizer(hyper))
+        updates, optimizer_state = optimizer.update(
+            gradient, optimizer_state, weights, value=loss, grad=gradient
+        )
+        return optax.apply_updates(weights, updates), optimizer_state, loss
+
+
+def _name(path) -> str:
+    return keystr(path, simple=True, separator=".") or "weights"

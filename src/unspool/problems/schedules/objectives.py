@@ -1,0 +1,119 @@
+"""Objectives: what hyperparameters are tuned for."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ..._custom_types import RandomKey, Scalar
+from .data import Data
+from .model import Model
+
+
+class Moment(NamedTuple):
+    """A training run after one of its steps.
+
+    - `model`, `data`: what is trained, and on what.
+    - `weights`: the model's, after the step.
+    - `hyper`: the hyperparameters of the model at the step, by name.
+    - `horizon`: steps of the whole run.
+    """
+
+    model: Model
+    data: Data
+    weights: Any
+    hyper: dict[str, Any]
+    horizon: int
+
+
+class AbstractObjective(eqx.Module):
+    """A loss for every step of a training run; the time average is what is minimised."""
+
+    def check(self, model: Model, data: Data) -> None:
+        """Raises `ValueError` if something that is needed is missing."""
+
+    def init(self, key: RandomKey) -> Any:
+        """What has to be remembered through an episode; nothing by default."""
+        return ()
+
+    @abc.abstractmethod
+    def loss(self, moment: Moment, memory: Any, key: RandomKey) -> tuple[Any, Scalar]:
+        """What is remembered after a step, and the loss of the step."""
+
+
+class AbstractMean(AbstractObjective):
+    """The mean over the run of something that is measured on a fresh batch after every step."""
+
+    @abc.abstractmethod
+    def measure(self, moment: Moment, key: RandomKey) -> Scalar:
+        """The measurement, on the batch that `key` draws."""
+
+    def loss(self, moment, memory, key):
+        return memory, self.measure(moment, key)
+
+
+class TrainLoss(AbstractMean):
+    """The mean training loss: how fast the model learns."""
+
+    def measure(self, moment, key):
+        return moment.model.loss(moment.weights, moment.data.draw_train(key), **moment.hyper)
+
+
+class ValidLoss(AbstractMean):
+    """The mean loss of examples held out."""
+
+    def check(self, model, data):
+        _check_valid(self, data)
+
+    def measure(self, moment, key):
+        return moment.model.loss(moment.weights, moment.data.draw_valid(key), **moment.hyper)
+
+
+class ValidAccuracy(AbstractMean):
+    """Minus the mean accuracy on examples held out, which has no derivative."""
+
+    def check(self, model, data):
+        _check_valid(self, data)
+        if model.accuracy is None:
+            raise ValueError("the objective ValidAccuracy needs a model with an accuracy, got None")
+
+    def measure(self, moment, key):
+        assert moment.model.accuracy is not None
+        batch = moment.data.draw_valid(key)
+        return -moment.model.accuracy(moment.weights, batch, **moment.hyper)
+
+
+class Final(AbstractObjective):
+    r"""Another objective at the end of the run alone, summed up from its changes.
+
+    $$ F_T = \sum_{t=1}^{T} (F_t - F_{t-1}), \qquad F_0 := 0, \qquad
+       \ell_t = T\, (F_{t+1} - F_t) $$
+
+    so that every window says something of the end. The batch that $F$ is measured on stays the same
+    for an episode. More noise than a mean: a window's loss is $T$ times a small difference.
+
+    **Arguments:** `objective`, the one whose last value counts.
+
+    Source: Vicol, Metz and Sohl-Dickstein (2021), arXiv:2112.13835.
+    """
+
+    objective: AbstractMean
+
+    def check(self, model, data):
+        self.objective.check(model, data)
+
+    def init(self, key):
+        return {"key": key, "before": jnp.zeros(())}
+
+    def loss(self, moment, memory, key):
+        now = self.objective.measure(moment, memory["key"])
+        change = now - memory["before"].astype(now.dtype)
+        memory = memory | {"before": now.astype(memory["before"].dtype)}
+        return memory, moment.horizon * change
+
+
+def _check_valid(objective: AbstractObjective, data: Data) -> None:
+    if data.valid is None:
+        name = type(objective).__name__
+        raise ValueError(f"the objective {name} needs examples held out, got valid=None")
