@@ -1,0 +1,12 @@
+"""Data to learn from: published collections, tables of your own, and their preparation."""
+
+from .cifar import cifar10 as cifar10
+from .dataset import Dataset as Dataset
+from .dataset import Splits as Splits
+from .mnist import fashion_mnist as fashion_mnist
+from .mnist import mnist as mnist
+from .scikit import diabetes as diabetes
+from .scikit import digits as digits
+from .split import split as split
+from .standardise import standardise as standardise
+from .table import csv as csv
