@@ -26,7 +26,7 @@ LAYERS = (
     ("_check_unbiased", "_diagnose", "_evaluate", "_reference", "_train"),
     ("_checkpoint", "_citation", "_describe", "_run"),
     ("problems", "report"),
-    ("__init__", "extend"),
+    ("__init__", "export", "extend"),
     ("experiments",),
     ("cli",),
 )

@@ -77,7 +77,8 @@ def describe_error(error: BaseException, doing: str) -> str:
         if frame.filename.startswith(_LIBRARY) or not frame.filename.startswith((*_FOREIGN, "<"))
     ]
     users = [frame for frame in frames if not frame.filename.startswith(_LIBRARY)]
-    checked = isinstance(error, (ValueError, *SAID_IN_ONE_SENTENCE))
+    own = (FileNotFoundError, ImportError, ValueError, *SAID_IN_ONE_SENTENCE)
+    checked = isinstance(error, own)
     if checked and said and frames and frames[-1] not in users:
         return said
     where = f"{_shown(users[-1].filename)}:{users[-1].lineno}: " if users else ""

@@ -55,7 +55,7 @@ class Data(eqx.Module):
         return _draw(self.valid, self.valid_batch_size, key)
 
 
-def _draw(examples: Batch, size: int | None, key: RandomKey) -> Batch:
+def _draw(examples: Any, size: int | None, key: RandomKey) -> Any:
     if size is None:
         return examples
     count = jax.tree.leaves(examples)[0].shape[0]

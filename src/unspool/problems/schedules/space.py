@@ -35,7 +35,8 @@ class PerTensor(eqx.Module):
 
 
 Entry = AbstractSchedule | Several | PerTensor
-Space = dict[str, Entry]
+Space = dict[str, Any]
+"""An `Entry` for each name, as `check_space` makes sure."""
 
 
 def check_space(name: str, space: Any) -> None:

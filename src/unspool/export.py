@@ -1,0 +1,132 @@
+"""The way out: tuned hyperparameters as optax schedules and optimizers, and as JSON."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ._custom_types import Params
+from .problems.schedules import AbstractSchedule, Constant, ModelTraining, PerTensor
+
+_FORMAT = 1
+Schedule = Callable[[Any], Any]
+
+
+def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
+    """The hyperparameters as optax schedules: functions of the number of steps made.
+
+    **Arguments:**
+
+    - `problem`: the training that was tuned.
+    - `params`: what tuning arrived at, such as a `Record`'s.
+
+    **Returns:** a schedule for each name; for one of `PerTensor` a dictionary of schedules by the
+    tensor's name, for one of `Several` a schedule of vectors. After the horizon the last value of
+    the run holds.
+    """
+    params = jax.tree.map(jnp.asarray, params)
+
+    def at(name: str, index: int | None = None) -> Schedule:
+        def schedule(count):
+            t = jnp.minimum(count, problem.horizon - 1)
+            hyper, of_model = problem.hyper(params, t)
+            value = (hyper | of_model)[name]
+            return value if index is None else value[index]
+
+        return schedule
+
+    found: dict[str, Any] = {}
+    for name, entry in (problem.space | problem.model.space).items():
+        if isinstance(entry, PerTensor):
+            found[name] = {tensor: at(name, i) for i, tensor in enumerate(problem.tensors)}
+        else:
+            found[name] = at(name)
+    return found
+
+
+def optimizer(problem: ModelTraining, params: Params) -> optax.GradientTransformation:
+    """The tuned optimizer, for any training loop.
+
+    It is `optax.inject_hyperparams` of the problem's `make_optimizer`, so that the values in use
+    stand in the state's `hyperparams`; with hyperparameters of `PerTensor` it is an
+    `optax.partition` of such, for weights of the problem's structure.
+
+    **Arguments:** as for `schedules`.
+    """
+    found = schedules(problem, params)
+    hyper = {
+        name: list(found[name].values()) if isinstance(found[name], dict) else found[name]
+        for name in problem.space
+    }
+    return problem.optimizer(hyper, optax.inject_hyperparams)
+
+
+def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
+    """Writes the hyperparameters as JSON, whole or not at all.
+
+    For every name: the family, the numbers in their own units, and the value at every step (a
+    single one if it is constant), which is all that another program needs.
+
+    **Arguments:** as for `schedules`; `path` is the file.
+    """
+    params = jax.tree.map(jnp.asarray, params)
+    steps = jnp.arange(problem.horizon)
+    tables = jax.vmap(lambda t: problem.hyper(params, t))(steps)
+    values = jax.device_get(tables[0] | tables[1])
+    numbers = jax.device_get(problem.numbers(params))
+    entries = {}
+    for name, entry in (problem.space | problem.model.space).items():
+        family = entry if isinstance(entry, AbstractSchedule) else entry.schedule
+        table = values[name][0] if isinstance(family, Constant) else values[name]
+        told = {
+            "of": "optimizer" if name in problem.space else "model",
+            "family": type(family).__name__,
+            "numbers": _plain(numbers[name]),
+        }
+        if isinstance(entry, PerTensor):
+            each = np.moveaxis(table, -1, 0)
+            told["values"] = {n: _plain(v) for n, v in zip(problem.tensors, each, strict=True)}
+        else:
+            told["values"] = _plain(table)
+        entries[name] = told
+    contents = {"format": _FORMAT, "horizon": problem.horizon, "hyperparameters": entries}
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(contents, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def load_schedules(path: Path | str) -> dict[str, Any]:
+    """The schedules of a file that `save` wrote, as `schedules` returns them.
+
+    **Raises:** `ValueError` if the file is none of these.
+    """
+    path = Path(path)
+    try:
+        contents = json.loads(path.read_text())
+        entries = contents["hyperparameters"]
+        version, horizon = contents["format"], contents["horizon"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be a file of tuned hyperparameters: {error!r}") from error
+    if version != _FORMAT:
+        raise ValueError(f"{path} must have format {_FORMAT}, got {version}")
+
+    def read(family: str, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {tensor: read(family, of_tensor) for tensor, of_tensor in values.items()}
+        table = jnp.asarray(values, jnp.result_type(float))
+        if family == "Constant":
+            return lambda count: table
+        return lambda count: table[jnp.minimum(count, horizon - 1)]
+
+    return {name: read(entry["family"], entry["values"]) for name, entry in entries.items()}
+
+
+def _plain(tree: Any) -> Any:
+    return jax.tree.map(lambda x: np.asarray(x).tolist(), tree)
