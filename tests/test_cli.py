@@ -153,7 +153,7 @@ MISTAKES = {
     "trian": "there is no command 'trian'; did you mean train?",
     "train lorens nres": "there is no problem 'lorens'; did you mean lorenz?",
     "train cubic nrs": "there is no estimator 'nrs'; did you mean nres?",
-    "train cubic xyz": "there is no estimator 'xyz'; there are: bptt, dodge",
+    "train cubic xyz": "there is no estimator 'xyz'; there are: bptt, controlled-gpes",
     "train cubic nres --optimizer adamm": "no optimizer 'adamm'; did you mean adam?",
     "train cubic nres --num-worker 3": "no option --num-worker; did you mean --num-workers?",
     "train cubic nres --problem.horizn 3": "did you mean --problem.horizon?",
@@ -552,7 +552,7 @@ def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     assert "seeds must be an integer of at least 1, got 0" in one_line(capsys)
     assert main([*command[:2], "--num-processes", "0"]) == 2
     assert "--num-processes must be an integer of at least 1, got 0" in one_line(capsys)
-    paper = ["--paper-size", "--seeds", "1", "--directory", "paper"]
+    paper = ["--paper", "--seeds", "1", "--directory", "paper"]
     assert main([*command, *paper]) == 0
     assert os.listdir("paper/BPTT-101") and not Path("paper/BPTT-103").exists()
     assert lines("paper/BPTT-101/metrics.jsonl")[-1]["update"] == 3

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import pytest
 
 import unspool
-from unspool import problems
+from unspool import data, export, problems
 from unspool.cli.__main__ import _HELP
 from unspool.cli.job import build_job
+from unspool.problems import schedules
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
@@ -40,10 +41,12 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def exported(module) -> dict[str, object]:
-    """What a package's `__init__.py` imports by name."""
+    """What a package's `__init__.py` imports by name, or what a module of functions defines."""
     source = ast.parse(Path(module.__file__).read_text())
     imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
+    if not module.__file__.endswith("__init__.py"):
+        names = [node.name for node in source.body if isinstance(node, ast.FunctionDef)]
     return {name: getattr(module, name) for name in names if not name.startswith("_")}
 
 
@@ -59,6 +62,9 @@ def call(name: str, thing: object) -> str:
     words, star = [], False
     for parameter in signature.parameters.values():
         if parameter.name == "self":
+            continue
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            words, star = [*words, f"*{parameter.name}"], True
             continue
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not star:
             words, star = [*words, "*"], True
@@ -76,7 +82,9 @@ def listed(section: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("module", [unspool, problems], ids=["unspool", "unspool.problems"])
+@pytest.mark.parametrize(
+    "module", [unspool, problems, schedules, data, export], ids=lambda module: module.__name__
+)
 def test_the_reference_lists_every_public_name_as_it_is(module):
     rows = listed(module.__name__)
     assert sorted(rows) == sorted(call(name, thing) for name, thing in exported(module).items())
@@ -172,6 +180,13 @@ def test_example_reorder_level():
 def test_example_make_step_loop():
     losses = run_example("make_step_loop")
     assert losses["averaged"] < losses["last"] < losses["start"]
+
+
+def test_example_tune_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    losses = run_example("tune_training")
+    assert losses[-1] < 0.5 * losses[0]
+    assert export.load_schedules("tuned.json")["learning_rate"](0) > 3e-3
 
 
 def test_example_own_estimator():

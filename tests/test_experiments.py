@@ -23,7 +23,9 @@ from unspool.experiments import (
     InfluenceBalancingExperiment,
     LorenzExperiment,
     LynxHareExperiment,
+    ManyHyperparametersExperiment,
     ToyRegressionExperiment,
+    UnrollVarianceExperiment,
     reproduce,
 )
 from unspool.experiments.base import sgd
@@ -36,7 +38,9 @@ ALL = (
     InfluenceBalancingExperiment,
     LorenzExperiment,
     LynxHareExperiment,
+    ManyHyperparametersExperiment,
     ToyRegressionExperiment,
+    UnrollVarianceExperiment,
 )
 
 
@@ -294,8 +298,10 @@ def test_every_experiment_is_well_formed(make):
         params = entry.problem.init_params(key=jax.random.key(0))
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         assert count == len(experiment.parameter_names)
-        assert entry.evaluation.every % entry.log_every == 0
-        json.dumps(entry.optimizer.options)
+        assert not isinstance(entry, Entry) or entry.evaluation.every % entry.log_every == 0
+        assert sorted(json.loads(json.dumps(entry.settings()))) == [
+            "environment", "estimator", "num_updates", "optimizer",
+        ]  # fmt: skip
     assert make.__doc__.partition("\n")[0].endswith(".")
     with pytest.raises(ValueError, match="seeds must be"):
         make(seeds=0)

@@ -532,6 +532,11 @@ def entry(**values) -> dict:
             {"charts": [{"title": "a", "series": [{"label": "b", "x": [1, 2], "y": [1]}]}]},
             "'y' has 1 numbers, but must have as many as 'x', which has 2",
         ),
+        (
+            "experiment.json",
+            {"charts": [{"title": "a", "x_scale": "cube", "series": []}]},
+            '\'x_scale\' is "cube", but must be one of "log", "linear"',
+        ),
     ],
 )
 def test_a_malformed_value_is_named(tmp_path, name, changes, message):
@@ -617,6 +622,32 @@ def test_the_page_needs_nothing_else(tmp_path):
         page.tags.count("svg") == len(re.findall(r'role="img" aria-label="[^"]{20,}"', text)) == 5
     )
     assert '<meta name="viewport"' in text and "#0a00" not in text
+
+
+@pytest.mark.parametrize(("scale", "ticks"), [("log", 3), ("linear", 0)])
+def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks):
+    """From 1 to 1000, of all ticks only those of a log scale are at 10 and 100."""
+    series = [
+        {"label": "law", "x": [1, 10, 1000], "y": [3, 3, 3]},
+        {"label": "law", "style": "points", "x": [1, 1000], "y": [3, 4]},
+        {"label": "nothing", "x": [], "y": []},
+    ]
+    chart = {"title": "Growth", "x_scale": scale, "note": "Lines are <the> law.", "series": series}
+    write_experiment(tmp_path / "lorenz", charts=[chart])
+    text = write_report([tmp_path / "lorenz"], tmp_path / "page.html").read_text(encoding="utf-8")
+    _, _, figure = text.partition("Growth</h2>")
+    assert sum(f">{tick}</text>" in figure for tick in ("1", "10", "100")) == ticks
+    assert "<figcaption>Lines are &lt;the&gt; law.</figcaption>" in figure
+
+
+def test_an_experiment_of_charts_alone_is_a_page_of_charts(tmp_path):
+    write_json(tmp_path / "lorenz" / "experiment.json", {**EXPERIMENT, "surface": None})
+    page = render([tmp_path / "lorenz"], tmp_path / "page.html")
+    text = "".join(page.text)
+    assert page.tags.count("svg") == 1 and "Hare" in text and "What was run" not in text
+    write_json(tmp_path / "lorenz" / "experiment.json", {**EXPERIMENT, "charts": []})
+    with pytest.raises(ReportError, match="holds no run"):
+        write_report([tmp_path / "lorenz"], tmp_path / "page.html")
 
 
 def references(text: str) -> list[str]:

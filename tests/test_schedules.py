@@ -125,7 +125,7 @@ def plain_loop(problem, optimizer, key, every, **hyper):
     weights = init(key)
     state, losses = optimizer.init(weights), [loss(weights, VALID)]
     for t in range(problem.horizon):
-        index = jax.random.randint(jax.random.fold_in(key, t), (8,), 0, 40)
+        index = jax.random.bits(jax.random.fold_in(key, t), (8,)) % 40
         batch = jax.tree.map(lambda x, i=index: jnp.asarray(x)[i], TRAIN)
         updates, state = optimizer.update(jax.grad(loss)(weights, batch), state, weights)
         weights = optax.apply_updates(weights, updates)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from unspool.experiments import InfluenceBalancingExperiment
 
@@ -21,8 +22,9 @@ def test_lock_step_within_one_episode_finds_the_optimum(balancing):
     assert np.all(balancing.losses_at("ESSingle", 3000) < 1e-11)
 
 
-@pytest.mark.parametrize("label", ["RTRL", "UORO", "NRES", "PES"])
+@pytest.mark.parametrize("label", ["RTRL", "UORO", "NRES", "PES", "PES+Analytic", "ControlledPES"])
 def test_unbiased_estimators_find_the_optimum_of_the_episodes(balancing, label):
+    """The loss is quadratic, so that PES+Analytic is one of them."""
     params = balancing.params(label)[:, 0]
     error = np.std(params, ddof=1) / np.sqrt(len(params)) if label != "RTRL" else 0
     assert abs(np.mean(params) - EPISODES_OPTIMUM) < 4 * error + 1e-3
@@ -39,3 +41,16 @@ def test_truncated_windows_go_the_wrong_way(balancing):
     assert np.all(balancing.losses_at("TBPTT 10", 3000) > 1e6)
     assert np.all(balancing.params("TBPTT 100") > 0.5)
     assert np.all(balancing.params("TBPTT 200") < 0)
+
+
+def test_the_variance_is_that_of_the_closed_form(balancing):
+    """Points within 5 standard errors of the line, everywhere and for all three estimators."""
+    (chart,) = balancing.study.experiment.charts
+    series = {(one.label, one.style): one for one in chart.series}
+    factor = special.stdtrit(InfluenceBalancingExperiment().seeds - 1, 0.975)
+    for label in ("PES", "PES+Analytic", "ESSingle"):
+        line, points, band = (series[label, style] for style in ("line", "points", "band"))
+        expected = np.interp(points.x, line.x, line.y)
+        error = (band.high - band.low) / 2 / factor
+        assert np.all(np.abs(points.y - expected) <= 5 * error)
+        assert np.all(error < 0.05 * expected + 1e-9)

@@ -33,3 +33,11 @@ def test_exact_gradients_get_stuck(toy, label):
     log_rates = toy.params(label)[:, 0]
     error = np.std(log_rates, ddof=1) / np.sqrt(len(log_rates))
     assert abs(np.mean(log_rates) - 0.14) < 4 * error + 0.005
+
+
+@pytest.mark.parametrize("label", ["PES+Analytic", "ControlledPES"])
+def test_a_rough_gradient_of_the_window_is_no_help(toy, label):
+    """Nothing is published. Where PES has long arrived, by seeds, they are far behind."""
+    behind = toy.losses_at(label, 2000) - toy.losses_at("PES", 2000)
+    error = np.std(behind, ddof=1) / np.sqrt(len(behind))
+    assert np.mean(behind) > 4 * error

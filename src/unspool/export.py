@@ -30,7 +30,6 @@ def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
     tensor's name, for one of `Several` a schedule of vectors. After the horizon the last value of
     the run holds.
     """
-    params = jax.tree.map(jnp.asarray, params)
 
     def at(name: str, index: int | None = None) -> Schedule:
         def schedule(count):
@@ -75,7 +74,6 @@ def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
 
     **Arguments:** as for `schedules`; `path` is the file.
     """
-    params = jax.tree.map(jnp.asarray, params)
     steps = jnp.arange(problem.horizon)
     tables = jax.vmap(lambda t: problem.hyper(params, t))(steps)
     values = jax.device_get(tables[0] | tables[1])

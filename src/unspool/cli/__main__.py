@@ -8,7 +8,7 @@ from .._citation import version
 from .._threads import use_one_thread
 from .mistakes import SAID_IN_ONE_SENTENCE, Failure, Mistake, complain, suggest
 
-_EXTRAS = {"matplotlib", "rich", "tyro"}
+_EXTRAS = {"matplotlib": "cli", "optuna": "experiments", "rich": "cli", "tyro": "cli"}
 
 _HELP = """\
 usage: unspool COMMAND [options]
@@ -18,6 +18,7 @@ Unbiased gradients through long unrolled computations, one window at a time.
 commands:
   train      train a problem's parameters with an estimator, or go on with a run
   report     write a page of figures and tables about runs
+  tune       tune the hyperparameters of a training run of yours
   reproduce  run an experiment from the literature, with its report
   list       list problems, estimators and experiments
   cite       print BibTeX
@@ -45,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(failure))
         return 1
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRAS:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
-        complain(f"this needs {error.name}, which is not there: pip install 'unspool[cli]'")
+        complain(f"this needs {error.name}, which is not there: pip install 'unspool[{extra}]'")
         return 2
     except KeyboardInterrupt:
         complain("stopped")
@@ -82,6 +84,10 @@ def _run(name: str, words: list[str]) -> int:
         from .report import report
 
         return report(words)
+    if name == "tune":
+        from .tune import tune
+
+        return tune(words)
     if name == "reproduce":
         from .reproduce import reproduce
 
@@ -94,7 +100,7 @@ def _run(name: str, words: list[str]) -> int:
         from .cite import cite
 
         return cite(words)
-    commands = ("train", "report", "reproduce", "list", "cite")
+    commands = ("train", "report", "tune", "reproduce", "list", "cite")
     raise Mistake(f"there is no command {name!r}{suggest(name, commands)}")
 
 

@@ -88,7 +88,7 @@ class Job:
             },
             "num_updates": settings.num_updates,
             "num_params": num_params,
-            "parameter_names": _names(params) if num_params <= _MOST_NAMED else None,
+            "parameter_names": name_entries(params) if num_params <= _MOST_NAMED else None,
             "float64": jnp.result_type(float) == jnp.float64,
             "environment": environment(),
         }
@@ -126,10 +126,7 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     problem = _construct(found, of_problem, values, spec) if isinstance(found, type) else found
     with mistakes_of_the_user("in the problem"):
         engine = as_engine(problem)
-    if "window" in chosen and chosen["window"] is None:
-        chosen["window"] = max(1, engine.horizon // 10)
-    if any(option.name == "period" and option.shown for option in of_estimator):
-        chosen["period"] = chosen["period"] or chosen["window"]
+    fill_in(of_estimator, chosen, engine.horizon)
     with mistakes_of_the_user("in the estimator"):
         estimator = make_estimator(**chosen)
     settings = settings.filled_in()
@@ -144,6 +141,14 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     short = choices.kebab(type(problem).__name__) + "-" + words[1]
     step = optimizer(settings.learning_rate)
     return Job(problem, engine, estimator, step, settings, chosen, words, short)
+
+
+def fill_in(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
+    """Puts in what an estimator's options are by default where that depends on the problem."""
+    if "window" in chosen and chosen["window"] is None:
+        chosen["window"] = max(1, horizon // 10)
+    if any(option.name == "period" and option.shown for option in options):
+        chosen["period"] = chosen["period"] or chosen["window"]
 
 
 def estimator_options(estimator: type) -> list[Option]:
@@ -175,10 +180,12 @@ def _construct(
         return make(**values)
 
 
-def _names(params: Params) -> list[str]:
+def name_entries(params: Params, root: str = "") -> list[str]:
+    """A name for every number in a tree, in the order of its leaves."""
     names = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path, simple=True, separator=".") or "params"
+        own = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = ".".join(filter(None, (root, own))) or "params"
         for index in np.ndindex(np.shape(leaf)):
             names.append(name + "".join(f"[{i}]" for i in index))
     return names

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,10 @@ def reproduce(words: Sequence[str]) -> int:
     ]
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"
-        further.append(Option("paper_size", bool, False, text))
+        further.append(Option("paper", bool, False, text))
     settings: dict[str, Any] = {"prog": f"unspool reproduce {name}", "description": summary(make)}
     given = read(rest, **settings, experiment=options, further=further)
-    if given["further"].get("paper_size"):
+    if given["further"].get("paper"):
         full = make.at_paper_size()
         options = [dataclasses.replace(o, default=getattr(full, o.name)) for o in options]
         given = read(rest, **settings, experiment=options, further=further)
@@ -53,10 +54,13 @@ def reproduce(words: Sequence[str]) -> int:
         experiment = make(**given["experiment"])
         # What its checks complain of is to be said before anything is written.
         experiment.entries()
-    return _run(experiment, Path(given["further"]["directory"]), count)
+    return run_experiment(experiment, Path(given["further"]["directory"]), num_processes=count)
 
 
-def _run(experiment: AbstractExperiment, directory: Path, num_processes: int | None) -> int:
+def run_experiment(
+    experiment: AbstractExperiment, directory: Path, *, num_processes: int | None
+) -> int:
+    """Runs what is not finished, with progress, and writes the page; the exit code."""
     percent = lambda now: 100 * now.done / max(now.total, 1)
     try:
         with contextlib.ExitStack() as stack:
@@ -66,7 +70,8 @@ def _run(experiment: AbstractExperiment, directory: Path, num_processes: int | N
                 if not shows:  # What was finished before is known only now.
                     bar = show_progress(100, int(percent(now)), "percent")
                     shows.append(stack.enter_context(bar))
-                shows[0](percent(now), f"{now.label} seed {now.seed}, loss {now.loss:.6g}")
+                loss = "" if math.isnan(now.loss) else f", loss {now.loss:.6g}"
+                shows[0](percent(now), f"{now.label} seed {now.seed}{loss}")
 
             run_all(experiment, directory, num_processes=num_processes, on_progress=show)
     except ExperimentError as error:

@@ -1,15 +1,18 @@
-"""What an experiment is: a list of trainings, and what was published about their outcome."""
+"""What an experiment is: trainings and measurements, and what was published about them."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import optax
 
+from .._custom_types import Params, RandomKey
+from .._describe import describe, environment
 from .._estimator import AbstractEstimator
 from .._problem import AbstractProblem
+from .._run import Run
 
 PUBLISHED_SEEDS = (101, 103, 107, 109, 113)
 _FIRST_FURTHER_SEED = 114
@@ -42,16 +45,22 @@ def adam(learning_rate: float, b1: float = 0.9, tenth_after: int | None = None) 
 
 
 class Trace(NamedTuple):
-    """The parameters of one run as they were logged.
+    """The parameters of one run as they were logged, and what they were found to be worth.
 
     - `seed`: the run's.
     - `updates`: when, shape (records,).
     - `params`: what they were, shape (records, params).
+    - `steps`: problem steps that had been run, warming up included, shape (records,).
+    - `evaluated`: the updates at which they were evaluated, shape (evaluations,).
+    - `losses`: what was found there, NaN if it was not finite, shape (evaluations,).
     """
 
     seed: int
     updates: np.ndarray
     params: np.ndarray
+    steps: np.ndarray
+    evaluated: np.ndarray
+    losses: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,53 @@ class EvaluationPlan:
     num_episodes: int = 1
 
 
+class AbstractEntry(abc.ABC):
+    """One curve of an experiment: what is run with every seed, and judged when it is over.
+
+    - `label`: its name in tables and figures.
+    - `problem`: what parameters are wanted for; its `init_params` draws where to start.
+    - `evaluation`: how the logged parameters are judged.
+    """
+
+    label: str
+    problem: AbstractProblem
+    evaluation: EvaluationPlan
+
+    @property
+    @abc.abstractmethod
+    def training_steps(self) -> int:
+        """Problem steps of one run that gets to its end, at most; evaluations are not in."""
+
+    @property
+    @abc.abstractmethod
+    def num_evaluations(self) -> int:
+        """Evaluations of a run that gets to its end, at most."""
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Problem steps of one evaluation."""
+        return self.evaluation.num_episodes * self.evaluation.problem.horizon
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages beyond the library's own that running it takes."""
+        return ()
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `config.json` says in `estimator`, `optimizer`, `num_updates`, `environment`."""
+
+    @abc.abstractmethod
+    def run(self, run: Run, key: RandomKey, params: Params) -> Iterator[tuple[int, float]]:
+        """Runs from the start `params`, or goes on, and writes lines of `metrics.jsonl`.
+
+        Yields the problem steps run so far and the last loss.
+        """
+
+
 @dataclass(frozen=True)
-class Entry:
-    """One curve of an experiment: a training that is run with every seed.
+class Entry(AbstractEntry):
+    """A training as one curve of an experiment.
 
     - `label`: its name in tables and figures.
     - `problem`, `estimator`, `optimizer`, `num_updates`: what is trained, and how.
@@ -87,25 +140,50 @@ class Entry:
     evaluation: EvaluationPlan
 
     @property
-    def evaluated(self) -> list[int]:
-        """The updates at which a run that gets to its end is evaluated."""
-        return [*range(0, self.num_updates, self.evaluation.every), self.num_updates]
+    def num_evaluations(self) -> int:
+        return len(range(0, self.num_updates, self.evaluation.every)) + 1
 
     @property
     def training_steps(self) -> int:
-        """Problem steps of one run's training, warming up included."""
         horizon = self.problem.horizon
         windows = self.num_updates + self.estimator.num_warmup_windows(horizon)
         return windows * self.estimator.num_steps(horizon)
 
-    @property
-    def evaluation_steps(self) -> int:
-        """Problem steps of one evaluation."""
-        return self.evaluation.num_episodes * self.evaluation.problem.horizon
+    def settings(self) -> dict[str, Any]:
+        return {
+            "estimator": describe(self.estimator) | {"estimand": self.estimator.estimand},
+            "optimizer": {"name": self.optimizer.name, "options": self.optimizer.options},
+            "num_updates": self.num_updates,
+            "environment": environment(),
+        }
+
+    def run(self, run: Run, key: RandomKey, params: Params) -> Iterator[tuple[int, float]]:
+        records = run.train(
+            self.problem, self.estimator, self.optimizer.transformation,
+            num_updates=self.num_updates, key=key, params=params, log_every=self.log_every,
+        )  # fmt: skip
+        for record in records:
+            yield record.warmup_steps + record.steps, record.loss
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Numbers for a chart that are taken with every seed, at fixed parameters.
+
+    - `label`: its name, other than that of any entry.
+    - `num_steps`: problem steps with one seed.
+    - `measure`: from a seed's key, the numbers and the mean loss that was met on the way.
+    """
+
+    label: str
+    num_steps: int
+    measure: Callable[[RandomKey], tuple[list[float], float]]
 
 
 class AbstractExperiment(abc.ABC):
     """Trainings that are compared with one another and with what was published.
+
+    One that has no trainings has measurements instead.
 
     A final experiment is a frozen dataclass. Its fields are the options of the command line,
     `seeds` (the number of seeds) among them; they are plain values, so that the experiment can be
@@ -124,15 +202,23 @@ class AbstractExperiment(abc.ABC):
         """What the parameters are called, in the order in which they are logged."""
 
     @abc.abstractmethod
-    def entries(self) -> tuple[Entry, ...]:
-        """The trainings, made anew at every call."""
+    def entries(self) -> tuple[AbstractEntry, ...]:
+        """The trainings and searches, made anew at every call."""
 
     @abc.abstractmethod
     def details(self) -> dict[str, Any]:
         """What `experiment.json` says besides names and charts: metric, surface, claims."""
 
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What is measured without training, made anew at every call; by default nothing."""
+        return ()
+
     def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
         """Further figures, from what was logged of each label; by default none."""
+        return []
+
+    def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Figures from what was measured: for each label an array of seeds by numbers."""
         return []
 
     @property
@@ -141,9 +227,13 @@ class AbstractExperiment(abc.ABC):
         further = range(_FIRST_FURTHER_SEED, _FIRST_FURTHER_SEED + self.seeds)
         return (*PUBLISHED_SEEDS, *further)[: self.seeds]
 
-    def entry(self, label: str) -> Entry:
+    def entry(self, label: str) -> AbstractEntry:
         """The entry of this label."""
         return next(entry for entry in self.entries() if entry.label == label)
+
+    def measurement(self, label: str) -> Measurement | None:
+        """The measurement of this label, if there is one."""
+        return next((found for found in self.measurements() if found.label == label), None)
 
     def describe(self) -> dict[str, Any]:
         """The contents of `experiment.json`, charts left out. Computes the loss surface."""

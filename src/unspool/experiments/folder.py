@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,46 @@ from .._citation import version
 from .._custom_types import Params
 from .._describe import describe, environment
 from .._run import Run, RunError
-from .base import AbstractExperiment, Entry
+from .base import AbstractEntry, AbstractExperiment
 
 EXPERIMENT_FILE = "experiment.json"
+MEASURED_FOLDER = "measured"
 _MAY_DIFFER = ("unspool", "environment")
 
 
 def run_directory(directory: Path, label: str, seed: int) -> Path:
     """Where the run of a label with a seed is kept."""
     return directory / f"{label.replace(' ', '-')}-{seed}"
+
+
+def measured_file(directory: Path, label: str) -> Path:
+    """Where the numbers of a measurement are kept."""
+    return directory / MEASURED_FOLDER / f"{label.replace(' ', '-')}.json"
+
+
+def read_measured(directory: Path, label: str) -> dict[int, list[float]]:
+    """What has been measured so far, seed by seed."""
+    file = measured_file(directory, label)
+    values = _read(file).get("values", {}) if file.exists() else {}
+    return {int(seed): numbers for seed, numbers in values.items()}
+
+
+def write_measured(
+    experiment: AbstractExperiment, directory: Path, label: str, values: dict[int, list[float]]
+) -> None:
+    """Writes what has been measured so far, whole or not at all."""
+    contents = {
+        "experiment": identity(experiment),
+        "unspool": version(),
+        "environment": environment(),
+        "label": label,
+        "values": values,
+    }
+    file = measured_file(directory, label)
+    file.parent.mkdir(exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(contents) + "\n")
+    os.replace(partial, file)
 
 
 def identity(experiment: AbstractExperiment) -> dict[str, Any]:
@@ -36,9 +68,9 @@ def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
         return
     if not directory.is_dir():
         raise RunError(f"{directory} is a file: name a directory for the experiment")
-    runs = sorted(path.parent for path in directory.glob("*/config.json"))
-    for path in runs:
-        difference = _difference(_read(path / "config.json").get("experiment"), experiment)
+    files = [*directory.glob("*/config.json"), *directory.glob(f"{MEASURED_FOLDER}/*.json")]
+    for file in sorted(files):
+        difference = _difference(_read(file).get("experiment"), experiment)
         if difference:
             raise RunError(
                 f"the directory {directory} holds runs of {difference}: name another directory"
@@ -51,7 +83,7 @@ def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
                 f"the directory {directory} holds the experiment {name!r}, not "
                 f"{experiment.name!r}: name another directory"
             )
-    elif not runs and (strangers := sorted(path.name for path in directory.iterdir())):
+    elif not files and (strangers := sorted(path.name for path in directory.iterdir())):
         raise RunError(
             f"the directory {directory} holds {strangers[0]}, which is no run of an experiment: "
             "name another directory, or an empty one"
@@ -59,7 +91,11 @@ def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
 
 
 def open_run(
-    experiment: AbstractExperiment, entry: Entry, seed: int, params: Params, directory: Path
+    experiment: AbstractExperiment,
+    entry: AbstractEntry,
+    seed: int,
+    params: Params,
+    directory: Path,
 ) -> Run:
     """The run of an entry with a seed: the one that is there, or a new one.
 
@@ -80,22 +116,21 @@ def open_run(
 
 
 def _config(
-    experiment: AbstractExperiment, entry: Entry, seed: int, params: Params
+    experiment: AbstractExperiment, entry: AbstractEntry, seed: int, params: Params
 ) -> dict[str, Any]:
-    estimator = describe(entry.estimator) | {"estimand": entry.estimator.estimand}
-    optimizer = {"name": entry.optimizer.name, "options": entry.optimizer.options}
+    settings = entry.settings()
     return {
         "experiment": identity(experiment),
         "unspool": version(),
         "problem": describe(entry.problem),
-        "estimator": estimator,
-        "optimizer": optimizer,
+        "estimator": settings["estimator"],
+        "optimizer": settings["optimizer"],
         "label": entry.label,
         "seed": seed,
-        "num_updates": entry.num_updates,
+        "num_updates": settings["num_updates"],
         "num_params": int(np.size(ravel_pytree(params)[0])),
         "parameter_names": list(experiment.parameter_names),
-        "environment": environment(),
+        "environment": settings["environment"],
     }
 
 

@@ -68,15 +68,18 @@ def surface(
     y: Float[np.ndarray, " y"],
     shifts: Float[np.ndarray, "draws 2"],
     label: str,
+    num_episodes: int = 1,
 ) -> dict[str, Any]:
     """The loss of a problem with two parameters on a grid, averaged over shifts of the point.
 
-    The shifts are the same at every point of the grid; one of zero gives the loss itself.
+    Shifts and episodes are the same at every point of the grid; a shift of zero gives the loss
+    itself.
     """
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
     points = (grid + np.asarray(shifts)).reshape(-1, 2)
     key = jax.random.key(0)
-    found = losses_at(problem, points, like=problem.init_params(key=key), key=key)
+    like = problem.init_params(key=key)
+    found = losses_at(problem, points, like=like, key=key, num_episodes=num_episodes)
     losses = np.concatenate([losses for losses, _ in found])
     losses = losses.reshape(len(y), len(x), len(shifts)).mean(axis=-1, dtype=np.float64)
     return {

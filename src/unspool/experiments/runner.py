@@ -1,6 +1,7 @@
-"""Running an experiment: all entries with all seeds, then the words about them."""
+"""Running an experiment: all entries and measurements with all seeds, then the words about them."""
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -12,16 +13,16 @@ import numpy as np
 
 from .._run import Run
 from .base import AbstractExperiment, Trace
-from .folder import EXPERIMENT_FILE, check_directory, run_directory
+from .folder import EXPERIMENT_FILE, check_directory, read_measured, run_directory
 from .pool import Failed, work_through
-from .work import Advance, run_entry
+from .work import Advance, run_entry, run_measurement
 
 
 class Progress(NamedTuple):
     """How far an experiment has come.
 
-    - `done`, `total`: problem steps of all trainings and evaluations; what was finished before
-      counts as done.
+    - `done`, `total`: problem steps of all trainings, evaluations and measurements; what was
+      finished before counts as done.
     - `label`, `seed`: the run that was at work last.
     - `loss`: the last loss that was seen, of training or evaluation; NaN if there is none.
     """
@@ -44,7 +45,7 @@ def reproduce(
     num_processes: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
-    """Runs every entry with every seed, evaluates them, and writes `experiment.json`.
+    """Runs every entry with every seed, evaluates them, measures, and writes `experiment.json`.
 
     Runs that are finished in the directory are kept, others go on from their last checkpoint; so
     a call that was interrupted is made once more. A training that cannot go on, because
@@ -53,9 +54,9 @@ def reproduce(
     **Arguments:**
 
     - `experiment`: what to run.
-    - `directory`: where; each run gets `LABEL-SEED` in it.
-    - `num_processes`: entries at a time; by default one for each core. With 1 everything runs in
-      this process. More are spawned, so that a script has to call this below
+    - `directory`: where; each run gets `LABEL-SEED` in it, each measurement a file in `measured`.
+    - `num_processes`: entries or measurements at a time; by default one for each core. With 1
+      everything runs in this process. More are spawned, so that a script has to call this below
       `if __name__ == "__main__"`.
     - `on_progress`: called with every `Progress`.
 
@@ -65,14 +66,17 @@ def reproduce(
     directory = Path(directory)
     if num_processes is not None and num_processes < 1:
         raise ValueError(f"num_processes must be at least 1, got {num_processes}")
+    entries = experiment.entries()
+    for package in {name: None for entry in entries for name in entry.packages}:
+        importlib.import_module(package)
     check_directory(experiment, directory)
     directory.mkdir(parents=True, exist_ok=True)
     num_seeds = len(experiment.seed_values)
     costs = {
         entry.label: num_seeds
-        * (entry.training_steps + len(entry.evaluated) * entry.evaluation_steps)
-        for entry in experiment.entries()
-    }
+        * (entry.training_steps + entry.num_evaluations * entry.evaluation_steps)
+        for entry in entries
+    } | {found.label: num_seeds * found.num_steps for found in experiment.measurements()}
     labels = sorted(costs, key=lambda label: -costs[label])
     tasks = [(experiment, label, directory) for label in [*labels, None]]
     num_processes = min(num_processes or _num_cores(), len(tasks))
@@ -90,7 +94,8 @@ def reproduce(
             else:
                 description = message.message
     if description is not None:
-        charts = experiment.charts(_traces(experiment, directory))
+        charts = experiment.charts(read_traces(experiment, directory))
+        charts += experiment.measured_charts(_measured(experiment, directory))
         _write(directory / EXPERIMENT_FILE, description | {"charts": charts})
     if failures:
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
@@ -101,6 +106,8 @@ def _perform(
 ) -> Iterator[Advance | dict[str, Any]]:
     if label is None:
         yield experiment.describe()
+    elif (measurement := experiment.measurement(label)) is not None:
+        yield from run_measurement(experiment, measurement, directory)
     else:
         yield from run_entry(experiment, label, directory)
 
@@ -111,7 +118,7 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
+def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
     """What was logged of each label, one trace for each seed that has any."""
     found: dict[str, tuple[Trace, ...]] = {}
     for entry in experiment.entries():
@@ -120,10 +127,35 @@ def _traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[
             path = run_directory(directory, entry.label, seed)
             if not (path / "config.json").exists():
                 continue
-            if lines := Run.open(path).read("metrics"):
-                updates, params = ([line[name] for line in lines] for name in ("update", "params"))
-                traces.append(Trace(seed, np.array(updates), np.array(params)))
+            if (trace := _trace(Run.open(path), seed)) is not None:
+                traces.append(trace)
         found[entry.label] = tuple(traces)
+    return found
+
+
+def _trace(run: Run, seed: int) -> Trace | None:
+    """What was logged of a run and how it was evaluated; nothing if it has not begun."""
+    lines, judged = run.read("metrics"), run.read("evaluation")
+    if not lines:
+        return None
+    losses = [math.nan if line["loss"] is None else line["loss"] for line in judged]
+    return Trace(
+        seed,
+        updates=np.array([line["update"] for line in lines]),
+        params=np.array([line["params"] for line in lines]),
+        steps=np.array([line["steps"] + line["warmup_steps"] for line in lines]),
+        evaluated=np.array([line["update"] for line in judged]),
+        losses=np.array(losses),
+    )
+
+
+def _measured(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:
+    """What was measured of each label, one row for each seed that has been measured with."""
+    found = {}
+    for measurement in experiment.measurements():
+        values = read_measured(directory, measurement.label)
+        if rows := [values[seed] for seed in experiment.seed_values if seed in values]:
+            found[measurement.label] = np.array(rows)
     return found
 
 

@@ -1,4 +1,4 @@
-"""One task of an experiment: an entry with all its seeds, or the description."""
+"""One task of an experiment: an entry, or a measurement, with all its seeds."""
 
 import json
 import math
@@ -13,8 +13,8 @@ from .._custom_types import Params
 from .._random import Purpose, stream
 from .._run import Run
 from .._train import TrainingError
-from .base import AbstractExperiment, Entry
-from .folder import open_run
+from .base import AbstractEntry, AbstractExperiment, Measurement
+from .folder import open_run, read_measured, write_measured
 from .losses import losses_at
 
 _DONE = ("finished", "stopped")
@@ -44,20 +44,31 @@ def run_entry(experiment: AbstractExperiment, label: str, directory: Path) -> It
         key = jax.random.key(seed)
         params = entry.problem.init_params(key=stream(key, Purpose.PARAMS))
         run = open_run(experiment, entry, seed, params, directory)
-        for steps, loss in _train_and_evaluate(run, entry, key, params):
+        for steps, loss in _run_and_evaluate(run, entry, key, params):
             yield Advance(label, seed, steps, loss)
 
 
-def _train_and_evaluate(run: Run, entry: Entry, key, params) -> Iterator[tuple[int, float]]:
-    left = entry.training_steps
-    steps_per_update = entry.training_steps / entry.num_updates
+def run_measurement(
+    experiment: AbstractExperiment, measurement: Measurement, directory: Path
+) -> Iterator[Advance]:
+    """Measures with every seed that has not been measured with, one after the other."""
+    values = read_measured(directory, measurement.label)
+    for seed in experiment.seed_values:
+        loss = math.nan
+        if seed not in values:
+            values[seed], loss = measurement.measure(jax.random.key(seed))
+            write_measured(experiment, directory, measurement.label, values)
+        yield Advance(measurement.label, seed, measurement.num_steps, loss)
+
+
+def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[tuple[int, float]]:
+    done = 0
     if _status(run) not in _DONE:
-        for update, loss in _train(run, entry, key, params):
-            steps = max(0, left - round(entry.training_steps - update * steps_per_update))
-            left -= steps
-            yield steps, loss
-    yield left, math.nan
-    left = len(entry.evaluated) * entry.evaluation_steps
+        for steps, loss in _run(run, entry, key, params):
+            yield max(0, steps - done), loss
+            done = max(done, steps)
+    yield entry.training_steps - done, math.nan
+    left = entry.num_evaluations * entry.evaluation_steps
     for count, loss in _evaluate(run, entry, key, params):
         left -= count * entry.evaluation_steps
         yield count * entry.evaluation_steps, loss
@@ -69,15 +80,10 @@ def _status(run: Run) -> str:
     return json.loads(file.read_text())["status"] if file.exists() else ""
 
 
-def _train(run: Run, entry: Entry, key, params: Params) -> Iterator[tuple[int, float]]:
-    """The updates made so far and the losses; a training that cannot go on ends in its words."""
-    records = run.train(
-        entry.problem, entry.estimator, entry.optimizer.transformation,
-        num_updates=entry.num_updates, key=key, params=params, log_every=entry.log_every,
-    )  # fmt: skip
+def _run(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
+    """The steps run so far and the losses; a training that cannot go on ends in its words."""
     try:
-        for record in records:
-            yield record.update, record.loss
+        yield from entry.run(run, key, params)
     except TrainingError as error:
         run.finish("stopped", str(error))
     except Exception as error:
@@ -85,7 +91,7 @@ def _train(run: Run, entry: Entry, key, params: Params) -> Iterator[tuple[int, f
         raise
 
 
-def _evaluate(run: Run, entry: Entry, key, params: Params) -> Iterator[tuple[int, float]]:
+def _evaluate(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
     """Evaluates the logged parameters, unless that has been done; numbers and losses."""
     lines = {line["update"]: line["params"] for line in run.read("metrics")}
     last = max(lines)

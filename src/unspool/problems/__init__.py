@@ -1,5 +1,6 @@
 """Problems to try estimators on: most with closed-form gradients, some from the literature."""
 
+from .character_lstm import CharacterLSTM as CharacterLSTM
 from .cosine_accumulator import CosineAccumulator as CosineAccumulator
 from .cubic import Cubic as Cubic
 from .early_end import EarlyEnd as EarlyEnd

@@ -58,11 +58,14 @@ class ChartSeries:
 
 @dataclass(frozen=True)
 class Chart:
-    """A further figure that the experiment itself computed."""
+    """A further figure that the experiment itself computed; the note is its caption."""
 
     title: str
     x_label: str
     y_label: str
+    x_scale: str
+    y_scale: str
+    note: str
     series: tuple[ChartSeries, ...]
 
 
@@ -163,6 +166,9 @@ def _read_chart(fields: Fields) -> Chart:
         title=fields.text("title"),
         x_label=fields.text("x_label", ""),
         y_label=fields.text("y_label", ""),
+        x_scale=fields.choice("x_scale", ("log", "linear"), "linear"),
+        y_scale=fields.choice("y_scale", ("log", "linear"), "linear"),
+        note=fields.text("note", ""),
         series=tuple(_read_chart_series(entry) for entry in fields.objects("series")),
     )
 

@@ -180,6 +180,7 @@ def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
         figure = new_figure(WIDTH, 3.9)
         axes = figure.add_subplot()
         calm(axes)
+        axes.set(xscale=chart.x_scale, yscale=chart.y_scale)
         ends = []
         for series in chart.series:
             colour = series_ink(colours[series.label])
@@ -199,8 +200,8 @@ def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
         axes.margins(x=0.01)
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)
-        set_scale(axes, "x", "linear", axes.get_xlim())
-        set_scale(axes, "y", "linear", axes.get_ylim())
+        set_scale(axes, "x", chart.x_scale, axes.get_xlim())
+        set_scale(axes, "y", chart.y_scale, axes.get_ylim())
         label_ends(axes, ends)
         labels = ", ".join(dict.fromkeys(series.label for series in chart.series))
         words = f"Chart of {chart.y_label} against {chart.x_label}: {labels}."

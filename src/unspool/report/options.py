@@ -20,6 +20,11 @@ def value_words(value: Any) -> str:
         return f"[{first}, {second}, …, {last}] ({len(value)} values)"
     if isinstance(value, list):
         return f"[{', '.join(value_words(item) for item in value)}]"
+    if isinstance(value, dict) and set(value) == {"name", "options"}:
+        options = options_words(value["options"])
+        return f"{value['name']} ({options})" if options else str(value["name"])
+    if isinstance(value, dict):
+        return f"{{{options_words(value)}}}"
     return json.dumps(value, ensure_ascii=False)
 
 

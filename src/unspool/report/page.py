@@ -86,9 +86,9 @@ def _title(study: Study) -> str:
 
 
 def _parameter_names(study: Study) -> tuple[str, ...]:
-    """One name for each parameter; empty if the runs have different numbers of them."""
+    """One name for each parameter; empty unless all runs have the same number of them."""
     counts = {run.num_params for run in study.runs}
-    if len(counts) > 1:
+    if len(counts) != 1:
         return ()
     count = counts.pop()
     candidates = [study.experiment.parameter_names if study.experiment else None]
@@ -106,7 +106,7 @@ def render_study(study: Study, colours: dict[str, int], name: str) -> str:
     names = _parameter_names(study)
     findings = Findings(study, metric, summaries, names, colours, name)
     parts = [_head(study, metric)]
-    for section in SECTIONS:
+    for section in SECTIONS if study.runs else (charts,):
         parts += section(findings)
     return '<div class="study">\n' + "\n".join(parts) + "\n</div>"
 

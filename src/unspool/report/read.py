@@ -82,7 +82,10 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """The runs that are shown together, with the experiment they belong to, if any."""
+    """The runs that are shown together, with the experiment they belong to, if any.
+
+    An experiment whose charts are all there is to see has no runs.
+    """
 
     runs: tuple[Run, ...]
     experiment: Experiment | None
@@ -108,19 +111,27 @@ def read_studies(directories: Sequence[Path]) -> list[Study]:
         if (directory / CONFIG_FILE).exists():
             loose.append(read_run(directory))
             continue
-        runs = tuple(read_run(path) for path in _run_directories(directory))
-        if (directory / EXPERIMENT_FILE).exists():
-            studies.append(Study(runs, read_experiment(directory)))
+        described = (directory / EXPERIMENT_FILE).exists()
+        experiment = read_experiment(directory) if described else None
+        has_charts = experiment is not None and len(experiment.charts) > 0
+        found = _runs_in(directory) if has_charts else _run_directories(directory)
+        runs = tuple(read_run(path) for path in found)
+        if experiment:
+            studies.append(Study(runs, experiment))
         else:
             loose.extend(runs)
     return studies + ([Study(tuple(loose), None)] if loose else [])
 
 
+def _runs_in(directory: Path) -> list[Path]:
+    return sorted(file.parent for file in directory.glob(f"*/{CONFIG_FILE}"))
+
+
 def _run_directories(directory: Path) -> list[Path]:
-    children = sorted(path for path in directory.iterdir() if path.is_dir())
-    runs = [path for path in children if (path / CONFIG_FILE).exists()]
-    if runs:
+    """The runs in a directory; raises `ReportError` if there are none."""
+    if runs := _runs_in(directory):
         return runs
+    children = sorted(path for path in directory.iterdir() if path.is_dir())
     experiments = [path.name for path in children if (path / EXPERIMENT_FILE).exists()]
     if experiments:
         raise ReportError(

@@ -188,5 +188,6 @@ def charts(findings: Findings) -> list[str]:
     for number, chart in enumerate(experiment.charts if experiment else (), start=1):
         drawing = draw_chart(chart, findings.colours, f"{findings.name}-chart-{number}")
         labels = list(dict.fromkeys(series.label for series in chart.series))
-        parts += [_heading(chart.title), legend(labels, findings.colours), _figure(drawing)]
+        parts += [_heading(chart.title), legend(labels, findings.colours)]
+        parts.append(_figure(drawing, chart.note))
     return parts

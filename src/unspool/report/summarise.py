@@ -106,7 +106,7 @@ def choose_metric(study: Study) -> Metric:
     source = "evaluation" if evaluated == set(study.labels) else "training"
     named = study.experiment.metric if study.experiment else None
     name = (named or "evaluation loss") if source == "evaluation" else "training loss"
-    losses = np.concatenate([_losses(run, source)[1] for run in study.runs])
+    losses = np.concatenate([np.empty(0), *(_losses(run, source)[1] for run in study.runs)])
     finite = losses[np.isfinite(losses)]
     positive = finite[finite > 0]
     floor = float(positive.min()) if len(positive) else 1.0

@@ -18,19 +18,17 @@ from .transforms import AbstractTransform, Log
 class AbstractSchedule(eqx.Module):
     """A hyperparameter over a training run of `horizon` steps.
 
-    The numbers that make it up are tuned as unconstrained coordinates; `transform` leads from
+    The numbers that make it up are tuned as unconstrained coordinates; a transform leads from
     these to values.
     """
-
-    transform: eqx.AbstractVar[AbstractTransform]
 
     @abc.abstractmethod
     def init(self) -> PyTree:
         """The coordinates at the start of tuning."""
 
+    @abc.abstractmethod
     def numbers(self, coordinates: PyTree) -> PyTree:
         """The same tree in the hyperparameter's own units."""
-        return jax.tree.map(self.transform.value, coordinates)
 
     @abc.abstractmethod
     def value(self, coordinates: PyTree, t: IntScalar | int, horizon: int) -> Scalar:
@@ -55,6 +53,9 @@ class Constant(AbstractSchedule):
     def init(self):
         return self.transform.coordinate("start", self.start)
 
+    def numbers(self, coordinates):
+        return self.transform.value(coordinates)
+
     def value(self, coordinates, t, horizon):
         return self.transform.value(coordinates)
 
@@ -64,6 +65,7 @@ class _FromTo(AbstractSchedule):
 
     first: eqx.AbstractVar[float]
     last: eqx.AbstractVar[float]
+    transform: eqx.AbstractVar[AbstractTransform]
 
     def __check_init__(self):
         self.init()
@@ -71,6 +73,9 @@ class _FromTo(AbstractSchedule):
     def init(self):
         coordinate = self.transform.coordinate
         return {"first": coordinate("first", self.first), "last": coordinate("last", self.last)}
+
+    def numbers(self, coordinates):
+        return jax.tree.map(self.transform.value, coordinates)
 
     @abc.abstractmethod
     def _way(self, fraction: Scalar) -> Scalar:
@@ -153,6 +158,7 @@ class _Several(AbstractSchedule):
     """Made of several values, spread over the run."""
 
     values: eqx.AbstractVar[tuple[float, ...]]
+    transform: eqx.AbstractVar[AbstractTransform]
 
     def __check_init__(self):
         if len(self.values) < 2:
@@ -161,6 +167,9 @@ class _Several(AbstractSchedule):
 
     def init(self):
         return self.transform.coordinate("values", self.values)
+
+    def numbers(self, coordinates):
+        return self.transform.value(coordinates)
 
 
 class Piecewise(_Several):

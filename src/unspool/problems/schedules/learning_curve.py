@@ -42,20 +42,21 @@ def learning_curve(
     every = every or max(1, problem.horizon // 100)
     if not 1 <= every <= problem.horizon:
         raise ValueError(f"every must be from 1 to {problem.horizon}, got {every}")
-    return _curve(problem, params, key, every)
+    return _curve(problem, jax.tree.map(jnp.asarray, params), key, every)
 
 
 @eqx.filter_jit
 def _curve(problem: ModelTraining, params: Params, key: RandomKey, every: int) -> LearningCurve:
     model, data = problem.model, problem.data
     judged_on = data.train if data.valid is None else data.valid
+    judge_loss = model.loss if data.valid is None else model.loss_held_out
 
     def judge(weights, t):
         _, hyper = problem.hyper(params, t)
         accuracy = (
             jnp.nan if model.accuracy is None else model.accuracy(weights, judged_on, **hyper)
         )
-        return model.loss(weights, judged_on, **hyper), jnp.asarray(accuracy, float)
+        return judge_loss(weights, judged_on, **hyper), jnp.asarray(accuracy, float)
 
     def step(state, t):
         batch = data.draw_train(jax.random.fold_in(key, t))

@@ -18,8 +18,10 @@ class Model(eqx.Module):
       are, with fewer examples.
     - `accuracy`: `accuracy(weights, batch)` returns a fraction from 0 to 1. Optional; it need not
       have a derivative.
-    - `space`: hyperparameters of the model itself, which `loss` and `accuracy` are given by name:
+    - `space`: hyperparameters of the model itself, which all three functions are given by name:
       with `{"l2": Constant(0.1)}` the loss is called as `loss(weights, batch, l2=...)`.
+    - `valid_loss`: the loss of examples held out, where that differs, being without a penalty for
+      instance.
 
     **Raises:** `ValueError` for a function that cannot be called or a space that is none.
     """
@@ -28,11 +30,13 @@ class Model(eqx.Module):
     loss: Callable[..., Any]
     accuracy: Callable[..., Any] | None = None
     space: Space = eqx.field(default_factory=dict)
+    valid_loss: Callable[..., Any] | None = None
 
     def __check_init__(self):
-        for name in ("init", "loss", "accuracy"):
+        for name in ("init", "loss", "accuracy", "valid_loss"):
             function = getattr(self, name)
-            if not callable(function) and not (name == "accuracy" and function is None):
+            optional = name in ("accuracy", "valid_loss")
+            if not callable(function) and not (optional and function is None):
                 raise ValueError(f"{name} must be a function, got {function!r}")
         check_space("space", self.space)
         for name, entry in self.space.items():
@@ -41,3 +45,7 @@ class Model(eqx.Module):
                     f"space[{name!r}] must be a schedule or Several, for PerTensor is about the "
                     f"optimizer, got {entry!r}"
                 )
+
+    def loss_held_out(self, weights: Any, batch: Any, **hyper: Any) -> Any:
+        """The loss of examples that are not trained on."""
+        return (self.valid_loss or self.loss)(weights, batch, **hyper)

@@ -74,10 +74,11 @@ class ModelTraining(AbstractProblem):
 
     def numbers(self, params: Params) -> Params:
         """The parameters in the hyperparameters' own units, in the same tree."""
-        return numbers_in(self.space | self.model.space, params)
+        return numbers_in(self.space | self.model.space, jax.tree.map(jnp.asarray, params))
 
     def hyper(self, params: Params, t: IntScalar | int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The hyperparameters of the optimizer and of the model at step `t`, by name."""
+        params = jax.tree.map(jnp.asarray, params)
         values = values_in(self.space | self.model.space, params, t, self.horizon)
         return (
             {name: values[name] for name in self.space},

@@ -67,7 +67,8 @@ class ValidLoss(AbstractMean):
         _check_valid(self, data)
 
     def measure(self, moment, key):
-        return moment.model.loss(moment.weights, moment.data.draw_valid(key), **moment.hyper)
+        batch = moment.data.draw_valid(key)
+        return moment.model.loss_held_out(moment.weights, batch, **moment.hyper)
 
 
 class ValidAccuracy(AbstractMean):

@@ -1,0 +1,35 @@
+"""A learning rate and its decay, as Vicol et al. (2021) tune them, on scikit-learn's digits."""
+
+import numpy as np
+import pytest
+
+from unspool.experiments import ScheduleAccuracyExperiment, ScheduleTrainLossExperiment
+
+EXPERIMENTS = [ScheduleTrainLossExperiment, ScheduleAccuracyExperiment]
+
+
+def gap(more, less):
+    """The mean difference over seeds and its standard error."""
+    difference = more - less
+    return np.mean(difference), np.std(difference, ddof=1) / np.sqrt(len(difference))
+
+
+@pytest.mark.parametrize("make", EXPERIMENTS)
+def test_truncation_ends_at_a_larger_decay(outcome, make):
+    """Published for training loss: decays of 0.03 to 0.2 for PES, and of 8 to 10 for TES."""
+    found = outcome(make)
+    for label in ("NRES 10", "PES 10"):
+        mean, error = gap(found.params("TES 10")[:, 0], found.params(label)[:, 0])
+        assert mean > 4 * error
+
+
+@pytest.mark.parametrize("make", EXPERIMENTS)
+@pytest.mark.parametrize("label", ["NRES 10", "PES 10"])
+def test_the_good_region_is_reached(outcome, make, label):
+    """The least of the surface is the least of noisy runs, and so a little too low."""
+    found = outcome(make)
+    loss = found.study.experiment.surface.loss
+    below = np.mean(loss < np.mean(found.finals(label)))
+    assert below < 0.1
+    start = found.losses_at(label, 0)
+    assert np.all(found.finals(label) < np.min(start))

@@ -1,0 +1,108 @@
+"""`unspool tune`: the hyperparameters of one's own training run, from parts of such runs."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from .. import export
+from .._engine import as_engine
+from .._run import Run
+from ..experiments.folder import run_directory
+from ..experiments.runner import read_traces
+from . import choices
+from .docs import summary
+from .job import estimator_options, fill_in, name_entries
+from .mistakes import Mistake, mistakes_of_the_user
+from .options import Option, read
+from .reproduce import run_experiment
+from .tuning import Tuning, load_training
+
+_ABOUT = """\
+Tunes the hyperparameters of a training run of yours from parts of such runs:
+unspool tune FILE.py:PROBLEM [ESTIMATOR] [options]
+
+PROBLEM is an instance of unspool.problems.schedules.ModelTraining; ESTIMATOR is nres unless another
+is named: {}. What is finished in the directory is kept, so that a second call goes on.
+It ends with a page of figures, report.html, and with tuned.json, which unspool.export reads."""
+_FEWER = {"num_workers": 20}
+
+
+def tune(words: Sequence[str]) -> int:
+    """Tunes, writes page and file, and prints what has become of the hyperparameters."""
+    names = choices.estimators()
+    if not words or words[0].startswith("-"):
+        about = _ABOUT.format(", ".join(names))
+        read(words, prog="unspool tune PROBLEM", description=about, tuning=_options("NAME"))
+        raise Mistake("name the problem first: unspool tune FILE.py:PROBLEM")
+    spec, *rest = words
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "nres"
+    make = choices.choose("estimator", name, names)
+    problem = load_training(spec, Path.cwd())
+    of_estimator = [
+        dataclasses.replace(option, default=_FEWER.get(option.name, option.default))
+        for option in estimator_options(make)
+    ]
+    given = read(
+        rest,
+        prog=f"unspool tune {spec} {name}",
+        description=summary(make),
+        estimator=of_estimator,
+        tuning=_options(spec.rpartition(":")[2] or Path(spec).stem),
+    )
+    options, settings = given["estimator"], given["tuning"]
+    for key in ("num_updates", "num_runs", "seeds"):
+        if settings[key] < 1:
+            flag = f"--{key.replace('_', '-')}"
+            raise Mistake(f"{flag} must be an integer of at least 1, got {settings[key]}")
+    fill_in(of_estimator, options, problem.horizon)
+    if not (math.isfinite(settings["learning_rate"]) and settings["learning_rate"] > 0):
+        rate = settings["learning_rate"]
+        raise Mistake(f"--learning-rate must be a finite number above 0, got {rate}")
+    directory = Path(settings.pop("directory"))
+    with mistakes_of_the_user("in the problem"):
+        as_engine(problem).check(problem.init_params(key=jax.random.key(0)))
+    with mistakes_of_the_user("in the estimator"):
+        experiment = Tuning(spec, str(Path.cwd()), name, options, **settings)
+        experiment.entries()
+    code = run_experiment(experiment, directory, num_processes=1)
+    if code == 0:
+        _conclude(experiment, directory)
+    return code
+
+
+def _options(name: str) -> list[Option]:
+    return [
+        Option("num_updates", int, 300, "updates to make, at least 1"),
+        Option("learning_rate", float, 0.02, "Adam's, in the unconstrained coordinates"),
+        Option("seeds", int, 1, "tunings from different seeds"),
+        Option("num_runs", int, 5, "fresh training runs to compare before and after with"),
+        Option("directory", str, f"runs/tune-{name}", "where runs are written"),
+    ]
+
+
+def _conclude(experiment: Tuning, directory: Path) -> None:
+    """The hyperparameters before and after, the file, and what it is worth."""
+    problem = experiment.training
+    ((label, (first, *_)),) = read_traces(experiment, directory).items()
+    ends = experiment.ends(first)
+    numbers = {k: jax.device_get(problem.numbers(params)) for k, params in ends.items()}
+    names = name_entries(numbers["tuned"])
+    width = max(map(len, [*names, "validation loss"])) + 2
+    print(f"{'':<{width}}{'untuned':>12}{'tuned':>12}")
+    columns = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(n)]) for n in numbers.values()]
+    for name, before, after in zip(names, *columns, strict=True):
+        print(f"{name:<{width}}{before:>12.5g}{after:>12.5g}")
+    run = Run.open(run_directory(directory, label, first.seed))
+    lines = [line["loss"] for line in run.read("evaluation")]
+    told = [np.nan if x is None else x for x in (lines[0], lines[-1])]
+    print(f"{'objective':<{width}}{told[0]:>12.5g}{told[1]:>12.5g}")
+    dropped = sum(line["dropped"] for line in run.read("metrics"))
+    if dropped:
+        print(f"{dropped} workers whose training runs diverged were left out of the estimates")
+    file = directory / "tuned.json"
+    export.save(problem, ends["tuned"], file)
+    print(file, flush=True)

@@ -1,0 +1,213 @@
+"""The tuning of one's own training run as an experiment, with figures of what came out."""
+
+import functools as ft
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from .._custom_types import Params
+from .._random import Purpose, stream
+from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
+from ..problems.schedules import ModelTraining, learning_curve
+from . import choices
+from .job import name_entries
+from .mistakes import Mistake
+
+_DESCRIPTION = (
+    "The hyperparameters of {problem}, tuned for {horizon} steps of training with the objective "
+    "{objective}. The figures below show them over the updates, the schedules they make, and "
+    "{num_runs} training runs from fresh weights with each: untuned is where tuning started, tuned "
+    "where it ended{which}."
+)
+
+
+@dataclass(frozen=True)
+class Tuning(AbstractExperiment):
+    """A problem of the user's, tuned with one estimator.
+
+    - `problem`, `start`: what to load, and from where.
+    - `estimator`, `options`: the estimator's name on the command line, and its arguments.
+    - `num_updates`, `learning_rate`: of Adam.
+    - `num_runs`: fresh training runs to compare with.
+    """
+
+    name: ClassVar[str] = "tune"
+    source: ClassVar[str] = ""
+    references: ClassVar[tuple[str, ...]] = ()
+
+    problem: str
+    start: str
+    estimator: str
+    options: dict[str, Any]
+    num_updates: int
+    learning_rate: float
+    num_runs: int
+    seeds: int
+
+    @property
+    def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return f"Tuning {self.problem}"
+
+    @property
+    def training(self) -> ModelTraining:
+        """The user's problem, loaded once."""
+        return load_training(self.problem, Path(self.start))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(name_entries(self._like))
+
+    @property
+    def _like(self) -> Params:
+        return self.training.init_params(key=jax.random.key(0))
+
+    def entries(self) -> tuple[Entry, ...]:
+        make = choices.choose("estimator", self.estimator, choices.estimators())
+        every = max(1, self.num_updates // 50)
+        plan = EvaluationPlan(self.training, 5 * every, num_episodes=10)
+        label, optimizer = make.__name__, adam(self.learning_rate)
+        estimator = make(**self.options)
+        return (Entry(label, self.training, estimator, optimizer, self.num_updates, every, plan),)
+
+    def details(self):
+        objective = type(self.training.objective).__name__
+        return {
+            "description": _DESCRIPTION.format(
+                problem=self.problem,
+                horizon=self.training.horizon,
+                objective=objective,
+                num_runs=self.num_runs,
+                which="" if self.seeds == 1 else " with the first seed",
+            ),
+            "metric": f"objective, {objective}",
+            "metric_scale": "linear",
+            "thresholds": [],
+        }
+
+    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
+        (found,) = traces.values()
+        if not found:
+            return []
+        return [*self._numbers(found), *self._schedules(found[0]), *self._curves(found[0])]
+
+    def ends(self, trace: Trace) -> dict[str, Params]:
+        """The parameters that tuning started from and those it came to."""
+        unravel = ravel_pytree(self._like)[1]
+        last = {"untuned": trace.params[0], "tuned": trace.params[-1]}
+        return {name: unravel(jnp.asarray(x, jnp.result_type(float))) for name, x in last.items()}
+
+    def _numbers(self, traces: tuple[Trace, ...]) -> list[dict[str, Any]]:
+        """Every hyperparameter over the updates, a figure for each name."""
+        problem, unravel = self.training, ravel_pytree(self._like)[1]
+        in_units = jax.jit(jax.vmap(lambda x: problem.numbers(unravel(x))))
+        per_seed = [in_units(jnp.asarray(t.params, jnp.result_type(float))) for t in traces]
+        charts = []
+        for name in per_seed[0]:
+            series = []
+            for index, label in enumerate(name_entries(self._like[name], name)):
+                lines = [
+                    np.concatenate(
+                        [np.reshape(x, (len(x), -1)) for x in jax.tree.leaves(tree[name])], axis=1
+                    )[:, index]
+                    for tree in per_seed
+                ]
+                updates = traces[int(np.argmin([len(line) for line in lines]))].updates
+                several = np.stack([line[: len(updates)] for line in lines])
+                series += _line(label, updates, several)
+            charts.append(_chart(f"{name} over the updates", "updates", name, series))
+        return charts
+
+    def _schedules(self, trace: Trace) -> list[dict[str, Any]]:
+        """What changes within a run, step by step, before and after."""
+        problem, steps = self.training, np.arange(self.training.horizon)
+        at = jax.jit(lambda params: jax.vmap(lambda t: problem.hyper(params, t))(steps))
+        tables = {k: tuple(map(dict, at(p))) for k, p in self.ends(trace).items()}
+        charts = []
+        for name in problem.space | problem.model.space:
+            values = {k: np.asarray((own | model)[name]) for k, (own, model) in tables.items()}
+            if all(np.all(table == table[0]) for table in values.values()):
+                continue
+            series = [
+                {"label": label, "style": "line", "x": steps.tolist(), "y": column.tolist()}
+                for label, table in values.items()
+                for column in np.reshape(table, (len(steps), -1)).T
+            ]
+            charts.append(_chart(f"{name} within a training run", "step", name, series))
+        return charts
+
+    def _curves(self, trace: Trace) -> list[dict[str, Any]]:
+        """Training runs from fresh weights, before and after."""
+        curves = {name: self.fresh_runs(p) for name, p in self.ends(trace).items()}
+        data = "held out" if self.training.data.valid is not None else "trained on"
+        charts = []
+        for part, what in (("loss", "loss"), ("accuracy", "accuracy")):
+            series = []
+            for label, runs in curves.items():
+                values = getattr(runs, part)
+                if not np.all(np.isnan(values)):
+                    series += _line(label, runs.step, values)
+            if series:
+                title = f"Fresh training runs: {what} of examples {data}"
+                note = f"Mean of {self.num_runs} runs, with the range of them all."
+                charts.append(_chart(title, "step", what, series) | {"note": note})
+        return charts
+
+    def fresh_runs(self, params: Params) -> "Runs":
+        """Training runs with weights and batches that tuning has not seen."""
+        root = stream(jax.random.key(0), Purpose.EVALUATION)
+        keys = jax.random.split(root, self.num_runs)
+        found = [learning_curve(self.training, params, key=key) for key in keys]
+        stacked = [np.stack([np.asarray(curve[i]) for curve in found]) for i in (1, 2)]
+        return Runs(np.asarray(found[0].step), *stacked)
+
+
+class Runs(NamedTuple):
+    """Training runs beside one another: the steps, and runs x points of losses and accuracies."""
+
+    step: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+
+
+@ft.lru_cache(maxsize=1)
+def load_training(spec: str, start: Path) -> ModelTraining:
+    """The training run of that name in the user's file."""
+    found = choices.load_problem(spec, start)
+    if isinstance(found, type) or not isinstance(found, ModelTraining):
+        is_class = isinstance(found, type)
+        kind = f"the class {found.__name__}" if is_class else f"of type {type(found).__name__}"
+        raise Mistake(
+            f"{spec} is {kind}: tune needs an instance of "
+            "unspool.problems.schedules.ModelTraining, and train takes any problem"
+        )
+    return found
+
+
+def _line(label: str, x: np.ndarray, several: np.ndarray) -> list[dict[str, Any]]:
+    """The mean of several lines, and the band that holds them if there are more than one."""
+    ends = {"x": x.tolist(), "label": label}
+    series = [ends | {"style": "line", "y": several.mean(axis=0).tolist()}]
+    if len(several) > 1:
+        low, high = several.min(axis=0), several.max(axis=0)
+        series.append(ends | {"style": "band", "low": low.tolist(), "high": high.tolist()})
+    return series
+
+
+def _chart(title: str, x_label: str, y_label: str, series: list[dict[str, Any]]) -> dict[str, Any]:
+    """A figure, on a logarithmic scale if what it shows is positive and spans a factor of ten."""
+    values = np.concatenate([np.asarray(s["y"]) for s in series if s["style"] == "line"])
+    values = values[np.isfinite(values)]
+    wide = len(values) > 0 and 0 < values.min() and values.max() > 10 * values.min()
+    return {
+        "title": title,
+        "x_label": x_label,
+        "y_label": y_label,
+        "y_scale": "log" if wide else "linear",
+        "series": series,
+    }

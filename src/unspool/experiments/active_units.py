@@ -1,0 +1,40 @@
+"""The network of `classifier`, of whose hidden units only some are active."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from .._custom_types import Scalar
+from .classifier import Weights
+
+
+def active_units(fraction: Scalar, width: int) -> Bool[Array, " units"]:
+    """Which units of a layer are active: the first `floor(fraction * width)`."""
+    return jnp.arange(width) < jnp.floor(fraction * width)
+
+
+def score(
+    weights: Weights, images: Float[Array, "examples pixels"], active: Float[Array, " hidden"]
+) -> Float[Array, "examples classes"]:
+    """The network's scores; inactive units' inputs to their rectifiers are zero."""
+    *hidden, last = weights.values()
+    for layer, fraction in zip(hidden, active, strict=True):
+        inputs = _dense(layer, images)
+        mask = jnp.broadcast_to(active_units(fraction, inputs.shape[1]), inputs.shape)
+        images = jax.nn.relu(jnp.where(mask, inputs, 0.0))
+    return _dense(last, images)
+
+
+def cross_entropy(
+    weights: Weights, batch: tuple[Array, Array], active: Float[Array, " hidden"]
+) -> Scalar:
+    """The mean cross-entropy of a batch of images and labels."""
+    images, labels = batch
+    scores = score(weights, images, active)
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
+
+
+def _dense(layer: dict[str, Array], inputs: Array) -> Array:
+    product = inputs @ layer["matrix"]
+    return product + jnp.broadcast_to(layer["bias"], product.shape)
