@@ -108,6 +108,21 @@ def test_tuning_ends_with_a_page_a_schedule_and_curves(mine, capsys):
     assert "another problem" in capsys.readouterr().err
 
 
+def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
+    steep = MINE.replace(
+        "inputs @ weights, labels))", "inputs @ weights, labels)) + weights[0] ** 4"
+    )
+    (mine / "wild.py").write_text(steep.replace("Linear(0.05, 0.01)", "Constant(50.0)"))
+    wild = ["tune", "wild.py:problem", "--num-updates", "10", "--num-workers", "5"]
+    assert main(wild) == 1
+    said = capsys.readouterr()
+    assert "workers whose training runs diverged were left out" in said.out
+    assert "workers dropped" in said.err and "report.html" in said.err
+    assert not (mine / "runs" / "tune-problem" / "tuned.json").exists()
+    page = (mine / "runs" / "tune-problem" / "report.html").read_text()
+    assert "workers were dropped" in page
+
+
 def test_the_reported_curve_is_that_of_a_plain_loop(mine):
     """With the schedule of the file, and nothing of the library but the batches' keys."""
     problem = load_training("mine.py:problem", mine)

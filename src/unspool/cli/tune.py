@@ -1,6 +1,7 @@
 """`unspool tune`: the hyperparameters of one's own training run, from parts of such runs."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..experiments.runner import read_traces
 from . import choices
 from .docs import summary
 from .job import estimator_options, fill_in, name_entries
-from .mistakes import Mistake, mistakes_of_the_user
+from .mistakes import Failure, Mistake, mistakes_of_the_user
 from .options import Option, read
 from .reproduce import run_experiment
 from .tuning import Tuning, load_training
@@ -103,6 +104,9 @@ def _conclude(experiment: Tuning, directory: Path) -> None:
     dropped = sum(line["dropped"] for line in run.read("metrics"))
     if dropped:
         print(f"{dropped} workers whose training runs diverged were left out of the estimates")
+    status = json.loads((run.directory / "status.json").read_text())
+    if status["status"] != "finished":
+        raise Failure(f"{status['message']} The page is {directory / 'report.html'}")
     file = directory / "tuned.json"
     export.save(problem, ends["tuned"], file)
     print(file, flush=True)

@@ -117,7 +117,7 @@ class ManyHyperparametersExperiment(AbstractExperiment):
 
     @classmethod
     def at_paper_size(cls) -> "ManyHyperparametersExperiment":
-        """The published settings and number of seeds; a matter for an accelerator."""
+        """The published settings and number of seeds; more than a day on two cores."""
         return cls(
             seeds=4,
             num_updates=50_000,
