@@ -75,9 +75,10 @@ def _decimals(interval: Interval) -> int:
     return 2 - exponent
 
 
-def _unit(mean: float) -> tuple[float, str]:
-    """The scale in which a number is printed, and the words for it."""
-    size = abs(mean)
+def _unit(interval: Interval) -> tuple[float, str]:
+    """The scale in which a mean is printed, or its error if that is larger, and words for it."""
+    known = interval.known and math.isfinite(interval.standard_error)
+    size = max(abs(interval.mean), interval.standard_error if known else 0.0)
     if size == 0 or 1e-3 <= size < 1e6:
         return 1.0, ""
     if 1e6 <= size < 1e9:
@@ -103,7 +104,7 @@ def mean_words(interval: Interval) -> str:
     """The mean, with the digits its standard error allows; a dash if there is none."""
     if interval.count == 0:
         return "–"
-    scale, unit = _unit(interval.mean)
+    scale, unit = _unit(interval)
     decimals = _decimals(interval) + round(math.log10(scale))
     return fixed(interval.mean / scale, decimals) + unit
 
@@ -112,7 +113,7 @@ def interval_words(interval: Interval) -> str:
     """The ends of the interval in the digits of its mean; empty if there are none."""
     if not interval.known:
         return ""
-    scale, unit = _unit(interval.mean)
+    scale, unit = _unit(interval)
     decimals = _decimals(interval) + round(math.log10(scale))
     low, high = fixed(interval.low / scale, decimals), fixed(interval.high / scale, decimals)
     return f"{low} to {high}{unit}"
