@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from unspool import export
+from unspool.cli import tune
 from unspool.cli.__main__ import main
 from unspool.cli.tuning import load_training
 from unspool.problems.schedules import learning_curve
@@ -159,3 +160,9 @@ def test_a_mistake_is_one_line(mine, words, said, capsys):
     assert main(["tune", *words]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_too_many_hyperparameters_to_draw_are_refused(mine, monkeypatch, capsys):
+    monkeypatch.setattr(tune, "MOST_PARAMS_LOGGED", 2)
+    assert main(TUNE) == 2
+    assert "mine.py:problem has 3 numbers to tune" in capsys.readouterr().err

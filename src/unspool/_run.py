@@ -22,7 +22,7 @@ from ._results import name_result
 from ._train import Record, TrainingError, make_step, train
 
 _FORMAT = 1
-_MOST_PARAMS_LOGGED = 32
+MOST_PARAMS_LOGGED = 1000
 
 
 class RunError(ValueError):
@@ -217,7 +217,7 @@ def _as_line(record: Record) -> dict[str, Any]:
 
 def _logged_params(params: Params) -> dict[str, list[float]]:
     flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(params)])
-    return {"params": flat.tolist()} if flat.size <= _MOST_PARAMS_LOGGED else {}
+    return {"params": flat.tolist()} if flat.size <= MOST_PARAMS_LOGGED else {}
 
 
 def _without_nan(line: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import export
 from .._engine import as_engine
-from .._run import Run
+from .._run import MOST_PARAMS_LOGGED, Run
 from ..experiments.folder import run_directory
 from ..experiments.runner import read_traces
 from . import choices
@@ -65,7 +65,13 @@ def tune(words: Sequence[str]) -> int:
         raise Mistake(f"--learning-rate must be a finite number above 0, got {rate}")
     directory = Path(settings.pop("directory"))
     with mistakes_of_the_user("in the problem"):
-        as_engine(problem).check(problem.init_params(key=jax.random.key(0)))
+        params = problem.init_params(key=jax.random.key(0))
+        as_engine(problem).check(params)
+    if (count := len(name_entries(params))) > MOST_PARAMS_LOGGED:
+        raise Mistake(
+            f"{spec} has {count} numbers to tune, and what tune draws are {MOST_PARAMS_LOGGED} at "
+            "most: use unspool train, or PerTensor for fewer hyperparameters"
+        )
     with mistakes_of_the_user("in the estimator"):
         experiment = Tuning(spec, str(Path.cwd()), name, options, **settings)
         experiment.entries()
