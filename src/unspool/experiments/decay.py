@@ -28,8 +28,8 @@ _DESCRIPTION = (
     "surface is the objective itself, the mean of two training runs at each point. PES and NRES "
     "see what a rate does to the rest of the run, TES (truncated evolution strategies) only what "
     "it does to the next window, which is best served by a rate that is soon gone: it ends at a "
-    "larger decay. On the digits the valley is so flat that this costs next to nothing; on MNIST, "
-    "with 5000 steps, it does."
+    "larger decay, as published. On the digits the valley is so flat that this costs next to "
+    "nothing."
 )
 
 
