@@ -98,7 +98,7 @@ def _conclude(experiment: Tuning, directory: Path) -> None:
     ends = experiment.ends(first)
     numbers = {k: jax.device_get(problem.numbers(params)) for k, params in ends.items()}
     names = name_entries(numbers["tuned"])
-    width = max(map(len, [*names, "validation loss"])) + 2
+    width = max(map(len, [*names, "objective"])) + 2
     print(f"{'':<{width}}{'untuned':>12}{'tuned':>12}")
     columns = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(n)]) for n in numbers.values()]
     for name, before, after in zip(names, *columns, strict=True):

@@ -107,19 +107,17 @@ class Tuning(AbstractExperiment):
         problem, unravel = self.training, ravel_pytree(self._like)[1]
         in_units = jax.jit(jax.vmap(lambda x: problem.numbers(unravel(x))))
         per_seed = [in_units(jnp.asarray(t.params, jnp.result_type(float))) for t in traces]
+        updates = min((t.updates for t in traces), key=len)
         charts = []
         for name in per_seed[0]:
+            tables = [
+                np.concatenate([np.reshape(x, (len(x), -1)) for x in jax.tree.leaves(t[name])], 1)
+                for t in per_seed
+            ]
             series = []
             for index, label in enumerate(name_entries(self._like[name], name)):
-                lines = [
-                    np.concatenate(
-                        [np.reshape(x, (len(x), -1)) for x in jax.tree.leaves(tree[name])], axis=1
-                    )[:, index]
-                    for tree in per_seed
-                ]
-                updates = traces[int(np.argmin([len(line) for line in lines]))].updates
-                several = np.stack([line[: len(updates)] for line in lines])
-                series += _line(label, updates, several)
+                lines = np.stack([table[: len(updates), index] for table in tables])
+                series += _line(label, updates, lines)
             charts.append(_chart(f"{name} over the updates", "updates", name, series))
         return charts
 
@@ -146,10 +144,10 @@ class Tuning(AbstractExperiment):
         curves = {name: self.fresh_runs(p) for name, p in self.ends(trace).items()}
         data = "held out" if self.training.data.valid is not None else "trained on"
         charts = []
-        for part, what in (("loss", "loss"), ("accuracy", "accuracy")):
+        for what in ("loss", "accuracy"):
             series = []
             for label, runs in curves.items():
-                values = getattr(runs, part)
+                values = getattr(runs, what)
                 if not np.all(np.isnan(values)):
                     series += _line(label, runs.step, values)
             if series:

@@ -2,11 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float
 
 from .._custom_types import Scalar
-from .classifier import Weights
+from .classifier import Weights, dense, mean_cross_entropy
 
 
 def active_units(fraction: Scalar, width: int) -> Bool[Array, " units"]:
@@ -20,10 +19,10 @@ def score(
     """The network's scores; inactive units' inputs to their rectifiers are zero."""
     *hidden, last = weights.values()
     for layer, fraction in zip(hidden, active, strict=True):
-        inputs = _dense(layer, images)
+        inputs = dense(layer, images)
         mask = jnp.broadcast_to(active_units(fraction, inputs.shape[1]), inputs.shape)
         images = jax.nn.relu(jnp.where(mask, inputs, 0.0))
-    return _dense(last, images)
+    return dense(last, images)
 
 
 def cross_entropy(
@@ -31,10 +30,4 @@ def cross_entropy(
 ) -> Scalar:
     """The mean cross-entropy of a batch of images and labels."""
     images, labels = batch
-    scores = score(weights, images, active)
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
-
-
-def _dense(layer: dict[str, Array], inputs: Array) -> Array:
-    product = inputs @ layer["matrix"]
-    return product + jnp.broadcast_to(layer["bias"], product.shape)
+    return mean_cross_entropy(score(weights, images, active), labels)

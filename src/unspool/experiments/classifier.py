@@ -36,15 +36,14 @@ def score(
     """The network's scores of the classes, rectifiers between its layers."""
     *hidden, last = weights.values()
     for layer in hidden:
-        images = jax.nn.relu(_dense(layer, images))
-    return _dense(last, images)
+        images = jax.nn.relu(dense(layer, images))
+    return dense(last, images)
 
 
 def cross_entropy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
     """The mean cross-entropy of a batch of images and labels."""
     images, labels = batch
-    scores = score(weights, images)
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
+    return mean_cross_entropy(score(weights, images), labels)
 
 
 def accuracy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
@@ -53,7 +52,13 @@ def accuracy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
     return jnp.mean(jnp.argmax(score(weights, images), axis=1) == labels, dtype=float)
 
 
-def _dense(layer: dict[str, Array], inputs: Array) -> Array:
+def mean_cross_entropy(scores: Float[Array, "examples classes"], labels: Array) -> Scalar:
+    """The cross-entropy of scores and labels, averaged over examples."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
+
+
+def dense(layer: dict[str, Array], inputs: Array) -> Array:
+    """What a layer makes of the examples, before its rectifiers."""
     product = inputs @ layer["matrix"]
     return product + jnp.broadcast_to(layer["bias"], product.shape)
 
