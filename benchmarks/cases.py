@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 import unspool
-from unspool import problems
+from unspool import data, problems
+from unspool.problems import learned_optimizer
 
 
 class Wide(unspool.AbstractProblem):
@@ -62,6 +63,6 @@ def cases():
 
 
 def digits():
-    from learned_optimizer import digits
-
-    return digits()
+    """The published learned optimizer and network, on the digits that scikit-learn brings."""
+    task = learned_optimizer.image_task(data.digits(), learned_optimizer.MLP())
+    return learned_optimizer.OptimizerTraining(learned_optimizer.MLPOptimizer(), task)

@@ -61,7 +61,8 @@ def test_exports_are_documented():
         if not name.startswith("_") and not inspect.ismodule(value)
     }
     assert sorted(public) == sorted(
-        "Dataset Splits cifar10 csv diabetes digits fashion_mnist mnist split standardise".split()
+        "Dataset Splits cifar10 csv diabetes digits fashion_mnist mnist resize split standardise "
+        "text".split()
     )
     for name, value in public.items():
         first = value.__doc__.partition("\n")[0]

@@ -5,6 +5,7 @@ from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._engine import AbstractEngine as AbstractEngine
+from ._engine import JointEngine as JointEngine
 from ._engine import LocalEngine as LocalEngine
 from ._engine import Trajectories as Trajectories
 from ._estimator import AbstractEstimator as AbstractEstimator

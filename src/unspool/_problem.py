@@ -19,11 +19,12 @@ class AbstractProblem(eqx.Module):
     and the three methods `init_params`, `init_state` and `step`. Data sets are array fields;
     minibatches are drawn with `key`. Losses are minimised.
 
-    Two methods are optional. `is_over` ends an episode early; the objective is then the expected
+    The others are optional. `is_over` ends an episode early; the objective is then the expected
     *total* loss of an episode, and gradients are right up to a positive factor (the mean length).
     `draw_length` gives each episode a random length; the objective is then
     $\mathbb{E}[\sum_t \ell_t] / \mathbb{E}[\text{length}]$, the average per *step*. For the
-    average per *episode* let `weight` return `mean_length / length`.
+    average per *episode* let `weight` return `mean_length / length`. `longest` bounds the length by
+    the number of the episode, for a curriculum.
     """
 
     horizon: eqx.AbstractVar[int]
@@ -53,6 +54,23 @@ class AbstractProblem(eqx.Module):
     def draw_length(self, *, key: RandomKey) -> IntScalar:
         """The number of steps of an episode, from 1 to `horizon`, drawn with `key`."""
         return jnp.array(self.horizon)
+
+    def longest(self, birth: IntScalar) -> IntScalar:
+        """The most steps that the episode of number `birth` may have, at least 1.
+
+        Training counts episodes over all workers, from 0. Evaluations know no such number, and
+        have episodes as long as `draw_length` says.
+        """
+        return jnp.array(self.horizon)
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether all episodes that do not end early have `horizon` steps, which runs faster."""
+        kind = type(self)
+        return (
+            kind.draw_length is AbstractProblem.draw_length
+            and kind.longest is AbstractProblem.longest
+        )
 
     def weight(self, length: IntScalar) -> RealScalar:
         """What a step's loss is multiplied by in an episode of `length` steps."""

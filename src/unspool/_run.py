@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from ._results import name_result
 from ._train import Record, TrainingError, make_step, train
 
 _FORMAT = 1
-MOST_PARAMS_LOGGED = 1000
+MOST_PARAMS_LOGGED = 5000
+_MOST_SECONDS_UNSAVED = 600
 
 
 class RunError(ValueError):
@@ -110,7 +112,8 @@ class Run:
         **Arguments:** as for `train`, and
 
         - `checkpoint_every`: updates between checkpoints, at the next record; by default a fifth
-          of `num_updates`. There is always one at the start and one at the end.
+          of `num_updates`. There is always one at the start and one at the end, and one that is
+          not older than ten minutes and a record, which the next one replaces.
         - `resume_from`: the update of the checkpoint to go on from; by default the newest, or the
           start if there is none. Lines written after it are dropped: they will come again.
 
@@ -128,18 +131,18 @@ class Run:
             resume_from = known[-1]
         if resume_from is None:
             state = init(params)
-            start = _as_first_line(params, estimator, engine.horizon)
+            start = _as_first_line(params, estimator, engine)
             _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
             self._save(0, state)
         elif resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
         else:
-            file = self.directory / "checkpoints" / f"{resume_from}.npz"
+            file = self._checkpoint(resume_from)
             state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
             self._forget_after(resume_from)
         earlier = self.read("metrics")[-1]
         self.finish("running")
-        saved = resume_from or 0
+        kept, passing, saved_at = resume_from or 0, None, time.monotonic()
         job = (engine, estimator, optimizer)
         records = train(*job, num_updates=num_updates, key=key, state=state, log_every=log_every)
         try:
@@ -149,9 +152,13 @@ class Run:
                     useful_steps=record.useful_steps + earlier["useful_steps"],
                 )
                 self.append("metrics", _as_line(record))
-                if record.update - saved >= checkpoint_every or record.update == num_updates:
+                due = record.update - kept >= checkpoint_every or record.update == num_updates
+                if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
                     self._save(record.update, record.state)
-                    saved = record.update
+                    if passing is not None:
+                        self._checkpoint(passing).unlink()
+                    kept, passing = (record.update, None) if due else (kept, record.update)
+                    saved_at = time.monotonic()
                 yield record
         except TrainingError as error:
             self.finish("failed", str(error))
@@ -181,7 +188,10 @@ class Run:
         _write(self.directory / "status.json", line + "\n")
 
     def _save(self, update: int, state: Any) -> None:
-        save_checkpoint(self.directory / "checkpoints" / f"{update}.npz", state)
+        save_checkpoint(self._checkpoint(update), state)
+
+    def _checkpoint(self, update: int) -> Path:
+        return self.directory / "checkpoints" / f"{update}.npz"
 
     def _forget_after(self, update: int) -> None:
         for name in ("metrics", "evaluation"):
@@ -190,17 +200,20 @@ class Run:
             if kept or (self.directory / f"{name}.jsonl").exists():
                 _write(self.directory / f"{name}.jsonl", text)
         for later in (u for u in self.checkpoints if u > update):
-            (self.directory / "checkpoints" / f"{later}.npz").unlink()
+            self._checkpoint(later).unlink()
 
 
-def _as_first_line(params: Params, estimator: AbstractEstimator, horizon: int) -> dict[str, Any]:
+def _as_first_line(
+    params: Params, estimator: AbstractEstimator, engine: AbstractEngine
+) -> dict[str, Any]:
+    horizon = engine.horizon
     warmup = estimator.num_warmup_windows(horizon)
     return {
         "update": 0,
         "seconds": 0.0,
         "steps": 0,
         "useful_steps": 0,
-        "warmup_steps": warmup * estimator.num_steps(horizon),
+        "warmup_steps": warmup * len(engine.parts) * estimator.num_steps(horizon),
         "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
         "loss": None,
         "grad_norm": None,

@@ -14,7 +14,7 @@ from . import _rows as rows
 from ._custom_types import IntScalar, Params, RandomKey
 from ._engine import AbstractEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
-from ._estimator.workers import Workers
+from ._estimator.base import EstimatorState
 from ._memory import Memory, read_memory
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
@@ -35,7 +35,7 @@ class TrainState(eqx.Module):
 
     params: Params
     optimizer: optax.OptState
-    workers: Workers
+    workers: EstimatorState
     update: IntScalar
 
 
@@ -218,7 +218,7 @@ def _compile_updates(job, state, count):
 
 def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
     engine, estimator, _ = job
-    steps = estimator.num_steps(engine.horizon)
+    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
     sequential = estimator.num_sequential_steps(engine.horizon)
     warmup = estimator.num_warmup_windows(engine.horizon)
     seconds, useful = 0.0, 0
@@ -249,10 +249,10 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
             state=state,
         )
         yield record
-        too_many = dropped > _MOST_DROPPED * count * estimator.num_workers
-        if throw and (too_many or worst in (0, 1)):
+        at_work = count * len(engine.parts) * estimator.num_workers
+        if throw and (dropped > _MOST_DROPPED * at_work or worst in (0, 1)):
             raise TrainingError(
                 f"training stopped at update {record.update}, {dropped} of "
-                f"{count * estimator.num_workers} workers dropped since update {done}: "
+                f"{at_work} workers dropped since update {done}: "
                 f"{RESULTS[record.result]}"
             )

@@ -64,6 +64,15 @@ class AbstractEngine(eqx.Module):
     ) -> Trajectories:
         """New episodes, one for each key; one arm unless `shift` has more."""
 
+    @property
+    def parts(self) -> "tuple[AbstractEngine, ...]":
+        """Engines whose gradients are averaged; one that advances trajectories is its own part."""
+        return (self,)
+
+    def shorten(self, trajectories: Trajectories, births: Clocks) -> Trajectories:
+        """New episodes, given their numbers, which a curriculum makes their lengths depend on."""
+        return trajectories
+
     @abc.abstractmethod
     def unroll(
         self,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._custom_types import Params, RandomKey, RowLosses
+from .._custom_types import Clocks, Params, RandomKey, RowLosses
 from .._problem import AbstractProblem
 from .._random import Purpose, numbered, stream
 from .base import AbstractEngine, Trajectories, check_params
@@ -56,7 +56,7 @@ class LocalEngine(AbstractEngine):
 
     @property
     def random_length(self) -> bool:
-        return type(self.problem).draw_length is not AbstractProblem.draw_length
+        return not self.problem.fixed_length
 
     def init_params(self, *, key: RandomKey) -> Params:
         return rows.strong(self.problem.init_params(key=key))
@@ -106,6 +106,13 @@ class LocalEngine(AbstractEngine):
         else:
             over = jnp.zeros((num_arms, num_workers), bool)
         return Trajectories(state, over, jnp.zeros_like(end), end, keys)
+
+    def shorten(self, trajectories: Trajectories, births: Clocks) -> Trajectories:
+        if not self.random_length:
+            return trajectories
+        most = jnp.clip(jax.vmap(self.problem.longest)(births), 1, self.horizon)
+        end = jnp.minimum(trajectories.end, most.astype(trajectories.end.dtype))
+        return eqx.tree_at(lambda x: x.end, trajectories, end)
 
     def unroll(
         self,

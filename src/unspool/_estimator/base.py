@@ -1,6 +1,7 @@
 """What every estimator is: state in, estimate and state out."""
 
 import abc
+import functools as ft
 
 import equinox as eqx
 import jax
@@ -22,6 +23,9 @@ from .._problem import AbstractProblem
 from .._results import RESULTS
 from .._target import Target
 from .workers import Workers, warm_up
+
+EstimatorState = Workers | tuple[Workers, ...]
+"""The workers of one problem, or those of each part of a `JointEngine`."""
 
 
 class Estimate(eqx.Module):
@@ -116,7 +120,7 @@ class AbstractEstimator(eqx.Module):
 
     def init(
         self, engine: AbstractEngine | AbstractProblem, params: Params, *, key: RandomKey
-    ) -> Workers:
+    ) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
 
         **Arguments:**
@@ -128,7 +132,12 @@ class AbstractEstimator(eqx.Module):
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
         differentiated and the estimator needs it.
         """
-        return self._init(*self._enter(engine, params), key)
+        engine, params = self._enter(engine, params)
+        first, *others = engine.parts
+        if not others:
+            return self._init(first, params, key)
+        pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
+        return tuple(self._init(part, params, part_key) for part, part_key in pairs)
 
     @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
@@ -141,11 +150,16 @@ class AbstractEstimator(eqx.Module):
 
     @eqx.filter_jit
     def estimate(
-        self, engine: AbstractEngine | AbstractProblem, params: Params, state: Workers
-    ) -> tuple[Estimate, Workers]:
+        self, engine: AbstractEngine | AbstractProblem, params: Params, state: EstimatorState
+    ) -> tuple[Estimate, EstimatorState]:
         """One estimate at `params`, and the state for the next. A pure function."""
         engine, params = self._enter(engine, params)
-        found, state = self._advance(engine, params, state)
+        workers = (state,) if isinstance(state, Workers) else state
+        pairs = zip(engine.parts, workers, strict=True)
+        advanced = [self._advance(part, params, each) for part, each in pairs]
+        found, moved = zip(*advanced, strict=True)
+        found = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), found)
+        state = moved[0] if isinstance(state, Workers) else moved
         horizon = engine.horizon
         return conclude(found, horizon / self.num_windows(horizon)), state
 

@@ -117,6 +117,7 @@ class AbstractInfluence(AbstractEstimator):
             born, _, step = linearise(start, trajectories, still)
             signs = _sketch_keys(workers.noise_key, birth, jnp.zeros_like(birth))
             pushed = self.sketch.push(blank, step, signs, params)
+            born = engine.shorten(born, birth)
             return choose(newborn, born, trajectories), rows.where(newborn, pushed, sketch)
 
         def advance(carry, _):

@@ -176,6 +176,7 @@ class AbstractPerturbed(AbstractEstimator):
         def give_birth(arms):
             keys = workers.data_keys(birth)
             trajectories, tangent = probe.start(engine, params, keys, perturbation)
+            trajectories = engine.shorten(trajectories, birth)
             return choose(newborn, trajectories, arms[0]), rows.where(newborn, tangent, arms[1])
 
         arms = jax.lax.cond(jnp.any(newborn), give_birth, lambda arms: arms, arms)

@@ -63,7 +63,8 @@ class AbstractReverse(AbstractEstimator):
 
         def window_loss(params, healthy):
             """The healthy workers' loss; one of them stands in for those that are not."""
-            give_birth = lambda: choose(newborn, engine.start(params, keys), incoming)
+            born = lambda: engine.shorten(engine.start(params, keys), birth)
+            give_birth = lambda: choose(newborn, born(), incoming)
             start = jax.lax.cond(jnp.any(newborn), give_birth, lambda: incoming)
             substitute = jnp.where(healthy, worker, jnp.argmax(healthy))
             after, losses = engine.unroll(params, take(start, substitute), W)

@@ -5,8 +5,10 @@ from .dataset import Dataset as Dataset
 from .dataset import Splits as Splits
 from .mnist import fashion_mnist as fashion_mnist
 from .mnist import mnist as mnist
+from .resize import resize as resize
 from .scikit import diabetes as diabetes
 from .scikit import digits as digits
 from .split import split as split
 from .standardise import standardise as standardise
 from .table import csv as csv
+from .text import text as text

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._custom_types import Scalar
-from .classifier import Weights, dense, mean_cross_entropy
+from ..problems.learned_optimizer.dense import dense
+from ..problems.learned_optimizer.scores import mean_cross_entropy
+from .classifier import Weights
 
 
 def active_units(fraction: Scalar, width: int) -> Bool[Array, " units"]:

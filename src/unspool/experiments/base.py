@@ -35,13 +35,20 @@ def sgd(learning_rate: float, tenth_from: int | None = None) -> Optimizer:
     return Optimizer(optax.sgd(schedule), "sgd", options)
 
 
-def adam(learning_rate: float, b1: float = 0.9, tenth_after: int | None = None) -> Optimizer:
+def adam(
+    learning_rate: float,
+    b1: float = 0.9,
+    tenth_after: int | None = None,
+    eps_root: float = 0.0,
+) -> Optimizer:
     """Adam, with a rate that falls exponentially to a tenth within `tenth_after` updates."""
     options: dict[str, Any] = {"learning_rate": learning_rate, "b1": b1}
+    options |= {"eps_root": eps_root} if eps_root else {}
     if tenth_after is None:
-        return Optimizer(optax.adam(learning_rate, b1=b1), "adam", options)
+        return Optimizer(optax.adam(learning_rate, b1=b1, eps_root=eps_root), "adam", options)
     schedule = optax.exponential_decay(learning_rate, tenth_after, 0.1)
-    return Optimizer(optax.adam(schedule, b1=b1), "adam", options | {"tenth_after": tenth_after})
+    transformation = optax.adam(schedule, b1=b1, eps_root=eps_root)
+    return Optimizer(transformation, "adam", options | {"tenth_after": tenth_after})
 
 
 class Trace(NamedTuple):
@@ -168,16 +175,17 @@ class Entry(AbstractEntry):
 
 @dataclass(frozen=True)
 class Measurement:
-    """Numbers for a chart that are taken with every seed, at fixed parameters.
+    """Numbers for a chart that are taken with every seed, once all trainings are over.
 
     - `label`: its name, other than that of any entry.
     - `num_steps`: problem steps with one seed.
-    - `measure`: from a seed's key, the numbers and the mean loss that was met on the way.
+    - `measure`: from a seed's key and what that seed's trainings have logged, label by label, the
+      numbers and the mean loss that was met on the way.
     """
 
     label: str
     num_steps: int
-    measure: Callable[[RandomKey], tuple[list[float], float]]
+    measure: Callable[[RandomKey, Mapping[str, Trace]], tuple[list[float], float]]
 
 
 class AbstractExperiment(abc.ABC):
@@ -194,6 +202,7 @@ class AbstractExperiment(abc.ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
+    published_seeds: ClassVar[tuple[int, ...]] = PUBLISHED_SEEDS
     seeds: int
 
     @property
@@ -225,7 +234,7 @@ class AbstractExperiment(abc.ABC):
     def seed_values(self) -> tuple[int, ...]:
         """The published seeds, and consecutive numbers after them if more are wanted."""
         further = range(_FIRST_FURTHER_SEED, _FIRST_FURTHER_SEED + self.seeds)
-        return (*PUBLISHED_SEEDS, *further)[: self.seeds]
+        return (*self.published_seeds, *further)[: self.seeds]
 
     def entry(self, label: str) -> AbstractEntry:
         """The entry of this label."""

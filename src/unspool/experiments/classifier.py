@@ -6,11 +6,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from .. import data
 from .._custom_types import RandomKey, Scalar
+from ..problems.learned_optimizer.dense import dense_layers
+from ..problems.learned_optimizer.scores import mean_accuracy, mean_cross_entropy
 from ..problems.schedules import Data
 
 Images = Literal["digits", "mnist", "fashion-mnist"]
@@ -34,10 +35,7 @@ def score(
     weights: Weights, images: Float[Array, "examples pixels"]
 ) -> Float[Array, "examples classes"]:
     """The network's scores of the classes, rectifiers between its layers."""
-    *hidden, last = weights.values()
-    for layer in hidden:
-        images = jax.nn.relu(dense(layer, images))
-    return dense(last, images)
+    return dense_layers([*weights.values()], images, jax.nn.relu)
 
 
 def cross_entropy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
@@ -49,18 +47,7 @@ def cross_entropy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
 def accuracy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
     """The fraction of a batch whose highest score is that of its label."""
     images, labels = batch
-    return jnp.mean(jnp.argmax(score(weights, images), axis=1) == labels, dtype=float)
-
-
-def mean_cross_entropy(scores: Float[Array, "examples classes"], labels: Array) -> Scalar:
-    """The cross-entropy of scores and labels, averaged over examples."""
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
-
-
-def dense(layer: dict[str, Array], inputs: Array) -> Array:
-    """What a layer makes of the examples, before its rectifiers."""
-    product = inputs @ layer["matrix"]
-    return product + jnp.broadcast_to(layer["bias"], product.shape)
+    return mean_accuracy(score(weights, images), labels)
 
 
 @ft.lru_cache(maxsize=2)

@@ -134,7 +134,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
     def _measurement(self, label: str) -> Measurement:
         estimator = _COMPARED[label](1, 1, sigma=_SIGMA)
         steps = _EPISODES * _UNROLLS * estimator.num_steps(_UNROLLS)
-        measure = lambda key: _relative_errors(estimator, key)
+        measure = lambda key, _: _relative_errors(estimator, key)
         return Measurement(_measured(label), steps, measure)
 
     def measured_charts(self, measured):

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._run import Run
-from .base import AbstractExperiment, Trace
-from .folder import EXPERIMENT_FILE, check_directory, read_measured, run_directory
+from .base import AbstractExperiment
+from .folder import EXPERIMENT_FILE, check_directory, read_measured
 from .pool import Failed, work_through
+from .traces import read_traces
 from .work import Advance, run_entry, run_measurement
 
 
@@ -78,19 +78,24 @@ def reproduce(
         for entry in entries
     } | {found.label: num_seeds * found.num_steps for found in experiment.measurements()}
     labels = sorted(costs, key=lambda label: -costs[label])
-    tasks = [(experiment, label, directory) for label in [*labels, None]]
-    num_processes = min(num_processes or _num_cores(), len(tasks))
+    trainings = [entry.label for entry in entries]
+    # Measurements may look at what trainings have logged.
+    stages = (
+        [*(label for label in labels if label in trainings), None],
+        [label for label in labels if label not in trainings],
+    )
     done, total, failures, description = 0, sum(costs.values()), [], None
-    with contextlib.closing(work_through(_perform, tasks, num_processes)) as messages:
-        for message in messages:
+    told = _work_through(experiment, directory, stages, num_processes)
+    with contextlib.closing(told):
+        for label, message in told:
             if isinstance(message, Failed):
-                label = tasks[message.task][1] or "the description"
-                failures.append(f"{label} ({message.reason})")
+                failures.append(f"{label or 'the description'} ({message.reason})")
             elif isinstance(message.message, Advance):
                 advance = message.message
                 done += advance.steps
                 if on_progress is not None:
-                    on_progress(Progress(done, total, advance.label, advance.seed, advance.loss))
+                    now = Progress(done, total, advance.label, advance.seed, advance.loss)
+                    on_progress(now)
             else:
                 description = message.message
     if description is not None:
@@ -99,6 +104,16 @@ def reproduce(
         _write(directory / EXPERIMENT_FILE, description | {"charts": charts})
     if failures:
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
+
+
+def _work_through(experiment, directory: Path, stages, num_processes: int | None):
+    """The labels of all stages with what is told of them, one stage after the other."""
+    for labels in filter(None, stages):
+        tasks = [(experiment, label, directory) for label in labels]
+        count = min(num_processes or _num_cores(), len(tasks))
+        with contextlib.closing(work_through(_perform, tasks, count)) as messages:
+            for message in messages:
+                yield labels[message.task], message
 
 
 def _perform(
@@ -116,37 +131,6 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
-    """What was logged of each label, one trace for each seed that has any."""
-    found: dict[str, tuple[Trace, ...]] = {}
-    for entry in experiment.entries():
-        traces = []
-        for seed in experiment.seed_values:
-            path = run_directory(directory, entry.label, seed)
-            if not (path / "config.json").exists():
-                continue
-            if (trace := _trace(Run.open(path), seed)) is not None:
-                traces.append(trace)
-        found[entry.label] = tuple(traces)
-    return found
-
-
-def _trace(run: Run, seed: int) -> Trace | None:
-    """What was logged of a run and how it was evaluated; nothing if it has not begun."""
-    lines, judged = run.read("metrics"), run.read("evaluation")
-    if not lines:
-        return None
-    losses = [math.nan if line["loss"] is None else line["loss"] for line in judged]
-    return Trace(
-        seed,
-        updates=np.array([line["update"] for line in lines]),
-        params=np.array([line["params"] for line in lines]),
-        steps=np.array([line["steps"] + line["warmup_steps"] for line in lines]),
-        evaluated=np.array([line["update"] for line in judged]),
-        losses=np.array(losses),
-    )
 
 
 def _measured(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:

@@ -139,7 +139,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
         estimator = _ESTIMATORS[label](self.num_particles // 2, window, sigma=_SIGMA)
         steps = _NUM_SEQUENCES * estimator.num_steps(self.horizon) * (self.horizon // window)
 
-        def measure(key: RandomKey) -> tuple[list[float], float]:
+        def measure(key: RandomKey, _) -> tuple[list[float], float]:
             return self._measure(estimator, key)
 
         return Measurement(_name(label, window), steps, measure)

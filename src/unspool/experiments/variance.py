@@ -67,6 +67,34 @@ def window_estimates(
     return jax.vmap(episode)(keys)
 
 
+def variance_of_one_worker(
+    problem: AbstractProblem,
+    estimator: AbstractPerturbed,
+    params: Params,
+    keys: Key[Array, " episodes"],
+) -> tuple[float, float]:
+    r"""Traces of covariances at fixed parameters, without bias for any number of episodes above 1.
+
+    The first is that of an estimate by a worker that is equally likely to be in any window, the
+    second that of the mean of the estimates of an episode's windows, which for `NRES` is a pair
+    of `FullES`:
+
+    $$ \mathrm{mean}_{e, w} \lVert g_{e, w} \rVert^2 - \lVert \bar g \rVert^2
+       + \tfrac{1}{E} V_2, \qquad
+       V_2 = \tfrac{1}{E - 1} \sum_e \lVert \mathrm{mean}_w\, g_{e, w} - \bar g \rVert^2 $$
+    """
+    scale = estimator.num_windows(problem.horizon) / problem.horizon
+    squares, means = [], []
+    for key in keys:
+        found = window_estimates(problem, estimator, params, key[None])[0]
+        grads = scale * np.asarray(found[0], np.float64)
+        squares.append(np.mean(np.sum(grads**2, axis=1)))
+        means.append(grads.mean(axis=0))
+    of_episode = float(np.sum(np.var(means, axis=0, ddof=1)))
+    mean = np.mean(means, axis=0)
+    return float(np.mean(squares) - mean @ mean + of_episode / len(keys)), of_episode
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linearisation:
     r"""The derivatives of an episode's windows, each with regard to a copy of the parameters.

@@ -16,6 +16,7 @@ from .._train import TrainingError
 from .base import AbstractEntry, AbstractExperiment, Measurement
 from .folder import open_run, read_measured, write_measured
 from .losses import losses_at
+from .traces import read_traces
 
 _DONE = ("finished", "stopped")
 
@@ -53,10 +54,12 @@ def run_measurement(
 ) -> Iterator[Advance]:
     """Measures with every seed that has not been measured with, one after the other."""
     values = read_measured(directory, measurement.label)
+    traces = read_traces(experiment, directory)
     for seed in experiment.seed_values:
         loss = math.nan
         if seed not in values:
-            values[seed], loss = measurement.measure(jax.random.key(seed))
+            logged = {label: t for label, found in traces.items() for t in found if t.seed == seed}
+            values[seed], loss = measurement.measure(jax.random.key(seed), logged)
             write_measured(experiment, directory, measurement.label, values)
         yield Advance(measurement.label, seed, measurement.num_steps, loss)
 

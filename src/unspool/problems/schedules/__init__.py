@@ -13,7 +13,10 @@ from .learning_curve import learning_curve as learning_curve
 from .model import Model as Model
 from .model_training import ModelTraining as ModelTraining
 from .objectives import AbstractObjective as AbstractObjective
+from .objectives import Clipped as Clipped
 from .objectives import Final as Final
+from .objectives import Logarithm as Logarithm
+from .objectives import Normalised as Normalised
 from .objectives import TrainLoss as TrainLoss
 from .objectives import ValidAccuracy as ValidAccuracy
 from .objectives import ValidLoss as ValidLoss

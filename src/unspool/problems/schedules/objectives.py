@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..._custom_types import RandomKey, Scalar
+from .._check import check_positive
 from .data import Data
 from .model import Model
 
@@ -17,14 +18,14 @@ class Moment(NamedTuple):
     - `model`, `data`: what is trained, and on what.
     - `weights`: the model's, after the step.
     - `hyper`: the hyperparameters of the model at the step, by name.
-    - `horizon`: steps of the whole run.
+    - `horizon`: steps of the whole run, the mean if they differ from run to run.
     """
 
     model: Model
     data: Data
     weights: Any
     hyper: dict[str, Any]
-    horizon: int
+    horizon: float
 
 
 class AbstractObjective(eqx.Module):
@@ -83,6 +84,65 @@ class ValidAccuracy(AbstractMean):
         assert moment.model.accuracy is not None
         batch = moment.data.draw_valid(key)
         return -moment.model.accuracy(moment.weights, batch, **moment.hyper)
+
+
+class Clipped(AbstractMean):
+    r"""Another objective, of which no more than so much is counted: $\min(F, \mathrm{most})$.
+
+    Runs that go astray then weigh no more than runs that learn nothing, though they have no
+    gradient left either. Clips what is measured on a batch; to clip example by example is a matter
+    of the model's `valid_loss`.
+
+    **Arguments:** `objective`, and `most`, in its units.
+    """
+
+    objective: AbstractMean
+    most: float
+
+    def check(self, model, data):
+        self.objective.check(model, data)
+
+    def measure(self, moment, key):
+        return jnp.minimum(self.objective.measure(moment, key), self.most)
+
+
+class Logarithm(AbstractMean):
+    r"""The logarithm of another objective, which must be positive: $\log(F + \epsilon)$.
+
+    Tasks whose losses differ in scale then count alike, and the end of a run as much as its start.
+
+    **Arguments:** `objective`, and `epsilon` above zero, in its units.
+    """
+
+    objective: AbstractMean
+    epsilon: float = 1e-6
+
+    def check(self, model, data):
+        check_positive("epsilon", self.epsilon)
+        self.objective.check(model, data)
+
+    def measure(self, moment, key):
+        return jnp.log(self.objective.measure(moment, key) + self.epsilon)
+
+
+class Normalised(AbstractMean):
+    r"""Another objective in a unit that suits its task: $F / \mathrm{unit}$.
+
+    For several tasks at once, each with the loss of a model that has learned nothing for instance,
+    which for $k$ classes is $\log k$.
+
+    **Arguments:** `objective`, and `unit` above zero.
+    """
+
+    objective: AbstractMean
+    unit: float
+
+    def check(self, model, data):
+        check_positive("unit", self.unit)
+        self.objective.check(model, data)
+
+    def measure(self, moment, key):
+        return self.objective.measure(moment, key) / self.unit
 
 
 class Final(AbstractObjective):

@@ -1,0 +1,69 @@
+"""Several problems with the same parameters, trained at once."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .._custom_types import Params, RandomKey
+from .._problem import AbstractProblem
+from .base import AbstractEngine
+from .local import as_engine
+
+_NOT_ONE = "a JointEngine has several problems, which run apart: evaluate one of its `engines`"
+
+
+class JointEngine(AbstractEngine):
+    r"""Several problems that share their parameters, with one gradient.
+
+    $$ L(\theta) = \frac{1}{n} \sum_{k=1}^{n} L_k(\theta) $$
+
+    Every estimator takes it wherever it takes a problem, and then has all of its workers on each
+    of the problems: `NRES(32, 10)` on three problems has 96. States may differ from problem to
+    problem in everything; losses ought to be of one scale, for what is summed are gradients.
+    The problems are run one after the other, each in a program of its own, so that compilation
+    takes as many times as long as there are problems.
+
+    A worker that fails is left out: where many of one problem fail, it counts for less.
+
+    **Arguments:** `engines`, problems or engines of one horizon (lengths may differ by way of
+    `draw_length`) and with parameters of one structure. The first one draws where to start.
+
+    **Raises:** `ValueError` for no engines, or horizons that differ.
+    """
+
+    engines: tuple[AbstractEngine, ...]
+
+    def __init__(self, engines: Sequence[AbstractEngine | AbstractProblem]):
+        self.engines = tuple(map(as_engine, engines))
+        if not self.engines:
+            raise ValueError("engines must have one problem at least, got none")
+        horizons = [engine.horizon for engine in self.engines]
+        if len(set(horizons)) > 1:
+            raise ValueError(
+                f"engines must have one horizon, got {horizons}; shorter episodes are a matter of "
+                "draw_length"
+            )
+
+    @property
+    def parts(self) -> tuple[AbstractEngine, ...]:
+        return self.engines
+
+    @property
+    def horizon(self) -> int:
+        return self.engines[0].horizon
+
+    @property
+    def differentiable(self) -> bool:
+        return all(engine.differentiable for engine in self.engines)
+
+    def init_params(self, *, key: RandomKey) -> Params:
+        return self.engines[0].init_params(key=key)
+
+    def check(self, params: Params) -> None:
+        for engine in self.engines:
+            engine.check(params)
+
+    def start(self, params, keys, shift=None) -> NoReturn:
+        raise ValueError(_NOT_ONE)
+
+    def unroll(self, params, trajectories, num_steps, shift=None) -> NoReturn:
+        raise ValueError(_NOT_ONE)

@@ -1,0 +1,25 @@
+"""Plain text of your own."""
+
+import os
+from pathlib import Path
+
+
+def text(path: str | os.PathLike) -> str:
+    """The text in a file of your own, a book for instance, with line feeds for all line ends.
+
+    **Arguments:** `path`, a file of plain text in UTF-8.
+
+    **Raises:** `ValueError` for a file that is empty or not in UTF-8; `FileNotFoundError` for a
+    missing file.
+    """
+    try:
+        # Not to be told from the text: some editors begin a file with an invisible mark.
+        content = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be text in UTF-8, got the byte {error.object[error.start]:#04x} at "
+            f"{error.start} (counted from 0); save it once more in UTF-8"
+        ) from error
+    if not content:
+        raise ValueError(f"{path} must have at least 1 character, got none")
+    return content

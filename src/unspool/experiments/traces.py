@@ -1,0 +1,41 @@
+"""Reading back what the trainings of an experiment have logged."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from .._run import Run
+from .base import AbstractExperiment, Trace
+from .folder import run_directory
+
+
+def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
+    """What was logged of each label, one trace for each seed that has any."""
+    found: dict[str, tuple[Trace, ...]] = {}
+    for entry in experiment.entries():
+        traces = []
+        for seed in experiment.seed_values:
+            path = run_directory(directory, entry.label, seed)
+            if not (path / "config.json").exists():
+                continue
+            if (trace := _trace(Run.open(path), seed)) is not None:
+                traces.append(trace)
+        found[entry.label] = tuple(traces)
+    return found
+
+
+def _trace(run: Run, seed: int) -> Trace | None:
+    """What was logged of a run and how it was evaluated; nothing if it has not begun."""
+    lines, judged = run.read("metrics"), run.read("evaluation")
+    if not lines:
+        return None
+    losses = [math.nan if line["loss"] is None else line["loss"] for line in judged]
+    return Trace(
+        seed,
+        updates=np.array([line["update"] for line in lines]),
+        params=np.array([line["params"] for line in lines]),
+        steps=np.array([line["steps"] + line["warmup_steps"] for line in lines]),
+        evaluated=np.array([line["update"] for line in judged]),
+        losses=np.array(losses),
+    )

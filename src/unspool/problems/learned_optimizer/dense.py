@@ -1,0 +1,25 @@
+"""Dense layers, alone and one after the other."""
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Layer = dict[str, Float[Array, "..."]]
+Activation = Callable[[Array], Array]
+
+
+def dense(layer: Layer, inputs: Float[Array, "*examples _"]) -> Float[Array, "*examples _"]:
+    """What a layer makes of the examples, before its activation."""
+    product = inputs @ layer["matrix"]
+    return product + jnp.broadcast_to(layer["bias"], product.shape)
+
+
+def dense_layers(
+    layers: Sequence[Layer], inputs: Float[Array, "*examples _"], activation: Activation
+) -> Float[Array, "*examples _"]:
+    """What layers make of the examples one after the other, activations between them."""
+    *hidden, last = layers
+    for layer in hidden:
+        inputs = activation(dense(layer, inputs))
+    return dense(last, inputs)
