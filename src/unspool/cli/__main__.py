@@ -8,7 +8,13 @@ from .._citation import version
 from .._threads import use_one_thread
 from .mistakes import SAID_IN_ONE_SENTENCE, Failure, Mistake, complain, suggest
 
-_EXTRAS = {"matplotlib": "cli", "optuna": "experiments", "rich": "cli", "tyro": "cli"}
+_EXTRAS = {
+    "matplotlib": "cli",
+    "optuna": "experiments",
+    "rich": "cli",
+    "safetensors": "export",
+    "tyro": "cli",
+}
 
 _HELP = """\
 usage: unspool COMMAND [options]
@@ -19,6 +25,8 @@ commands:
   train      train a problem's parameters with an estimator, or go on with a run
   report     write a page of figures and tables about runs
   tune       tune the hyperparameters of a training run of yours
+  export     write the learned optimizer of a meta-training into a file
+  apply      train a model of yours with it, against tuned Adam and SGD
   reproduce  run an experiment from the literature, with its report
   list       list problems, estimators and experiments
   cite       print BibTeX
@@ -88,6 +96,14 @@ def _run(name: str, words: list[str]) -> int:
         from .tune import tune
 
         return tune(words)
+    if name == "export":
+        from .export import export
+
+        return export(words)
+    if name == "apply":
+        from .apply import apply
+
+        return apply(words)
     if name == "reproduce":
         from .reproduce import reproduce
 
@@ -100,7 +116,7 @@ def _run(name: str, words: list[str]) -> int:
         from .cite import cite
 
         return cite(words)
-    commands = ("train", "report", "tune", "reproduce", "list", "cite")
+    commands = ("train", "report", "tune", "export", "apply", "reproduce", "list", "cite")
     raise Mistake(f"there is no command {name!r}{suggest(name, commands)}")
 
 

@@ -16,6 +16,7 @@ import unspool
 from unspool import experiments as _experiments
 from unspool import problems as _problems
 
+from .._engine import JointEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._problem import AbstractProblem
@@ -64,8 +65,8 @@ def choose(what: str, name: str, choices: dict[str, Any]) -> Any:
     raise Mistake(f"there is no {what} {name!r}{suggest(name, choices)}")
 
 
-def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProblem:
-    """A problem's class, or a ready instance.
+def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProblem | JointEngine:
+    """A problem's class, a ready instance, or several joined.
 
     **Arguments:**
 
@@ -81,9 +82,9 @@ def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProb
             raise Mistake(f"{mistake} (or name your own: file.py:Class)") from None
     place, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
     module = (
-        _load_file((start / place).resolve(), place)
+        load_file((start / place).resolve(), place)
         if place.endswith(".py")
-        else _load(place, start)
+        else load_module(place, start)
     )
     found = getattr(module, name, None) if name else _only_problem(module, place)
     held = [key for key, value in vars(module).items() if _is_problem(value)]
@@ -118,7 +119,7 @@ def _squeeze(name: str) -> str:
 def _is_problem(value: Any) -> bool:
     if isinstance(value, type):
         return issubclass(value, AbstractProblem) and value is not AbstractProblem
-    return isinstance(value, AbstractProblem)
+    return isinstance(value, AbstractProblem | JointEngine)
 
 
 def _only_problem(module: ModuleType, place: str) -> Any:
@@ -133,7 +134,8 @@ def _only_problem(module: ModuleType, place: str) -> Any:
     return next(iter(own.values()))
 
 
-def _load_file(file: Path, shown: str) -> ModuleType:
+def load_file(file: Path, shown: str) -> ModuleType:
+    """The module in a file, which errors call `shown`."""
     if not file.is_file():
         near = [path.name for path in file.parent.glob("*.py")] if file.parent.is_dir() else []
         where = "" if file.is_absolute() and file.parent == Path.cwd() else f" in {file.parent}"
@@ -153,7 +155,8 @@ def _load_file(file: Path, shown: str) -> ModuleType:
     return module
 
 
-def _load(name: str, start: Path) -> ModuleType:
+def load_module(name: str, start: Path) -> ModuleType:
+    """The module of this name, which may lie in the directory `start`."""
     _look_in(start)
     try:
         with mistakes_of_the_user(f"while importing {name}"):

@@ -12,7 +12,7 @@ import optax
 
 from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
-from .._engine import AbstractEngine, as_engine
+from .._engine import AbstractEngine, JointEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._memory import Memory
@@ -38,7 +38,7 @@ class Job:
     `words` names every setting but the directory, so that a later default changes nothing.
     """
 
-    problem: AbstractProblem
+    problem: AbstractProblem | JointEngine
     engine: AbstractEngine
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation

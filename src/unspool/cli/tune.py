@@ -13,7 +13,7 @@ from .. import export
 from .._engine import as_engine
 from .._run import MOST_PARAMS_LOGGED, Run
 from ..experiments.folder import run_directory
-from ..experiments.runner import read_traces
+from ..experiments.traces import read_traces
 from . import choices
 from .docs import summary
 from .job import estimator_options, fill_in, name_entries

@@ -7,6 +7,8 @@ from .base import EvaluationPlan as EvaluationPlan
 from .base import Measurement as Measurement
 from .base import Optimizer as Optimizer
 from .influence_balancing import InfluenceBalancingExperiment as InfluenceBalancingExperiment
+from .lopt_cifar10 import LoptCifar10Experiment as LoptCifar10Experiment
+from .lopt_fashion_mnist import LoptFashionMnistExperiment as LoptFashionMnistExperiment
 from .lorenz import LorenzExperiment as LorenzExperiment
 from .lynx_hare import LynxHareExperiment as LynxHareExperiment
 from .many_hyperparameters import ManyHyperparametersExperiment as ManyHyperparametersExperiment

@@ -1,4 +1,4 @@
-"""The way out: tuned hyperparameters as optax schedules and optimizers, and as JSON."""
+"""Tuned hyperparameters as optax schedules and optimizers, and as JSON."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._custom_types import Params
-from .problems.schedules import AbstractSchedule, Constant, ModelTraining, PerTensor
+from .._custom_types import Params
+from ..problems.schedules import AbstractSchedule, Constant, ModelTraining, PerTensor
 
 _FORMAT = 1
 Schedule = Callable[[Any], Any]

@@ -1,0 +1,225 @@
+"""A learned optimizer beside tuned ones: who ends lower, as charts and in words."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+_OFF = 10.0
+"""How many times the loss of fresh weights a loss may end at and still be drawn."""
+
+
+class Grid(NamedTuple):
+    """Runs of one optimizer with every learning rate of a grid.
+
+    - `rates`: the learning rates, in order.
+    - `chosen_on`: where the runs end that a rate is chosen on.
+    - `curves`: losses of other runs, those that are shown.
+    """
+
+    rates: tuple[float, ...]
+    chosen_on: Float[np.ndarray, "rates seeds"]
+    curves: Float[np.ndarray, "rates seeds points"]
+
+    @property
+    def best(self) -> int:
+        """The number of the rate at which the fewest runs diverge, and of these the lowest end."""
+        finite = np.isfinite(self.chosen_on)
+        count = finite.sum(axis=1)
+        ends = np.where(finite, self.chosen_on, 0.0).sum(axis=1) / np.maximum(count, 1)
+        return int(np.lexsort((ends, -count))[0])
+
+    @property
+    def best_curves(self) -> Float[np.ndarray, "seeds points"]:
+        return self.curves[self.best]
+
+
+class Comparison(NamedTuple):
+    """All that is compared.
+
+    - `steps`: when the losses of a curve were measured.
+    - `loss`: what they are called.
+    - `learned`: losses with the learned optimizer.
+    - `grids`: the others by label, with the same weights and batches, seed by seed.
+    """
+
+    steps: Int[np.ndarray, " points"]
+    loss: str
+    learned: Float[np.ndarray, "seeds points"]
+    grids: Mapping[str, Grid]
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self.learned)
+
+    def charts(self) -> list[dict[str, Any]]:
+        return [self._over_steps(), self._over_rates()]
+
+    def _over_steps(self) -> dict[str, Any]:
+        curves = {"learned": self.learned}
+        curves |= {label: grid.best_curves for label, grid in self.grids.items()}
+        series = [s for label, c in curves.items() for s in _with_band(label, self.steps, c)]
+        return _chart(
+            f"{self.loss[0].upper()}{self.loss[1:]} while training",
+            ("steps", self.loss),
+            series,
+            " ".join(self.sentences()),
+        )
+
+    def _over_rates(self) -> dict[str, Any]:
+        ends = {label: grid.curves[:, :, -1] for label, grid in self.grids.items()}
+        starts = np.concatenate([c[:, 0] for c in (self.learned, *_curves_of(self.grids))])
+        ceiling = _OFF * float(np.max(starts[np.isfinite(starts)], initial=0.0)) or np.inf
+        series, off = [], []
+        for label, grid in self.grids.items():
+            on_chart = np.all(ends[label] <= ceiling, axis=1)
+            values = np.where(on_chart[:, None], ends[label], np.nan)
+            series += _with_band(label, np.array(grid.rates), values.T)
+            off += [rate for rate, on in zip(grid.rates, on_chart, strict=True) if not on]
+        rates = [rate for grid in self.grids.values() for rate in grid.rates]
+        across = np.array([min(rates), max(rates)])
+        series += _with_band("learned", across, np.repeat(self.learned[:, -1:], 2, axis=1))
+        told = [
+            "Where the runs of the figure above end, for every learning rate: means over the same "
+            "seeds. The learned optimizer has no learning rate."
+        ]
+        if off:
+            highest = max(_heights(series), default=1.0)
+            top = {"label": "off the chart", "style": "points", "x": off, "y": [highest] * len(off)}
+            series.append(top)
+            told.append(
+                f"Points at the top stand for rates at which a run diverged, or ended above "
+                f"{_OFF:g} times the loss of fresh weights."
+            )
+        told += [
+            f"{label} diverged at {_rate(rate)} in {_of(values)}."
+            for label, grid in self.grids.items()
+            for rate, values in zip(grid.rates, ends[label], strict=True)
+            if not np.all(np.isfinite(values))
+        ]
+        chart = _chart(
+            "Learning rates", ("learning rate", f"final {self.loss}"), series, " ".join(told)
+        )
+        return chart | {"x_scale": "log"}
+
+    def sentences(self) -> list[str]:
+        """The numbers with their intervals, who wins, and what to know of it."""
+        from ..report.intervals import interval_words, mean_words, t_interval
+
+        def told(values: np.ndarray) -> str:
+            found = t_interval(values)
+            words = interval_words(found)
+            return mean_words(found) + (f" ({words})" if words else "")
+
+        count = self.num_seeds
+        seeds = f"{count} seeds" if count > 1 else "a single seed"
+        parts = [f"{told(self.learned[:, -1])} with the learned optimizer"]
+        for label, grid in self.grids.items():
+            rate = _rate(grid.rates[grid.best])
+            parts.append(
+                f"{told(grid.best_curves[:, -1])} with {label} at a learning rate of {rate}"
+            )
+        said = [
+            f"After {self.steps[-1]} steps the {self.loss} is, as a mean over {seeds}, "
+            f"{', '.join(parts[:-1])}, and {parts[-1]}."
+        ]
+        if count > 1:
+            said.append("Bands and brackets are 95 % t-intervals over seeds.")
+        for label, grid in self.grids.items():
+            said += self._verdict(label, grid)
+        said.append(
+            "Each learning rate was chosen from its grid for the fewest diverged runs, and then "
+            "the lowest final loss, on as many other runs, which are not shown. Runs of one seed "
+            "start from the same weights and see the same batches, whatever the optimizer."
+        )
+        for label, grid in self.grids.items():
+            if grid.best in (0, len(grid.rates) - 1):
+                said.append(
+                    f"The rate of {label} is at the end of its grid: a better one may lie beyond."
+                )
+        return said
+
+    def _verdict(self, label: str, grid: Grid) -> list[str]:
+        from ..report.intervals import interval_words, mean_words, t_interval
+
+        ours, theirs = self.learned[:, -1], grid.best_curves[:, -1]
+        lost, lost_theirs = (int(np.sum(~np.isfinite(x))) for x in (ours, theirs))
+        said = []
+        if lost or lost_theirs:
+            said.append(
+                f"{_of(ours)} diverged with the learned optimizer, and {_of(theirs)} with {label}; "
+                "the means are over the others."
+            )
+        if lost != lost_theirs:
+            winner = label if lost > lost_theirs else "the learned optimizer"
+            return [*said, f"Of the two, {winner} is the one to trust, having diverged less often."]
+        with np.errstate(invalid="ignore"):
+            found = t_interval(ours - theirs)
+        if found.count == 0:
+            return said
+        if not found.known:
+            return [*said, f"One seed cannot tell the learned optimizer apart from {label}."]
+        difference = f"{mean_words(found)} ({interval_words(found)})"
+        numbers = f"seed by seed, learned minus {label} is {difference}"
+        if found.low <= 0 <= found.high:
+            return [*said, f"The learned optimizer and {label} are not told apart: {numbers}."]
+        pair = ["the learned optimizer", label]
+        pair = pair if found.high < 0 else pair[::-1]
+        words = f"{pair[0]} ends lower than {pair[1]}: {numbers}."
+        return [*said, words[0].upper() + words[1:]]
+
+
+def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
+    """The mean over seeds of what is finite, and the band of its 95 % t-interval."""
+    from ..report.intervals import t_interval
+
+    found = [t_interval(column) for column in values.T]
+    of = {"label": label, "x": x.tolist()}
+    series = [of | {"style": "line", "y": [i.mean for i in found]}]
+    if any(i.known for i in found):
+        ends = {"low": [i.low for i in found], "high": [i.high for i in found]}
+        series.append(of | {"style": "band"} | ends)
+    return series
+
+
+def _chart(
+    title: str, labels: tuple[str, str], series: list[dict[str, Any]], note: str
+) -> dict[str, Any]:
+    """A figure, logarithmic if all it shows is positive; bands are cut off at the axis."""
+    values = _heights(series)
+    is_log = bool(values) and min(values) > 0
+    if is_log:
+        floor = min(values) / 2
+        bands = [s for s in series if s["style"] == "band"]
+        if any(low < floor for band in bands for low in band["low"]):
+            note += " Bands are cut off below the figure."
+        for band in bands:
+            band["low"] = np.maximum(band["low"], floor).tolist()
+    return {
+        "title": title,
+        "x_label": labels[0],
+        "y_label": labels[1],
+        "y_scale": "log" if is_log else "linear",
+        "note": note,
+        "series": series,
+    }
+
+
+def _heights(series: list[dict[str, Any]]) -> list[float]:
+    """All finite values of the lines."""
+    lines = [s["y"] for s in series if s["style"] == "line"]
+    return [y for line in lines for y in line if np.isfinite(y)]
+
+
+def _curves_of(grids: Mapping[str, Grid]) -> list[np.ndarray]:
+    return [curves for grid in grids.values() for curves in grid.curves]
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:g}"
+
+
+def _of(ends: np.ndarray) -> str:
+    """How many of some runs diverged."""
+    return f"{int(np.sum(~np.isfinite(ends)))} of {len(ends)} runs"

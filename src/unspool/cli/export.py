@@ -1,0 +1,131 @@
+"""`unspool export`: the learned optimizer of a meta-training as one file."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from .. import export as _export
+from .._checkpoint import load_checkpoint
+from .._custom_types import Params
+from .._describe import describe
+from .._engine import JointEngine, LocalEngine
+from .._random import Purpose, stream
+from .._run import Run
+from .._train import make_step
+from ..export.optimizer_class import class_name
+from ..export.optimizer_file import whole
+from ..problems.learned_optimizer import OptimizerTraining
+from ..problems.schedules import ModelTraining
+from .job import Job, build_job
+from .mistakes import Mistake, mistakes_of_the_user
+from .options import Option, read
+
+_ABOUT = """\
+Writes the learned optimizer of a meta-training into one file: unspool export RUN [options]
+
+RUN is the directory of an `unspool train` whose problem is an instance of
+unspool.problems.learned_optimizer.OptimizerTraining, or a JointEngine of several. The file is read
+by unspool.export.load_optimizer, which makes an optax optimizer of it, and by `unspool apply`."""
+
+
+def export(words: Sequence[str]) -> int:
+    """Writes the file, and prints its path and what to do with it."""
+    if not words or words[0].startswith("-"):
+        read(words, prog="unspool export RUN", description=_ABOUT, file=_options())
+        raise Mistake("name the run first: unspool export RUN")
+    place, *rest = words
+    given = read(rest, prog=f"unspool export {place}", description=_ABOUT, file=_options())["file"]
+    run = Run.open(Path(place))
+    if "command" not in run.config:
+        raise Mistake(
+            f"the run in {place} was not begun by `unspool train`, whose runs alone can be "
+            "exported: use unspool.export.save_optimizer in Python"
+        )
+    with jax.enable_x64(bool(run.config["float64"])):
+        job = build_job(run.config["command"], (run.directory / run.config["from"]).resolve())
+        problem = _meta_training(job, run)
+        update = _choose(run, given["update"])
+        params = _params_at(job, run, update)
+        file = Path(given["file"] or run.directory / "optimizer.safetensors")
+        notes = {
+            "trained_by": shlex.join(["unspool", "train", *run.config["command"]]),
+            "update": update,
+            "horizon": problem.horizon,
+        }
+        with mistakes_of_the_user("while writing the file"):
+            _export.save_optimizer(problem.optimizer, params, file, notes=notes)
+            name = class_name(type(whole(problem.optimizer, params)[0]))
+    own = name.rpartition(":")[2] if ":" in name else None
+    print(file)
+    print(
+        f"in Python: unspool.export.load_optimizer({str(file)!r}"
+        + (f", optimizer={own})" if own else ")")
+        + f", for optax; to try it: unspool apply {shlex.quote(str(file))} FILE.py:TASK"
+        + (f" --optimizer FILE.py:{own}" if own else ""),
+        flush=True,
+    )
+    return 0
+
+
+def _options() -> list[Option]:
+    return [
+        Option("file", str | None, None, "where to write", "RUN/optimizer.safetensors"),
+        Option("update", int | None, None, "the update whose checkpoint to take", "the newest"),
+    ]
+
+
+def _meta_training(job: Job, run: Run) -> OptimizerTraining:
+    """The run's problem, if it is of this kind and still what it was."""
+    problem = job.problem
+    if isinstance(problem, JointEngine) and isinstance(problem.engines[0], LocalEngine):
+        problem = problem.engines[0].problem
+    if isinstance(problem, ModelTraining):
+        raise Mistake(
+            f"the run in {run.directory} tunes hyperparameters, and learns no optimizer: use "
+            "unspool.export.save in Python, or `unspool tune`, which writes tuned.json"
+        )
+    if not isinstance(problem, OptimizerTraining):
+        raise Mistake(
+            f"the run in {run.directory} is of {type(problem).__name__}: only that of an "
+            "OptimizerTraining has an optimizer to export"
+        )
+    now: dict[str, Any] = json.loads(json.dumps(describe(job.problem)))
+    if now != run.config["problem"]:
+        raise Mistake(
+            f"the run in {run.directory} is of another problem: it was {run.config['problem']}, "
+            f"and is {now} now"
+        )
+    return problem
+
+
+def _choose(run: Run, update: int | None) -> int:
+    known = run.checkpoints
+    if not known:
+        raise Mistake(f"the run in {run.directory} has no checkpoint yet")
+    if update is not None and update not in known:
+        there = ", ".join(map(str, known))
+        raise Mistake(
+            f"--update must be one of the checkpoints in {run.directory}, {there}, got {update}"
+        )
+    return known[-1] if update is None else update
+
+
+def _params_at(job: Job, run: Run, update: int) -> Params:
+    """The parameters in a checkpoint."""
+    with mistakes_of_the_user("in the problem"):
+        start = job.engine.init_params(key=stream(job.key, Purpose.PARAMS))
+        init = eqx.Partial(make_step(job.engine, job.chunked, job.optimizer)[0], key=job.key)
+        like = eqx.filter_eval_shape(init, start)
+    params = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like).params
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params)):
+        raise Mistake(
+            f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
+            f"one with --update, of {', '.join(map(str, run.checkpoints))}"
+        )
+    return params

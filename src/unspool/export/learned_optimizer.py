@@ -1,0 +1,108 @@
+"""A learned optimizer as an optax optimizer, for any training loop."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .._custom_types import IntScalar, Params
+from ..problems.learned_optimizer import AbstractLearnedOptimizer
+
+
+class OptimizerState(NamedTuple):
+    """What the optimizer goes on from: a plain pytree of arrays, fit for any checkpoint.
+
+    - `count`: steps made so far.
+    - `optimizer`: the learned optimizer's own state.
+    """
+
+    count: IntScalar
+    optimizer: Any
+
+
+def as_optax(optimizer: AbstractLearnedOptimizer, params: Params) -> optax.GradientTransformation:
+    """A learned optimizer with its meta-trained parameters, for any training loop.
+
+    ```py
+    transformation = as_optax(MLPOptimizer(), record.params)
+    state = transformation.init(weights)
+    updates, state = transformation.update(gradients, state, weights)
+    weights = optax.apply_updates(weights, updates)
+    ```
+
+    It goes into `optax.chain` like any other, and its steps are those of meta-training: there is no
+    learning rate to set. Updates have the types of their weights. What lies between is computed in
+    the widest type of parameters and weights, so that for weights in half precision the state is
+    kept in single precision.
+
+    **Arguments:**
+
+    - `optimizer`: the learned optimizer.
+    - `params`: its parameters, such as a `Record`'s of training `OptimizerTraining`.
+
+    **Raises:** `ValueError` for parameters that are not this optimizer's. The transformation's
+    `update` raises it if it is called without weights.
+    """
+    check_params(optimizer, params)
+    own = jax.tree.map(jnp.asarray, params)
+
+    def widen(tree: Any, weights: Any) -> Any:
+        kind = jnp.result_type(*jax.tree.leaves(own), *jax.tree.leaves(weights))
+        return jax.tree.map(lambda x: jnp.asarray(x, kind), tree)
+
+    # The names are optax's, whose parameters are what is trained.
+    def init(params: Any) -> Any:
+        return OptimizerState(jnp.zeros((), jnp.int32), optimizer.init(widen(params, params)))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        if params is None:
+            raise ValueError(
+                "params must be the weights, which a learned optimizer looks at, got None: call "
+                "update(gradients, state, weights)"
+            )
+        weights, gradients = widen(params, params), widen(updates, params)
+        steps, after = optimizer.update(own, gradients, state.optimizer, weights, state.count)
+        steps = jax.tree.map(lambda step, w: jnp.asarray(step, w.dtype), steps, params)
+        return steps, OptimizerState(jnp.asarray(optax.safe_increment(state.count)), after)
+
+    return optax.GradientTransformation(init, update)
+
+
+def check_params(optimizer: AbstractLearnedOptimizer, params: Params) -> None:
+    """Raises `ValueError` if these parameters are not this optimizer's."""
+    wanted, given = shapes(expected_params(optimizer)), shapes(params)
+    if wanted == given:
+        return
+    differing = [n for n in [*wanted, *given] if wanted.get(n) != given.get(n)]
+    name = differing[0] if differing else "their order"
+    raise ValueError(
+        f"params must be those of {type(optimizer).__name__}: {name} must be "
+        f"{_told(wanted, name)}, got {_told(given, name)}"
+    )
+
+
+def expected_params(optimizer: AbstractLearnedOptimizer) -> Any:
+    """The optimizer's parameters, of which only structure, shapes and types are known."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(lambda key: optimizer.init_params(key=key), key)
+
+
+def named_leaves(params: Params) -> dict[str, Any]:
+    """The arrays of a tree by their paths, `layer0.bias`, in the order of its leaves."""
+    found = jax.tree_util.tree_leaves_with_path(params)
+    paths = [path for path, _ in found]
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path in paths]
+    if len(set(names)) < len(names):
+        names = [jax.tree_util.keystr(path) for path in paths]
+    return dict(zip(names, [leaf for _, leaf in found], strict=True))
+
+
+def shapes(params: Params) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tree's arrays by their paths."""
+    return {name: np.shape(leaf) for name, leaf in named_leaves(params).items()}
+
+
+def _told(of: dict[str, tuple[int, ...]], name: str) -> str:
+    return f"of shape {list(of[name])}" if name in of else "left out"
