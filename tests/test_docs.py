@@ -20,7 +20,7 @@ import unspool
 from unspool import data, export, problems
 from unspool.cli.__main__ import _HELP
 from unspool.cli.job import build_job
-from unspool.problems import schedules
+from unspool.problems import learned_optimizer, schedules
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
@@ -83,7 +83,9 @@ def listed(section: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "module", [unspool, problems, schedules, data, export], ids=lambda module: module.__name__
+    "module",
+    [unspool, problems, schedules, learned_optimizer, data, export],
+    ids=lambda module: module.__name__,
 )
 def test_the_reference_lists_every_public_name_as_it_is(module):
     rows = listed(module.__name__)

@@ -267,7 +267,7 @@ def test_several_tasks_are_trained_counted_and_resumed(tmp_path):
     assert last.steps == 20 * 2 * estimator.num_steps(12)
     assert (
         last.warmup_steps
-        == 3 * estimator.num_steps(12) * 3
+        == 2 * estimator.num_steps(12) * 3
         == run.read("metrics")[0]["warmup_steps"]
     )
     final = (tmp_path / "run" / "checkpoints" / "20.npz").read_bytes()

@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from .. import NRES, PES, FullES, TruncatedES, data
 from ..problems.learned_optimizer import CNN, MLP, AbstractNetwork, OptimizerTraining, image_task
 from .base import Entry
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
+_DIGIT, _PHOTOGRAPH = (8, 8), (32, 32, 3)
 _CLIP = 1.5 * math.log(10)
 _SHORT, _SHORT_WORKERS = 4, 25
 _RATES = {
@@ -80,16 +83,22 @@ class LoptCifar10Experiment(AbstractMetaTraining):
 
     @property
     def problem(self) -> OptimizerTraining:
-        shape = (8, 8) if self.images == "digits" else (32, 32, 3)
-        return self._with(CNN(self.channels, shape))
+        return self._with(CNN(self.channels, self._shape))
 
     @property
     def _of_vicol(self) -> OptimizerTraining:
-        pixels = 8 * 8 if self.images == "digits" else 32 * 32 * 3
-        return self._with(MLP((pixels, *self.hidden, 10)))
+        return self._with(MLP((math.prod(self._shape), *self.hidden, 10)))
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return _DIGIT if self.images == "digits" else _PHOTOGRAPH
 
     def _with(self, network: AbstractNetwork) -> OptimizerTraining:
-        images = data.digits() if self.images == "digits" else data.cifar10(self.data_dir).train
+        if self.images == "digits":
+            digits = data.digits()
+            images = data.Dataset(np.reshape(digits.inputs, (-1, *_DIGIT)), digits.targets)
+        else:
+            images = data.cifar10(self.data_dir).train
         return self.meta_training(image_task(images, network, self.batch_size, _CLIP))
 
     def entries(self) -> tuple[Entry, ...]:

@@ -60,7 +60,7 @@ class AbstractMetaTraining(AbstractExperiment):
 
     seeds: int = 5
     data_dir: str | None = None
-    num_steps: int = 400_000
+    num_steps: int = 320_000
     horizon: int = 500
     num_workers: int = 50
     window: int = 2
@@ -113,14 +113,15 @@ class AbstractMetaTraining(AbstractExperiment):
         problem: OptimizerTraining,
         estimator: AbstractEstimator,
         optimizer: Optimizer,
+        num_steps: int | None = None,
     ) -> Entry:
-        """A training of `num_steps` problem steps, warming up included."""
+        """A training of so many problem steps, warming up included; by default `num_steps`."""
         steps = estimator.num_steps(self.horizon)
-        left = self.num_steps - estimator.num_warmup_windows(self.horizon) * steps
+        left = (num_steps or self.num_steps) - estimator.num_warmup_windows(self.horizon) * steps
         num_updates = max(1, left // steps)
+        every = max(1, num_updates // _NUM_RECORDS)
         # Whole stretches between records: a shorter last one would be compiled for itself.
-        num_updates -= num_updates % _NUM_RECORDS if num_updates > _NUM_RECORDS else 0
-        every = -(-num_updates // _NUM_RECORDS)
+        num_updates -= num_updates % every
         plan = EvaluationPlan(problem, every)
         return Entry(label, problem, estimator, optimizer, num_updates, every, plan)
 
