@@ -258,6 +258,15 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
         assert eqx.tree_equal(joint, alone, rtol=1e-12, atol=1e-14)
 
 
+def test_an_evaluation_of_several_tasks_is_the_mean_of_theirs():
+    parts, params = joined(), start(training())
+    each = [unspool.evaluate(part, params, key=KEY, num_episodes=50) for part in parts]
+    found = unspool.evaluate(unspool.JointEngine(parts), params, key=KEY, num_episodes=50)
+    assert float(found.loss) == pytest.approx(sum(float(e.loss) for e in each) / 2)
+    errors = math.hypot(*(float(e.standard_error) for e in each)) / 2
+    assert float(found.standard_error) == pytest.approx(errors)
+
+
 def test_several_tasks_are_trained_counted_and_resumed(tmp_path):
     engine = unspool.JointEngine(joined())
     estimator, adam = unspool.NRES(4, 3, 0.01), optax.adam(1e-2)
@@ -283,8 +292,8 @@ def test_engines_that_cannot_be_joined_are_refused():
     mixed = unspool.JointEngine([training(), problems.Cubic(horizon=12)])
     with pytest.raises(KeyError, match="level"):
         unspool.NRES(4, 3, 0.1).init(mixed, start(training()), key=KEY)
-    with pytest.raises(ValueError, match="evaluate one of its `engines`"):
-        unspool.evaluate(unspool.JointEngine(joined()), start(training()), key=KEY)
+    with pytest.raises(ValueError, match="ask one of its `engines`"):
+        unspool.JointEngine(joined()).start(start(training()), jax.random.split(KEY, 2))
     one = unspool.JointEngine([training()])
     found = unspool.NRES(4, 3, 0.1).init(one, start(training()), key=KEY)
     assert eqx.tree_equal(

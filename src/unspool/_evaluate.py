@@ -32,14 +32,15 @@ def evaluate(
 ) -> Evaluation:
     """The objective at unperturbed parameters: total loss over total length of fresh episodes.
 
-    An episode that ends early counts with the length that it might have had.
+    An episode that ends early counts with the length that it might have had. Of a `JointEngine` it
+    is the mean over its problems.
 
     **Arguments:**
 
     - `engine`: an engine, or a problem for the local one.
     - `params`: the parameters to evaluate.
     - `key`: the episodes' randomness; never that of training, even with the same key.
-    - `num_episodes`: episodes, run side by side.
+    - `num_episodes`: episodes, run side by side; so many of every problem.
 
     **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
     """
@@ -47,7 +48,10 @@ def evaluate(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     engine = as_engine(engine)
     engine.check(params)
-    return Evaluation(*_evaluate(engine, params, key, num_episodes), num_episodes)
+    found = [_evaluate(part, params, key, num_episodes) for part in engine.parts]
+    losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
+    error = jnp.sqrt(jnp.mean(errors**2) / len(found))
+    return Evaluation(jnp.mean(losses), error, num_episodes)
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ from .._problem import AbstractProblem
 from .base import AbstractEngine
 from .local import as_engine
 
-_NOT_ONE = "a JointEngine has several problems, which run apart: evaluate one of its `engines`"
+_NOT_ONE = "a JointEngine has several problems, whose trajectories differ: ask one of its `engines`"
 
 
 class JointEngine(AbstractEngine):

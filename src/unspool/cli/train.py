@@ -143,7 +143,7 @@ def _announce(run: Run, memory: Memory) -> None:
     """The settings in force, and the memory that they need."""
     for part in ("problem", "estimator", "optimizer"):
         options = run.config[part]["options"].items()
-        listed = ", ".join(f"{name} {show(value)}" for name, value in options)
+        listed = ", ".join(f"{name} {_in_short(value)}" for name, value in options)
         print(f"{part:<10}{run.config[part]['name']}: {listed}")
     precision = "float64" if run.config["float64"] else "float32"
     print(
@@ -152,6 +152,15 @@ def _announce(run: Run, memory: Memory) -> None:
     )
     print(f"{'memory':<10}{memory}")
     print(f"{'directory':<10}{run.directory}", flush=True)
+
+
+def _in_short(value: Any) -> str:
+    """A setting; of one that has settings itself the name alone."""
+    if isinstance(value, list):
+        return " ".join(map(_in_short, value))
+    if isinstance(value, dict) and set(value) == {"name", "options"}:
+        return value["name"]
+    return show(value)
 
 
 def _print_help_if_asked(words: Sequence[str]) -> None:
