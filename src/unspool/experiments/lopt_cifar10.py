@@ -95,7 +95,7 @@ class LoptCifar10Experiment(AbstractMetaTraining):
 
     def _with(self, network: AbstractNetwork) -> OptimizerTraining:
         if self.images == "digits":
-            digits = data.digits()
+            digits = self.digits()
             images = data.Dataset(np.reshape(digits.inputs, (-1, *_DIGIT)), digits.targets)
         else:
             images = data.cifar10(self.data_dir).train

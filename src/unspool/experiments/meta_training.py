@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .. import GPES, NRES
+from .. import GPES, NRES, data
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._estimator.base import check_count
@@ -20,7 +20,7 @@ from .in_hand import differences_in_words, ends_in_words, final_loss
 from .variance import measured_series, variance_of_one_worker
 
 SIGMA = 0.01
-_NUM_RECORDS = 20
+_NUM_RECORDS = 40
 _SHARES = (0.25, 0.5, 1.0)
 _NUM_EPISODES = 10
 _VARIANCE_NOTE = (
@@ -96,6 +96,12 @@ class AbstractMetaTraining(AbstractExperiment):
         """The parameters of the learned optimizer."""
         start = self.problem.init_params(key=jax.random.key(0))
         return sum(leaf.size for leaf in jax.tree.leaves(start))
+
+    @staticmethod
+    def digits() -> data.Dataset:
+        """The digits of scikit-learn, writers mixed, for the last fifth is held out."""
+        (digits,) = data.split(data.digits(), -1)
+        return digits
 
     def meta_training(self, task: Task) -> OptimizerTraining:
         """The published optimizer on a task, always the same run of it."""

@@ -7,7 +7,7 @@ from typing import Any
 from .intervals import number_words
 
 LONGEST_LIST = 6
-DEEPEST = 2
+DEEPEST = 1
 
 
 def value_words(value: Any, depth: int = 1) -> str:

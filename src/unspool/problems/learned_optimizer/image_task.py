@@ -1,5 +1,7 @@
 """Tasks of telling images apart, or the rows of a table."""
 
+import math
+
 import numpy as np
 
 from ...data import Dataset
@@ -38,7 +40,14 @@ def image_task(
     """
     model = classifier(network, init_scale, clip)
     check_images("images", images, network)
-    return Task(model, held_out_data(images, batch_size))
+    return Task(model, held_out_data(images, batch_size), name_of(network, batch_size))
+
+
+def name_of(network: AbstractNetwork, batch_size: int) -> str:
+    """A task of a network in words."""
+    tensors = [tensor for layer in network.tensors.values() for tensor in layer.values()]
+    count = sum(math.prod(tensor.shape) for tensor in tensors)
+    return f"{type(network).__name__} of {count} weights, batches of {batch_size}"
 
 
 def held_out_data(images: Dataset, batch_size: int) -> Data:

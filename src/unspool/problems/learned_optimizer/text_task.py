@@ -6,6 +6,7 @@ from .._check import check_integer
 from ..schedules import Data
 from .character_lm import CharacterLM
 from .classifier import classifier
+from .image_task import name_of
 from .network import AbstractNetwork
 from .task import Task
 
@@ -53,7 +54,8 @@ def text_task(
     network.check_inputs((length,))
     codes = codes.astype(np.min_scalar_type(len(characters) - 1))
     train, valid = (_stretches(part, length) for part in np.split(codes, [len(text) * 4 // 5]))
-    return Task(classifier(network, clip=clip), Data(train, valid, batch_size))
+    model = classifier(network, clip=clip)
+    return Task(model, Data(train, valid, batch_size), name_of(network, batch_size))
 
 
 def _stretches(codes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
