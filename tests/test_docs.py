@@ -197,6 +197,12 @@ def test_example_own_estimator():
     assert not tests["truncated"].passed
 
 
+def test_example_own_optimizer():
+    (start, end), before, after = run_example("own_optimizer")
+    assert start.loss > 2 > 1 > end.loss and after < before / 2
+    assert len((ROOT / "examples" / "own_optimizer.py").read_text().splitlines()) < 80
+
+
 def test_the_picture_shows_the_closed_forms():
     """The curves of the picture have the gradients that the library compares estimators with."""
     pytest.importorskip("matplotlib")

@@ -75,10 +75,10 @@ def test_what_is_logged_and_drawn(finished):
     assert len(points) == 3 and points[0]["x"] == [2, 8]
     heights = {s["label"]: s["y"] for s in equal["series"] if s["style"] == "points"}
     reused = [s["y"][-1] / 4 for s in points]
-    assert heights["NRES"] == pytest.approx(reused)
+    assert heights["NRES"] == pytest.approx(reused) and "ten times as long" in final["note"]
     measured = json.loads((directory / "measured" / "variance-of-NRES.json").read_text())
-    whole = np.array([*measured["values"].values()])[:, 1::2].mean(axis=0)
-    assert heights["FullES"] == pytest.approx(whole)
+    whole = np.log(np.array([*measured["values"].values()])[:, 1::2]).mean(axis=0)
+    assert heights["FullES"] == pytest.approx(np.exp(whole))
 
 
 def test_variances_are_measured_where_the_run_went(finished):

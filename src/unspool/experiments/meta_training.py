@@ -15,9 +15,10 @@ from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._estimator.base import check_count
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
+from ..report.intervals import interval_words, mean_words, t_interval
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
 from .in_hand import differences_in_words, ends_in_words, final_loss
-from .variance import measured_series, variance_of_one_worker
+from .variance import geometric_series, measured_series, variance_of_one_worker
 
 SIGMA = 0.01
 _NUM_RECORDS = 40
@@ -26,16 +27,17 @@ _NUM_EPISODES = 10
 _VARIANCE_NOTE = (
     "The trace of the covariance of what a single worker finds in a window, every window being as "
     "likely, at parameters along the run of NRES. {episodes} episodes for each, all their windows; "
-    "means over {seeds} seeds, bands their 95 % t-intervals."
+    "geometric means over {seeds} seeds, bands the 95 % t-intervals of the logarithms."
 )
 _EQUAL_NOTE = (
     "Both have {steps} problem steps: one pair of FullES, or {workers} workers of NRES with a "
-    "window each. The variance of FullES is {ratios} times that of NRES, geometric means over "
-    "{seeds} seeds."
+    "window each. The variance of FullES is {ratios} times that of NRES. Geometric means over "
+    "{seeds} seeds, bands the 95 % t-intervals of the logarithms."
 )
 _FINAL_NOTE = (
     "The mean of the last fifth of the evaluations, of runs with the same number of problem steps; "
-    "means over {seeds} seeds with their 95 % t-intervals: {ends}. {gaps}"
+    "means over {seeds} seeds with their 95 % t-intervals: {ends}. {gaps}For a period ten times as "
+    "long the meta-loss changes by {slope}, a straight line through all periods of a seed."
 )
 
 
@@ -167,7 +169,7 @@ class AbstractMetaTraining(AbstractExperiment):
         periods, series = np.array([*self.periods.values()]), []
         for index, share in enumerate(_SHARES):
             label = f"after {share:.0%} of the updates"
-            series += measured_series(label, periods, of_worker[:, :, index])
+            series += geometric_series(label, periods, of_worker[:, :, index])
         order = [*self.periods].index("NRES")
         num_workers = self.horizon // self.window
         reused, whole = of_worker[:, order] / num_workers, of_episode[:, order]
@@ -194,8 +196,8 @@ class AbstractMetaTraining(AbstractExperiment):
                 "x_label": "share of the updates of NRES",
                 "note": equal,
                 "series": [
-                    *measured_series("NRES", np.array(_SHARES), reused),
-                    *measured_series("FullES", np.array(_SHARES), whole),
+                    *geometric_series("NRES", np.array(_SHARES), reused),
+                    *geometric_series("FullES", np.array(_SHARES), whole),
                 ],
             },
         ]
@@ -205,15 +207,17 @@ class AbstractMetaTraining(AbstractExperiment):
         seeds = min(map(len, found.values()))
         if not seeds:
             return []
-        table = [[final_loss(trace) for trace in found[label][:seeds]] for label in found]
+        table = np.array([[final_loss(trace) for trace in found[k][:seeds]] for k in found])
+        periods = np.array([*self.periods.values()])
+        slope = t_interval(np.polyfit(np.log10(periods), table, 1)[0])
         compared = (("NRES", ["PES", "TES"]), ("PES", ["TES"]))
         gaps = [differences_in_words(traces, label, others) for label, others in compared]
         note = _FINAL_NOTE.format(
             seeds=seeds,
             ends=ends_in_words({label: found for label, found in traces.items() if found}),
             gaps="".join(f"Seed by seed, {words}. " for words in gaps if words),
+            slope=f"{mean_words(slope)} ({interval_words(slope)})",
         )
-        periods = np.array([*self.periods.values()])
         return [
             {
                 "title": "Where meta-training ends against the period of the noise",
@@ -221,8 +225,8 @@ class AbstractMetaTraining(AbstractExperiment):
                 "y_label": "meta-loss",
                 "x_scale": "log",
                 "y_scale": "log",
-                "note": note.strip(),
-                "series": measured_series("periods", periods, np.array(table).T),
+                "note": note,
+                "series": measured_series("periods", periods, table.T),
             }
         ]
 

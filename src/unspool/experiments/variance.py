@@ -215,3 +215,13 @@ def measured_series(
         ends = {"low": (mean - reach).tolist(), "high": (mean + reach).tolist()}
         series.append(points | {"style": "band"} | ends)
     return series
+
+
+def geometric_series(
+    label: str, x: np.ndarray, values: Float[np.ndarray, "seeds points"]
+) -> list[dict[str, Any]]:
+    """As `measured_series`, with geometric means and the intervals of the logarithms' means."""
+    series = measured_series(label, x, np.log(values))
+    heights = ("y", "low", "high")
+    told = [s | {key: np.exp(s[key]).tolist() for key in heights if key in s} for s in series]
+    return [told[0] | {"style": "line"}, *told]
