@@ -12,9 +12,10 @@ import optax
 import pytest
 
 from unspool import export
-from unspool.cli import applying, contenders
+from unspool.cli import applying
 from unspool.cli.__main__ import main
-from unspool.cli.comparison import Comparison, Grid
+from unspool.experiments import contenders
+from unspool.experiments.comparison import Comparison, Grid
 from unspool.problems import learned_optimizer
 from unspool.problems.learned_optimizer import (
     AbstractLearnedOptimizer,

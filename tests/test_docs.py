@@ -191,6 +191,13 @@ def test_example_tune_training(tmp_path, monkeypatch):
     assert export.load_schedules("tuned.json")["learning_rate"](0) > 3e-3
 
 
+def test_example_meta_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before, after, *_ = run_example("meta_train")
+    assert after < before - 0.2
+    assert export.read_optimizer("optimizer.safetensors").optimizer.hidden == (8,)
+
+
 def test_example_own_estimator():
     tests = run_example("own_estimator")
     assert tests["promised"].passed

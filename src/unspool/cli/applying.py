@@ -19,9 +19,9 @@ from .._custom_types import RandomKey
 from .._describe import describe
 from .._random import Purpose, stream
 from ..experiments.base import AbstractExperiment, Measurement, Trace
+from ..experiments.comparison import Comparison, Grid
+from ..experiments.contenders import CONTENDERS, MOMENTUM, losses_while_training, measured_steps
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
-from .comparison import Comparison, Grid
-from .contenders import CONTENDERS, MOMENTUM, losses_while_training, measured_steps
 from .naming import load_named
 
 _LEARNED = "learned"

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..report.intervals import interval_words, mean_words, t_interval
+
 _OFF = 10.0
 """How many times the loss of fresh weights a loss may end at and still be drawn."""
 
@@ -105,7 +107,6 @@ class Comparison(NamedTuple):
 
     def sentences(self) -> list[str]:
         """The numbers with their intervals, who wins, and what to know of it."""
-        from ..report.intervals import interval_words, mean_words, t_interval
 
         def told(values: np.ndarray) -> str:
             found = t_interval(values)
@@ -141,8 +142,6 @@ class Comparison(NamedTuple):
         return said
 
     def _verdict(self, label: str, grid: Grid) -> list[str]:
-        from ..report.intervals import interval_words, mean_words, t_interval
-
         ours, theirs = self.learned[:, -1], grid.best_curves[:, -1]
         lost, lost_theirs = (int(np.sum(~np.isfinite(x))) for x in (ours, theirs))
         said = []
@@ -172,8 +171,6 @@ class Comparison(NamedTuple):
 
 def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
     """The mean over seeds of what is finite, and the band of its 95 % t-interval."""
-    from ..report.intervals import t_interval
-
     found = [t_interval(column) for column in values.T]
     of = {"label": label, "x": x.tolist()}
     series = [of | {"style": "line", "y": [i.mean for i in found]}]
