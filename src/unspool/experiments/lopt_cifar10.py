@@ -62,8 +62,10 @@ class LoptCifar10Experiment(AbstractMetaTraining):
     init_seed: ClassVar[int] = 5
 
     seeds: int = 3
+    num_steps: int = 200_000
+    horizon: int = 200
     num_workers: int = 10
-    window: int = 50
+    window: int = 20
     images: Literal["digits", "cifar-10"] = "digits"
     channels: tuple[int, ...] = (8, 8)
     hidden: tuple[int, ...] = (16,)
