@@ -149,7 +149,8 @@ def run_factored(params, momentum, weights, gradients):
                 own = [float(x[index]) for x in features]
                 time = [math.tanh(t / 10**power - 1) for power in range(6)]
                 direction, magnitude = apply_layers(layers, own + time)
-                changed[index] -= rate * math.exp(magnitude) * (m[index] + rms(m) * direction)
+                scale = rate * math.exp(2 * math.tanh(magnitude / 2))
+                changed[index] -= scale * (m[index] + rms(m) * direction)
             weights[name] = changed
         path.append(dict(weights))
     return path

@@ -22,13 +22,15 @@ _LEAST_SHARE = 1e-4
 class FactoredMLP(AbstractLearnedOptimizer):
     r"""Gradient descent with momentum, to which a small network adds what it has learned.
 
-    $$ u = - \eta\, e^{o_1} \big( m + \mathrm{rms}(m)\, o_0 \big), \qquad
+    $$ u = - \eta\, e^{2 \tanh(o_1 / 2)} \big( m + \mathrm{rms}(m)\, o_0 \big), \qquad
        m \leftarrow \mathrm{momentum} \cdot m + g, \qquad \eta = e^{\mathrm{log\_rate}} $$
 
-    The network gives every weight a direction $o_0$ and a magnitude $o_1$. Its last layer starts at
-    zero: before meta-training this is `optax.sgd(learning_rate, momentum)`, and whether what was
-    learned beats the descent that it started from is a fair question. With the layers given it has
-    291 parameters; perturbations of 0.01 change steps by a few per cent.
+    The network gives every weight a direction $o_0$ and a magnitude $o_1$, which makes steps up to
+    seven times as long or as short; without the bound, steps on networks that are larger than those
+    of meta-training may run away. Its last layer starts at zero: before meta-training this is
+    `optax.sgd(learning_rate, momentum)`, and whether what was learned beats the descent that it
+    started from is a fair question. With the layers given it has 291 parameters; perturbations of
+    0.01 change steps by a few per cent.
 
     It is shown, with means $m_\beta$ of gradients, the mean square $v$ of decay 0.999, its means
     over rows and columns $r$ and $c$, and Adafactor's $f = r c / \mathrm{mean}(r)$:
@@ -100,7 +102,8 @@ class FactoredMLP(AbstractLearnedOptimizer):
             ball = momenta[0]
             direction, magnitude = jnp.reshape(outputs, (2, *ball.shape))
             moved = ball + jnp.sqrt(jnp.mean(ball**2) + _TINY) * direction
-            return (-rate * jnp.exp(magnitude) * moved).astype(ball.dtype)
+            scale = rate * jnp.exp(2 * jnp.tanh(magnitude / 2))
+            return (-scale * moved).astype(ball.dtype)
 
         updates = map(step, of_tensors[1], outputs)
         return jax.tree.unflatten(structure, updates), {"momenta": momenta, "second": second}
