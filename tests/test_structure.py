@@ -20,7 +20,7 @@ Tree = dict[str, str]
 
 LAYERS = (
     ("_custom_types", "_memory", "_random", "_results", "_rows", "_target", "_threads", "data"),
-    ("_problem",),
+    ("_black_box", "_problem"),
     ("_engine",),
     ("_estimator",),
     ("_check_unbiased", "_diagnose", "_evaluate", "_reference", "_train"),

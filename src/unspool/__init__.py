@@ -1,12 +1,17 @@
 from . import problems as problems
+from ._black_box import AbstractBlackBox as AbstractBlackBox
+from ._black_box import AbstractHostProblem as AbstractHostProblem
+from ._black_box import AbstractSimulatorProblem as AbstractSimulatorProblem
 from ._check_unbiased import BiasTest as BiasTest
 from ._check_unbiased import check_unbiased as check_unbiased
 from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._engine import AbstractEngine as AbstractEngine
+from ._engine import HostEngine as HostEngine
 from ._engine import JointEngine as JointEngine
 from ._engine import LocalEngine as LocalEngine
+from ._engine import RayEngine as RayEngine
 from ._engine import Trajectories as Trajectories
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate

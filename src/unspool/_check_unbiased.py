@@ -11,9 +11,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ._custom_types import Params, RandomKey
-from ._engine import LocalEngine
+from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine
 from ._estimator import AbstractEstimator
-from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._reference import sample_gradients
 
@@ -44,7 +43,7 @@ class BiasTest(NamedTuple):
 
 
 def check_unbiased(
-    problem: AbstractProblem,
+    problem: AnyEngine,
     estimator: AbstractEstimator,
     *,
     key: RandomKey,
@@ -64,36 +63,43 @@ def check_unbiased(
 
     **Arguments:**
 
-    - `problem`, `estimator`: what is tested on what.
+    - `problem`, `estimator`: what is tested on what. Chains of simulators that keep their state
+      to themselves run one after the other.
     - `key`: all randomness; another key is another test.
     - `params`: where; by default the problem's `init_params`.
     - `reference`: the right answer, if known in closed form: the gradient of the expected total
       loss of an episode, divided by the horizon, for the estimator's `target(horizon)`. By
-      default it is simulated from the definition, with as many episodes as the chains have.
+      default it is simulated from the definition, with as many episodes as the chains have; on
+      the host, where that cannot be, it has to be given.
     - `num_chains`: independent chains, at least 30. More find smaller biases.
     - `level`: how improbable a deviation must be to fail.
 
     **Returns:** a `BiasTest`; look at `passed`, and at `z`.
 
-    **Raises:** `ValueError` for too few chains, or parameters that do not fit the problem.
+    **Raises:** `ValueError` for too few chains, parameters that do not fit, or no `reference` where
+    there has to be one.
     """
     if num_chains < 30:
         raise ValueError(f"num_chains must be at least 30, got {num_chains}")
-    engine = LocalEngine(problem)
+    engine = as_engine(problem)
+    if reference is None and not isinstance(engine, LocalEngine):
+        raise ValueError(
+            f"reference must be given for {type(engine).__name__}: what runs on the host cannot be "
+            "simulated from the definition"
+        )
     if params is None:
         params = engine.init_params(key=stream(key, Purpose.PARAMS))
     engine.check(params)
-    same_length = not (engine.ends_early or engine.random_length)
     num_windows = estimator.num_windows(engine.horizon)
-    running_in = 0 if same_length else 4 * num_windows
+    running_in = 0 if engine.fixed_length else 4 * num_windows
     num_estimates = _EPISODES * num_windows
     keys = jax.random.split(key, num_chains)
     chains = _run_chains(engine, estimator, params, keys, num_estimates, running_in)
     total, episodes, dropped = jax.device_get(chains)
-    if reference is None:
+    if reference is None and isinstance(engine, LocalEngine):
         num_samples = num_chains * estimator.num_workers
         target = estimator.target(engine.horizon)
-        samples = sample_gradients(problem, params, target, key=key, num_samples=num_samples)
+        samples = sample_gradients(engine.problem, params, target, key=key, num_samples=num_samples)
         exact, reference_error = _mean_and_error(samples, num_samples)
     else:
         exact = np.asarray(ravel_pytree(reference)[0], np.float64)
@@ -120,7 +126,7 @@ def _mean_and_error(samples: Params, num_samples: int):
 
 @eqx.filter_jit
 def _run_chains(
-    engine: LocalEngine,
+    engine: AbstractEngine,
     estimator: AbstractEstimator,
     params: Params,
     keys: Array,
@@ -142,4 +148,4 @@ def _run_chains(
         total = jnp.sum(grads, axis=0) / estimator.num_windows(engine.horizon)
         return total, jnp.sum(episodes) / estimator.num_workers, jnp.sum(dropped)
 
-    return jax.vmap(chain)(keys)
+    return jax.vmap(chain)(keys) if engine.copies_states else jax.lax.map(chain, keys)

@@ -12,8 +12,8 @@ _MOST_NUMBERS = 32
 
 
 def describe(module: Any) -> dict[str, Any]:
-    """The name and the fields of a problem, an estimator or a dataclass, ready for JSON."""
-    fields = dataclasses.fields(module)
+    """The name and the fields of a problem, an estimator or another object, ready for JSON."""
+    fields = dataclasses.fields(module) if dataclasses.is_dataclass(module) else ()
     options = {f.name: _plain(getattr(module, f.name)) for f in fields if f.init}
     return {"name": type(module).__name__, "options": options}
 

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ._custom_types import Params, RandomKey, Scalar
-from ._engine import AbstractEngine, as_engine
-from ._problem import AbstractProblem
+from ._engine import AnyEngine, as_engine
 from ._random import Purpose, stream
 
 
@@ -24,7 +23,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    engine: AbstractEngine | AbstractProblem,
+    engine: AnyEngine,
     params: Params,
     *,
     key: RandomKey,

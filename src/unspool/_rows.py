@@ -97,6 +97,16 @@ def in_blocks(
     return advance(held, count - rest, rest) if rest else held
 
 
+def flatten(tree: PyTree[Shaped[Array, "arms workers ..."]]) -> PyTree:
+    """Arms and workers as one axis of rows, arm after arm."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def unflatten(tree: PyTree, num_arms: int) -> PyTree[Shaped[Array, "arms workers ..."]]:
+    """Rows as arms and workers; the inverse of `flatten`."""
+    return jax.tree.map(lambda x: x.reshape(num_arms, -1, *x.shape[1:]), tree)
+
+
 def repeat(tree: PyTree, count: int) -> PyTree:
     """A new leading axis of `count` equal entries."""
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)

@@ -15,12 +15,11 @@ import optax
 
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._custom_types import Params, RandomKey
-from ._engine import AbstractEngine, as_engine
+from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
-from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._results import name_result
-from ._train import Record, TrainingError, make_step, train
+from ._train import Record, TrainingError, begin_anew, make_step, train
 
 _FORMAT = 1
 MOST_PARAMS_LOGGED = 5000
@@ -96,7 +95,7 @@ class Run:
 
     def train(
         self,
-        engine: AbstractEngine | AbstractProblem,
+        engine: AnyEngine,
         estimator: AbstractEstimator,
         optimizer: optax.GradientTransformation,
         *,
@@ -116,6 +115,9 @@ class Run:
           not older than ten minutes and a record, which the next one replaces.
         - `resume_from`: the update of the checkpoint to go on from; by default the newest, or the
           start if there is none. Lines written after it are dropped: they will come again.
+
+        Simulators that keep their state to themselves are gone when a run goes on: their episodes
+        begin anew, and the bits are others.
 
         **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, or it is
         of another experiment.
@@ -139,6 +141,8 @@ class Run:
         else:
             file = self._checkpoint(resume_from)
             state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
+            if not engine.copies_states:
+                state = begin_anew(engine, estimator, state, key=key)
             self._forget_after(resume_from)
         earlier = self.read("metrics")[-1]
         self.finish("running")

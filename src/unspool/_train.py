@@ -12,11 +12,11 @@ import optax
 
 from . import _rows as rows
 from ._custom_types import IntScalar, Params, RandomKey
-from ._engine import AbstractEngine, as_engine
+from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
+from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
-from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._results import RESULTS
 
@@ -74,7 +74,7 @@ class TrainingError(RuntimeError):
 
 
 def make_step(
-    engine: AbstractEngine | AbstractProblem,
+    engine: AnyEngine,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
 ) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
@@ -110,7 +110,7 @@ def make_step(
 
 
 def train(
-    engine: AbstractEngine | AbstractProblem,
+    engine: AnyEngine,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
     *,
@@ -160,8 +160,21 @@ def train(
     return _records(job, state, num_updates, log_every, throw)
 
 
+def begin_anew(
+    engine: AnyEngine, estimator: AbstractEstimator, state: TrainState, *, key: RandomKey
+) -> TrainState:
+    """The state with new episodes, in place of those whose simulators are gone."""
+    key = jax.random.fold_in(key, state.update)
+    workers = estimator.init(engine, state.params, key=key)
+    updates = lambda workers: [
+        part.update for part in jax.tree.leaves(workers, is_leaf=_is_workers)
+    ]
+    workers = eqx.tree_at(updates, workers, updates(state.workers))
+    return TrainState(state.params, state.optimizer, workers, state.update)
+
+
 def predict_memory(
-    engine: AbstractEngine | AbstractProblem,
+    engine: AnyEngine,
     estimator: AbstractEstimator,
     optimizer: optax.GradientTransformation,
     params: Params,
@@ -182,6 +195,14 @@ def predict_memory(
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
     return read_memory(_compile_updates((engine, estimator, optimizer), state, log_every))
+
+
+def _last_failure(engine) -> str:
+    return f"\n\nThe last failure of a simulator:\n{engine.failures[-1]}" if engine.failures else ""
+
+
+def _is_workers(x: Any) -> bool:
+    return isinstance(x, Workers)
 
 
 def _is_number(x: Any) -> bool:
@@ -254,5 +275,5 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
             raise TrainingError(
                 f"training stopped at update {record.update}, {dropped} of "
                 f"{at_work} workers dropped since update {done}: "
-                f"{RESULTS[record.result]}"
+                f"{RESULTS[record.result]}" + _last_failure(engine)
             )

@@ -65,6 +65,21 @@ class AbstractEngine(eqx.Module):
         """New episodes, one for each key; one arm unless `shift` has more."""
 
     @property
+    def fixed_length(self) -> bool:
+        """Whether every episode is known to have `horizon` steps."""
+        return False
+
+    @property
+    def copies_states(self) -> bool:
+        """Whether a trajectory can go on from the state of another."""
+        return True
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The last few tracebacks of what went wrong outside of JAX."""
+        return ()
+
+    @property
     def parts(self) -> "tuple[AbstractEngine, ...]":
         """Engines whose gradients are averaged; one that advances trajectories is its own part."""
         return (self,)
@@ -87,6 +102,12 @@ class AbstractEngine(eqx.Module):
         go through an episode. An engine that makes use of it gives a row that would end somewhere
         in between a loss of NaN.
         """
+
+
+def check_horizon(horizon: object) -> None:
+    """Raises `ValueError` unless it is an integer of at least 1."""
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
+        raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
 
 
 def check_params(params: Params) -> None:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .._custom_types import Params, RandomKey
-from .._problem import AbstractProblem
 from .base import AbstractEngine
-from .local import as_engine
+from .wrap import AnyEngine, as_engine
 
 _NOT_ONE = "a JointEngine has several problems, whose trajectories differ: ask one of its `engines`"
 
@@ -32,7 +31,7 @@ class JointEngine(AbstractEngine):
 
     engines: tuple[AbstractEngine, ...]
 
-    def __init__(self, engines: Sequence[AbstractEngine | AbstractProblem]):
+    def __init__(self, engines: Sequence[AnyEngine]):
         self.engines = tuple(map(as_engine, engines))
         if not self.engines:
             raise ValueError("engines must have one problem at least, got none")
@@ -54,6 +53,14 @@ class JointEngine(AbstractEngine):
     @property
     def differentiable(self) -> bool:
         return all(engine.differentiable for engine in self.engines)
+
+    @property
+    def copies_states(self) -> bool:
+        return all(engine.copies_states for engine in self.engines)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return tuple(text for engine in self.engines for text in engine.failures)
 
     def init_params(self, *, key: RandomKey) -> Params:
         return self.engines[0].init_params(key=key)

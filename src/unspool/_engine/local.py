@@ -12,7 +12,7 @@ from .. import _rows as rows
 from .._custom_types import Clocks, Params, RandomKey, RowLosses
 from .._problem import AbstractProblem
 from .._random import Purpose, numbered, stream
-from .base import AbstractEngine, Trajectories, check_params
+from .base import AbstractEngine, Trajectories, check_horizon, check_params
 
 # Half of a small core's second cache or less: a step needs room besides the state.
 _CACHE_BYTES = 2**18
@@ -40,9 +40,7 @@ class LocalEngine(AbstractEngine):
                 f"problem must be an instance of AbstractProblem, got {self.problem!r}"
                 + (" (a class: call it first)" if isinstance(self.problem, type) else "")
             )
-        horizon = self.problem.horizon
-        if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-            raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
+        check_horizon(self.problem.horizon)
         if self.workers_at_once is not None and self.workers_at_once < 1:
             raise ValueError(f"workers_at_once must be at least 1, got {self.workers_at_once}")
 
@@ -57,6 +55,10 @@ class LocalEngine(AbstractEngine):
     @property
     def random_length(self) -> bool:
         return not self.problem.fixed_length
+
+    @property
+    def fixed_length(self) -> bool:
+        return not (self.ends_early or self.random_length)
 
     def init_params(self, *, key: RandomKey) -> Params:
         return rows.strong(self.problem.init_params(key=key))
@@ -210,8 +212,3 @@ def _check_same_state(before: PyTree, after: PyTree) -> None:
                 f"state{jax.tree_util.keystr(path)} must keep its shape and type: init_state "
                 f"returned {_describe(old)}, step returned {_describe(new)}"
             )
-
-
-def as_engine(engine: AbstractEngine | AbstractProblem) -> AbstractEngine:
-    """An engine as it is; a problem wrapped in `LocalEngine`."""
-    return engine if isinstance(engine, AbstractEngine) else LocalEngine(engine)

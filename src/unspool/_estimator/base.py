@@ -18,8 +18,7 @@ from .._custom_types import (
     WorkerMask,
     WorkerValues,
 )
-from .._engine import AbstractEngine, Trajectories, as_engine
-from .._problem import AbstractProblem
+from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine
 from .._results import RESULTS
 from .._target import Target
 from .workers import Workers, warm_up
@@ -79,6 +78,11 @@ class AbstractEstimator(eqx.Module):
     def needs_derivatives(self) -> bool:
         """Whether steps are differentiated, which an engine may not allow."""
 
+    @property
+    def needs_copies(self) -> bool:
+        """Whether trajectories go on from the state of another, which not all simulators allow."""
+        return False
+
     @abc.abstractmethod
     def num_windows(self, horizon: int) -> int:
         """Estimates in one episode of `horizon` steps."""
@@ -118,9 +122,7 @@ class AbstractEstimator(eqx.Module):
     def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
         """How many windows into the episode each worker starts."""
 
-    def init(
-        self, engine: AbstractEngine | AbstractProblem, params: Params, *, key: RandomKey
-    ) -> EstimatorState:
+    def init(self, engine: AnyEngine, params: Params, *, key: RandomKey) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
 
         **Arguments:**
@@ -150,7 +152,7 @@ class AbstractEstimator(eqx.Module):
 
     @eqx.filter_jit
     def estimate(
-        self, engine: AbstractEngine | AbstractProblem, params: Params, state: EstimatorState
+        self, engine: AnyEngine, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
         """One estimate at `params`, and the state for the next. A pure function."""
         engine, params = self._enter(engine, params)
@@ -163,12 +165,18 @@ class AbstractEstimator(eqx.Module):
         horizon = engine.horizon
         return conclude(found, horizon / self.num_windows(horizon)), state
 
-    def _enter(self, engine: AbstractEngine | AbstractProblem, params: Params):
+    def _enter(self, engine: AnyEngine, params: Params):
         engine = as_engine(engine)
         if self.needs_derivatives and not engine.differentiable:
             raise ValueError(
                 f"{type(self).__name__} needs derivatives, which {type(engine).__name__} has not; "
                 "estimators that would work: FullES, TruncatedES, PES, GPES, NRES, ESSingle"
+            )
+        if self.needs_copies and not engine.copies_states:
+            raise ValueError(
+                f"{type(self).__name__} has trajectories go on from the state of another, and "
+                "these simulators keep their state to themselves; estimators that would work: "
+                "FullES, PES, GPES, NRES, ESSingle"
             )
         engine.check(params)
         return engine, rows.strong(params)

@@ -60,6 +60,10 @@ class Chunked(AbstractEstimator):
         return self.estimator.needs_derivatives
 
     @property
+    def needs_copies(self):
+        return self.estimator.needs_copies
+
+    @property
     def num_rows(self):
         return self.estimator.num_rows
 

@@ -99,6 +99,10 @@ class AbstractPerturbed(AbstractEstimator):
     def needs_derivatives(self) -> bool:
         return self.tableau.probe.needs_derivatives
 
+    @property
+    def needs_copies(self) -> bool:
+        return self.tableau.rejoin is not None
+
     def num_windows(self, horizon: int) -> int:
         return -(-horizon // (self.tableau.window or horizon))
 

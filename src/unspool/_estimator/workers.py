@@ -130,11 +130,14 @@ def warm_up(
     phases: Int[Array, " workers"],
     num_windows: int,
 ) -> Workers:
-    """Runs each worker as many windows as its phase says; the states are real."""
+    """Runs each worker as many windows as its phase says; the states are real.
+
+    What a worker does before its turn is of no consequence, so that a simulator, which cannot be
+    put back, is good for this too: its episode begins anew until it counts.
+    """
 
     def window(workers, index):
-        moved = advance(workers)
-        return moved.where(index < phases, workers), None
+        moved = advance(workers).where(index >= num_windows - phases, workers)
+        return eqx.tree_at(lambda w: w.update, moved, workers.update), None
 
-    advanced, _ = jax.lax.scan(window, workers, jnp.arange(num_windows))
-    return eqx.tree_at(lambda w: w.update, advanced, workers.update)
+    return jax.lax.scan(window, workers, jnp.arange(num_windows))[0]

@@ -1,0 +1,95 @@
+"""What a user writes where JAX cannot go: simulators that run on the host, in NumPy or beyond."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt64
+
+from ._custom_types import Params, RandomKey
+
+HostParams = Any
+"""Parameters as NumPy arrays; where rows are spoken of, every leaf leads with their axis."""
+
+HostState = Any
+"""Any pytree of NumPy arrays that lead with the axis of rows."""
+
+Seeds = UInt64[np.ndarray, " rows"]
+RowTimes = Int[np.ndarray, " rows"]
+
+
+class AbstractBlackBox(abc.ABC):
+    """A computation that is run and not looked into: it has losses, and no derivatives.
+
+    What it means is as for `AbstractProblem`: losses are minimised, their mean over the steps is
+    the objective, and their total over an episode where episodes can end early. An exception ends
+    a row's episode with a loss of NaN: its worker is left out and counted, and `failures` of the
+    engine keeps the traceback.
+
+    Instances are compared by what compiled programs are looked up with: make a subclass with
+    fields a frozen dataclass.
+    """
+
+    horizon: int
+
+    @abc.abstractmethod
+    def init_params(self, *, key: RandomKey) -> Params:
+        """The parameters that training starts from: any pytree of floating point arrays."""
+
+
+class AbstractHostProblem(AbstractBlackBox):
+    """Trajectories on the host whose state goes in and comes out: `AbstractProblem` in NumPy.
+
+    All functions are pure, and given several rows at once, which have nothing to do with one
+    another: parameters, states and everything else lead with an axis of `rows`. How many there
+    are differs from call to call. Equal seeds are to give equal random numbers: rows that are
+    compared with one another get the same.
+    """
+
+    @abc.abstractmethod
+    def init_state(self, params: HostParams, *, seeds: Seeds) -> HostState:
+        """The states before the first step."""
+
+    @abc.abstractmethod
+    def step(
+        self, params: HostParams, state: HostState, t: RowTimes, *, seeds: Seeds
+    ) -> tuple[HostState, Float[np.ndarray, " rows"]]:
+        """The next states, and the losses of these new states.
+
+        `t` counts the steps taken before this one, from 0 to `horizon - 1`. `seeds` are this
+        step's own.
+        """
+
+    def is_over(self, state: HostState) -> Bool[np.ndarray, " rows"]:
+        """Which episodes have ended early. Their rows are then frozen and add no loss."""
+        return np.zeros(len(jax.tree.leaves(state)[0]), bool)
+
+
+class AbstractSimulatorProblem(AbstractBlackBox):
+    """Trajectories of simulators that keep their state to themselves: one for each row.
+
+    Estimators that run every trajectory from start to end work with it (`FullES`, `PES`, `GPES`,
+    `NRES`, `ESSingle`); one that copies states does not. A simulator is used for one episode after
+    the other.
+    """
+
+    @abc.abstractmethod
+    def make(self) -> Any:
+        """A new simulator."""
+
+    @abc.abstractmethod
+    def reset(self, simulator: Any, params: HostParams, *, seed: int) -> None:
+        """Begins an episode, whose randomness is that of `seed`, at one row's parameters."""
+
+    @abc.abstractmethod
+    def step(self, simulator: Any, command: Any) -> tuple[float, bool]:
+        """Takes a step, and returns its loss and whether the episode has ended with it."""
+
+    def commands(self, simulators: Sequence[Any], params: HostParams, t: RowTimes) -> Sequence[Any]:
+        """What each simulator is told in the next step: by default its row's parameters.
+
+        All rows are decided for at once, so that a controller can be written with arrays.
+        """
+        return [jax.tree.map(lambda x, i=i: x[i], params) for i in range(len(simulators))]

@@ -1,0 +1,194 @@
+"""Trajectories of simulators on the host, behind one callback for each stretch."""
+
+import functools as ft
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import io_callback
+from jaxtyping import Array, Key, PyTree, Shaped
+
+from .. import _rows as rows
+from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
+from .._custom_types import Params, RandomKey, RowLosses
+from .._random import Purpose, numbered, stream
+from .base import AbstractEngine, Trajectories, check_horizon, check_params
+from .stage import AbstractStage, LocalStage, Stretch
+
+_CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
+"""What the fields of a `Stretch` are, besides parameters and states."""
+
+
+class AbstractHostEngine(AbstractEngine):
+    """Has rows run by a stage, as many steps at a time as lie between two looks at them.
+
+    A state that comes out of the host travels as the bits that it is: an episode goes on in double
+    precision whatever JAX computes in. Where it does not come out, what travels is a stamp by which
+    the simulator is known, and callbacks are kept in order.
+    """
+
+    stage: eqx.AbstractVar[AbstractStage]
+    differentiable: ClassVar[bool] = False
+
+    @property
+    def problem(self) -> AbstractBlackBox:
+        return self.stage.problem
+
+    @property
+    def horizon(self) -> int:
+        return self.problem.horizon
+
+    @property
+    def fixed_length(self) -> bool:
+        is_over = getattr(type(self.problem), "is_over", None)
+        return is_over is AbstractHostProblem.is_over
+
+    @property
+    def copies_states(self) -> bool:
+        return isinstance(self.problem, AbstractHostProblem)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return tuple(self.stage.failures.texts)
+
+    def init_params(self, *, key: RandomKey) -> Params:
+        return rows.strong(self.problem.init_params(key=key))
+
+    def check(self, params: Params) -> None:
+        check_params(params)
+        wanted = jax.eval_shape(lambda: self.init_params(key=jax.random.key(0)))
+        shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+        if shapes(wanted) != shapes(params):
+            raise ValueError(
+                f"params must have the shapes of init_params, {shapes(wanted)}, "
+                f"got {shapes(params)}"
+            )
+        self.stage.example()
+
+    def start(
+        self,
+        params: Params,
+        keys: Key[Array, " workers"],
+        shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
+    ) -> Trajectories:
+        """New episodes. On the host they begin with their first stretch, and only then."""
+        num_workers = keys.shape[0]
+        num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
+
+        def blank(one):
+            words = _as_words(one)
+            return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
+
+        over = jnp.zeros((num_arms, num_workers), bool)
+        end = jnp.full(num_workers, self.horizon, int)
+        state = jax.tree.map(blank, self.stage.example())
+        return Trajectories(state, over, jnp.zeros_like(end), end, keys)
+
+    def unroll(
+        self,
+        params: Params,
+        trajectories: Trajectories,
+        num_steps: int,
+        shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
+    ) -> tuple[Trajectories, RowLosses]:
+        arms, workers = trajectories.over.shape
+        if shift is None:
+            params = rows.repeat(rows.repeat(params, workers), arms)
+        else:
+            params = jax.vmap(jax.vmap(ft.partial(rows.add, params)))(shift)
+        seeds = jax.vmap(ft.partial(_draw_seeds, num_steps=num_steps))
+        clock = trajectories.t.astype(jnp.int32), *seeds(trajectories.key, trajectories.t)
+        whose = jnp.indices((arms, workers), jnp.int32)
+        given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
+        stretch = Stretch(*rows.flatten(given))
+        losses = jnp.zeros(arms * workers)
+        shapes = jax.eval_shape(lambda: (stretch.state, stretch.over, _as_words(losses)))
+        # Callbacks run on threads of their own, where the precision may be another.
+        kinds = Stretch(_kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS))
+        run = ft.partial(self._run, kinds, losses.dtype)
+        words = jax.tree.map(_as_words, stretch)
+        if self.copies_states:
+            made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
+        else:
+            made = io_callback(run, shapes, words, ordered=True)
+        state, over, losses = rows.unflatten((*made[:2], _from_words(made[2], losses.dtype)), arms)
+        t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
+        over = over | rows.repeat(t >= trajectories.end, arms)
+        return Trajectories(state, over, t, trajectories.end, trajectories.key), losses
+
+    def _run(self, kinds: Stretch, precision: np.dtype, words: Stretch):
+        """On the host: the rows of a stretch, or of several that are mapped over."""
+        lead = words.over.shape
+
+        def as_rows(x, kind):
+            return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
+
+        state, over, losses = self.stage.advance(jax.tree.map(as_rows, words, kinds))
+        made = jax.tree.map(_as_words, (state, over, losses.astype(precision)))
+        return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
+
+
+class HostEngine(AbstractHostEngine):
+    """Runs a problem of NumPy, or simulators of any kind, in this process.
+
+    An `AbstractHostProblem` or an `AbstractSimulatorProblem` is wrapped in it wherever an engine is
+    wanted; to do it yourself gives you its `failures`, the last few tracebacks.
+
+    **Arguments:** `problem`, what to run.
+
+    **Raises:** `ValueError` if the problem is neither, is not hashable, or has no horizon of at
+    least 1.
+    """
+
+    stage: AbstractStage
+
+    def __init__(self, problem: AbstractBlackBox):
+        check_black_box(problem)
+        self.stage = LocalStage(problem)
+
+
+def check_black_box(problem: Any) -> None:
+    """Raises `ValueError` unless an engine can run it."""
+    if not isinstance(problem, (AbstractHostProblem, AbstractSimulatorProblem)):
+        raise ValueError(
+            "problem must be an instance of AbstractHostProblem or AbstractSimulatorProblem, "
+            f"got {problem!r}" + (" (a class: call it first)" if isinstance(problem, type) else "")
+        )
+    if type(problem).__hash__ is None:
+        raise ValueError(
+            f"problem must be hashable, got {problem!r}: decorate its class with "
+            "@dataclasses.dataclass(frozen=True)"
+        )
+    check_horizon(problem.horizon)
+
+
+def _draw_seeds(key, t, num_steps: int):
+    """The seed of an episode's start, and those of the coming steps, as pairs of words."""
+    steps_key = stream(key, Purpose.STEP)
+    seeds = lambda t: jax.random.key_data(numbered(steps_key, t))
+    start = jax.random.key_data(stream(key, Purpose.START))
+    return start, jax.vmap(seeds)(t + jnp.arange(num_steps, dtype=t.dtype))
+
+
+def _kinds(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: np.dtype(x.dtype), tree)
+
+
+def _as_words(x):
+    """Numbers of 8 bytes, of which JAX may make others, as pairs of words."""
+    if x.dtype.itemsize < 8:
+        return x
+    if isinstance(x, np.ndarray):
+        return np.ascontiguousarray(x).view(np.uint32).reshape(*x.shape, 2)
+    return jax.lax.bitcast_convert_type(x, jnp.uint32)
+
+
+def _from_words(x, kind: np.dtype):
+    """The inverse of `_as_words`, for numbers that were of this kind."""
+    if kind.itemsize < 8:
+        return x
+    if isinstance(x, np.ndarray):
+        return np.ascontiguousarray(x).view(kind)[..., 0]
+    return jax.lax.bitcast_convert_type(x, kind)
