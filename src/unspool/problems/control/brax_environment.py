@@ -1,0 +1,73 @@
+"""Environments of Brax by name."""
+
+import contextlib
+import functools as ft
+import io
+from typing import Any
+
+from ..._problem import AbstractProblem
+from .jax_environment import JaxEnvironment
+from .linear_policy import LinearPolicy
+from .policy import AbstractPolicy
+
+
+class BraxEnvironment(AbstractProblem):
+    """A policy in an environment of Brax, named by what `brax.envs` calls it.
+
+    It is a `JaxEnvironment`, whose description says what counts. Actions beyond [-1, 1] are left
+    to the environment unless they are clipped.
+
+    **Arguments:**
+
+    - `id`: `"inverted_pendulum"`, `"ant"`, `"halfcheetah"`, ...
+    - `backend`: the physics, `"spring"`, `"positional"`, `"generalized"` or `"mjx"`.
+    - `horizon`: steps of an episode at most.
+    - `policy`: what makes actions of observations.
+    - `clip_actions`: whether to clip actions to [-1, 1].
+
+    **Raises:** `ValueError` for names that Brax does not know; `ImportError` without Brax.
+    """
+
+    id: str = "inverted_pendulum"
+    backend: str = "spring"
+    horizon: int = 1000
+    policy: AbstractPolicy = LinearPolicy()
+    clip_actions: bool = False
+
+    def __check_init__(self):
+        _ = self.inner
+
+    @property
+    def inner(self) -> JaxEnvironment:
+        """The same around the environment itself, with which to render, for example."""
+        environment = _make(self.id, self.backend)
+        return JaxEnvironment(environment, self.horizon, self.policy, self.clip_actions)
+
+    def init_params(self, *, key):
+        return self.inner.init_params(key=key)
+
+    def init_state(self, params, *, key):
+        return self.inner.init_state(params, key=key)
+
+    def step(self, params, state, t, *, key):
+        return self.inner.step(params, state, t, key=key)
+
+    def is_over(self, state):
+        return self.inner.is_over(state)
+
+
+@ft.lru_cache
+def _make(id: str, backend: str) -> Any:
+    """One for each name: compiled programs are looked up by the environment they were made for."""
+    try:
+        # Without the optional package of Nvidia the import prints that it is not there.
+        with contextlib.redirect_stdout(io.StringIO()):
+            import brax.envs
+    except ImportError as error:
+        raise ImportError(
+            "this problem needs Brax, which is not there: pip install 'unspool[brax]'"
+        ) from error
+    try:
+        return brax.envs.get_environment(id, backend=backend)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"brax.envs has no {id!r} with backend {backend!r}: {error}") from error

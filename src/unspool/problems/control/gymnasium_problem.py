@@ -1,0 +1,218 @@
+"""Environments of Gymnasium, played by a policy whose weights are the parameters."""
+
+import dataclasses
+import functools as ft
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._black_box import AbstractSimulatorProblem
+from .._check import check_integer
+from .linear_policy import LinearPolicy
+from .normalisation import Normalisation, measure
+from .policy import AbstractPolicy
+
+_SEEDS = 2**31
+
+
+class _Play:
+    """An environment, and what it showed last."""
+
+    def __init__(self, environment: Any):
+        self.environment = environment
+        self.observation = np.zeros(0)
+
+    def begin(self, seed: int) -> None:
+        observation, _ = self.environment.reset(seed=seed % _SEEDS)
+        self._see(observation)
+
+    def act(self, action: Any) -> tuple[float, bool]:
+        observation, reward, terminated, truncated, _ = self.environment.step(action)
+        self._see(observation)
+        return float(reward), bool(terminated or truncated)
+
+    def _see(self, observation: Any) -> None:
+        flatten = _gymnasium().spaces.utils.flatten
+        flat = flatten(self.environment.observation_space, observation)
+        self.observation = np.asarray(flat, float)
+
+
+@dataclasses.dataclass(frozen=True)
+class GymnasiumProblem(AbstractSimulatorProblem):
+    r"""A policy in an environment of Gymnasium, or of any package that registers with it.
+
+    $$ a_t = \mathrm{policy}(\theta, o_t), \quad
+       (o_{t+1}, r_t) = \mathrm{environment.step}(a_t), \quad \ell_t = -r_t $$
+
+    An episode is over once the environment says terminated or truncated. The reward of that step
+    counts, and the environment is not stepped again before its next episode. The objective is the
+    expected total loss of an episode: minus the return.
+
+    Observations are flattened: dictionaries and tuples in their order, choices as one of many,
+    images as they are, all as floats. Of the policy's outputs, a choice takes the largest, one
+    output for each; a bit is on above 0; a box takes them as they are.
+
+    **Arguments:**
+
+    - `id`: the environment, as for `gymnasium.make`; `"module:Name-v0"` imports a module first.
+    - `horizon`: steps of an episode at most; by default the environment's own time limit, which
+      holds in any case. To lift it, give `max_episode_steps` among the `make_options`.
+    - `policy`: what makes actions of observations.
+    - `make_options`: further arguments of `gymnasium.make`, as a mapping or as pairs of names and
+      hashable values.
+    - `clip_actions`: whether to clip a box's actions to its bounds.
+    - `dead_last_step`: whether the step that reports the end is one too many, which does nothing
+      but reset. Its reward does not count then.
+    - `normalise_over`: steps of random play, the same for all, whose observations are brought to
+      a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
+
+    **Raises:** `ValueError` for an environment that there is not, one without a time limit and
+    without a horizon, and spaces that do not fit; `ImportError` without Gymnasium.
+    """
+
+    id: str = "CartPole-v1"
+    horizon: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    policy: AbstractPolicy = LinearPolicy()
+    make_options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
+    clip_actions: bool = False
+    dead_last_step: bool = False
+    normalise_over: int = 0
+
+    def __post_init__(self):
+        check_integer("normalise_over", self.normalise_over, least=0)
+        options = tuple(sorted(dict(self.make_options).items()))
+        try:
+            hash(options)
+        except TypeError:
+            raise ValueError(f"make_options must have hashable values, got {options!r}") from None
+        object.__setattr__(self, "make_options", options)
+        if self.horizon is not None:
+            check_integer("horizon", self.horizon)
+        elif (limit := self._spaces.limit) is None:
+            raise ValueError(f"{self.id} has no time limit of its own: give it a horizon")
+        else:
+            object.__setattr__(self, "horizon", limit)
+        _ = _num_outputs(self._spaces.action, self.id)
+
+    @property
+    def _spaces(self) -> "_Spaces":
+        return _look_at(self.id, self.make_options)
+
+    @property
+    def _normalisation(self) -> Normalisation:
+        return _play_at_random(self.id, self.make_options, self.normalise_over)
+
+    def init_params(self, *, key):
+        num_observations = _gymnasium().spaces.utils.flatdim(self._spaces.observation)
+        num_outputs = _num_outputs(self._spaces.action, self.id)
+        return self.policy.init_params(num_observations, num_outputs, key=key)
+
+    def make(self) -> _Play:
+        return _Play(_make(self.id, self.make_options))
+
+    def reset(self, simulator: _Play, params, *, seed: int) -> None:
+        simulator.begin(seed)
+
+    def commands(self, simulators: Sequence[_Play], params, t) -> Sequence[Any]:
+        observations = np.stack([simulator.observation for simulator in simulators])
+        if self.normalise_over:
+            observations = self._normalisation.apply(observations)
+        outputs = np.asarray(self.policy(params, observations))
+        return list(_as_actions(self._spaces.action, outputs, self.clip_actions))
+
+    def step(self, simulator: _Play, command) -> tuple[float, bool]:
+        reward, over = simulator.act(command)
+        return (0.0 if over and self.dead_last_step else -reward), over
+
+
+class _Spaces(NamedTuple):
+    observation: Any
+    action: Any
+    limit: int | None
+
+
+def _gymnasium() -> ModuleType:
+    # Here and not above: who has other problems need not have it.
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise ImportError(
+            "this problem needs Gymnasium, which is not there: pip install 'unspool[control]'"
+        ) from error
+    return gymnasium
+
+
+def _make(id: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    gymnasium = _gymnasium()
+    # The checker looks at the first steps of every environment, and slows down the others.
+    options = {"disable_env_checker": True} | dict(options)
+    try:
+        return gymnasium.make(id, **options)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"gymnasium.make({id!r}) failed: {error}") from error
+
+
+@ft.lru_cache
+def _look_at(id: str, options: tuple[tuple[str, Any], ...]) -> _Spaces:
+    environment = _make(id, options)
+    limit = environment.spec.max_episode_steps if environment.spec else None
+    spaces = _Spaces(environment.observation_space, environment.action_space, limit)
+    environment.close()
+    if not spaces.observation.is_np_flattenable:
+        raise ValueError(
+            f"observations must be arrays, numbers, or dictionaries or tuples of these; those of "
+            f"{id} are {spaces.observation}"
+        )
+    return spaces
+
+
+@ft.lru_cache
+def _play_at_random(id: str, options: tuple[tuple[str, Any], ...], count: int) -> Normalisation:
+    play = _Play(_make(id, options))
+    play.environment.action_space.seed(0)
+    over, seen = True, []
+    for step in range(count):
+        if over:
+            play.begin(seed=step)
+        _, over = play.act(play.environment.action_space.sample())
+        seen.append(play.observation)
+    play.environment.close()
+    return measure(np.stack(seen))
+
+
+def _num_outputs(space: Any, id: str) -> int:
+    """How many outputs of a policy make an action.
+
+    **Raises:** `ValueError` if none do.
+    """
+    spaces = _gymnasium().spaces
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    if isinstance(space, spaces.MultiBinary) or (
+        isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating)
+    ):
+        return int(np.prod(space.shape))
+    raise ValueError(
+        f"actions must be Discrete, MultiDiscrete, MultiBinary or a Box of floats; those of {id} "
+        f"are {space}"
+    )
+
+
+def _as_actions(space: Any, outputs: np.ndarray, clip: bool) -> np.ndarray:
+    """The actions that rows of outputs stand for."""
+    spaces = _gymnasium().spaces
+    shape = (len(outputs), *space.shape)
+    if isinstance(space, spaces.Discrete):
+        return np.argmax(outputs, 1) + space.start
+    if isinstance(space, spaces.MultiDiscrete):
+        groups = np.split(outputs, np.cumsum(space.nvec.ravel())[:-1], axis=1)
+        chosen = np.stack([np.argmax(group, 1) for group in groups], 1).reshape(shape)
+        return (chosen + space.start).astype(space.dtype)
+    if isinstance(space, spaces.MultiBinary):
+        return (outputs > 0).reshape(shape).astype(space.dtype)
+    actions = outputs.reshape(shape).astype(space.dtype)
+    return np.clip(actions, space.low, space.high) if clip else actions
