@@ -1,6 +1,7 @@
 """The program `unspool`: finds the command, and turns errors into one line."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -9,8 +10,13 @@ from .._threads import use_one_thread
 from .mistakes import SAID_IN_ONE_SENTENCE, Failure, Mistake, complain, suggest
 
 _EXTRAS = {
+    "brax": "brax",
+    "gymnasium": "control",
     "matplotlib": "cli",
+    "mujoco": "control",
+    "PIL": "control",
     "optuna": "experiments",
+    "ray": "ray",
     "rich": "cli",
     "safetensors": "export",
     "tyro": "cli",
@@ -27,6 +33,7 @@ commands:
   tune       tune the hyperparameters of a training run of yours
   export     write the learned optimizer of a meta-training into a file
   apply      train a model of yours with it, against tuned Adam and SGD
+  play       show what a trained policy does
   reproduce  run an experiment from the literature, with its report
   list       list problems, estimators and experiments
   cite       print BibTeX
@@ -104,6 +111,10 @@ def _run(name: str, words: list[str]) -> int:
         from .apply import apply
 
         return apply(words)
+    if name == "play":
+        from .play import play
+
+        return play(words)
     if name == "reproduce":
         from .reproduce import reproduce
 
@@ -116,7 +127,7 @@ def _run(name: str, words: list[str]) -> int:
         from .cite import cite
 
         return cite(words)
-    commands = ("train", "report", "tune", "export", "apply", "reproduce", "list", "cite")
+    commands = re.findall(r"^  (\w+)  ", _HELP, re.MULTILINE)
     raise Mistake(f"there is no command {name!r}{suggest(name, commands)}")
 
 

@@ -15,13 +15,16 @@ import optax
 import unspool
 from unspool import experiments as _experiments
 from unspool import problems as _problems
+from unspool.problems import control as _control
 
-from .._engine import JointEngine
+from .._black_box import AbstractBlackBox
+from .._engine import AbstractEngine, AnyEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._problem import AbstractProblem
 from ..experiments.base import AbstractExperiment
 from .mistakes import Mistake, mistakes_of_the_user, suggest
+from .options import find_options, out_of_reach
 
 _OPTAX = (
     "adabelief", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lion", "nadam",
@@ -40,9 +43,15 @@ def estimators() -> dict[str, type[AbstractEstimator]]:
     return {name: cls for name, cls in found.items() if cls is not Chunked}
 
 
-def problems() -> dict[str, type[AbstractProblem]]:
-    """The exported problems by the name they are typed with."""
-    return _exported(_problems, AbstractProblem)
+def problems() -> dict[str, type[AbstractProblem] | type[AbstractBlackBox]]:
+    """The exported problems by the name they are typed with, if words can make one."""
+    found = {
+        name: cls
+        for module in (_problems, _control)
+        for name, cls in _exported(module, (AbstractProblem, AbstractBlackBox)).items()
+    }
+    words = {name for name, cls in found.items() if not out_of_reach(cls, find_options(cls))}
+    return {name: found[name] for name in sorted(words)}
 
 
 def experiments() -> dict[str, type[AbstractExperiment]]:
@@ -65,8 +74,8 @@ def choose(what: str, name: str, choices: dict[str, Any]) -> Any:
     raise Mistake(f"there is no {what} {name!r}{suggest(name, choices)}")
 
 
-def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProblem | JointEngine:
-    """A problem's class, a ready instance, or several joined.
+def load_problem(spec: str, start: Path) -> type[AbstractProblem | AbstractBlackBox] | AnyEngine:
+    """A problem's class, a ready instance, or an engine.
 
     **Arguments:**
 
@@ -94,7 +103,8 @@ def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProb
     if not _is_problem(found):
         kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
         raise Mistake(
-            f"{spec} is {kind}, and must be a subclass or an instance of unspool.AbstractProblem"
+            f"{spec} is {kind}, and must be a subclass or an instance of unspool.AbstractProblem, "
+            "AbstractHostProblem or AbstractSimulatorProblem"
             + (f"; {place} holds {', '.join(held)}" if held else "")
         )
     missing = sorted(getattr(found, "__abstractmethods__", ()))
@@ -103,7 +113,7 @@ def load_problem(spec: str, start: Path) -> type[AbstractProblem] | AbstractProb
     return found
 
 
-def _exported(module: ModuleType, base: type) -> dict[str, Any]:
+def _exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any]:
     return {
         kebab(name): value
         for name, value in sorted(vars(module).items())
@@ -117,9 +127,10 @@ def _squeeze(name: str) -> str:
 
 
 def _is_problem(value: Any) -> bool:
+    kinds = AbstractProblem, AbstractBlackBox
     if isinstance(value, type):
-        return issubclass(value, AbstractProblem) and value is not AbstractProblem
-    return isinstance(value, AbstractProblem | JointEngine)
+        return issubclass(value, kinds) and not value.__module__.startswith("unspool.")
+    return isinstance(value, (*kinds, AbstractEngine))
 
 
 def _only_problem(module: ModuleType, place: str) -> Any:

@@ -12,11 +12,10 @@ import optax
 
 from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
-from .._engine import AbstractEngine, JointEngine, as_engine
+from .._engine import AbstractEngine, AnyEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._memory import Memory
-from .._problem import AbstractProblem
 from .._random import Purpose, stream
 from .._train import predict_memory
 from . import choices
@@ -38,7 +37,7 @@ class Job:
     `words` names every setting but the directory, so that a later default changes nothing.
     """
 
-    problem: AbstractProblem | JointEngine
+    problem: AnyEngine
     engine: AbstractEngine
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
@@ -80,7 +79,8 @@ class Job:
         return {
             "label": settings.label or estimator["name"],
             "seed": settings.seed,
-            "problem": describe(self.problem),
+            # Of an engine that runs one problem, that problem.
+            "problem": describe(getattr(self.engine, "problem", self.engine)),
             "estimator": estimator | {"estimand": self.estimator.estimand},
             "optimizer": {
                 "name": settings.optimizer,
@@ -165,11 +165,11 @@ def estimator_options(estimator: type) -> list[Option]:
 
 
 def _construct(
-    make: Callable[..., AbstractProblem],
+    make: Callable[..., Any],
     options: Sequence[Option],
     values: dict[str, Any],
     spec: str,
-) -> AbstractProblem:
+) -> Any:
     missing = out_of_reach(make, options)
     if missing:
         raise Mistake(

@@ -6,6 +6,8 @@ from .base import Entry as Entry
 from .base import EvaluationPlan as EvaluationPlan
 from .base import Measurement as Measurement
 from .base import Optimizer as Optimizer
+from .base import Picture as Picture
+from .half_cheetah import HalfCheetahExperiment as HalfCheetahExperiment
 from .influence_balancing import InfluenceBalancingExperiment as InfluenceBalancingExperiment
 from .lopt_cifar10 import LoptCifar10Experiment as LoptCifar10Experiment
 from .lopt_fashion_mnist import LoptFashionMnistExperiment as LoptFashionMnistExperiment
@@ -18,5 +20,6 @@ from .runner import Progress as Progress
 from .runner import reproduce as reproduce
 from .schedule_accuracy import ScheduleAccuracyExperiment as ScheduleAccuracyExperiment
 from .schedule_train_loss import ScheduleTrainLossExperiment as ScheduleTrainLossExperiment
+from .swimmer import SwimmerExperiment as SwimmerExperiment
 from .toy_regression import ToyRegressionExperiment as ToyRegressionExperiment
 from .unroll_variance import UnrollVarianceExperiment as UnrollVarianceExperiment

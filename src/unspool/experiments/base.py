@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import optax
 
+from .._black_box import AbstractBlackBox
 from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
 from .._estimator import AbstractEstimator
@@ -79,7 +80,7 @@ class EvaluationPlan:
     - `num_episodes`: episodes per evaluation, the same ones at every update of a seed.
     """
 
-    problem: AbstractProblem
+    problem: AbstractProblem | AbstractBlackBox
     every: int
     num_episodes: int = 1
 
@@ -93,7 +94,7 @@ class AbstractEntry(abc.ABC):
     """
 
     label: str
-    problem: AbstractProblem
+    problem: AbstractProblem | AbstractBlackBox
     evaluation: EvaluationPlan
 
     @property
@@ -139,7 +140,7 @@ class Entry(AbstractEntry):
     """
 
     label: str
-    problem: AbstractProblem
+    problem: AbstractProblem | AbstractBlackBox
     estimator: AbstractEstimator
     optimizer: Optimizer
     num_updates: int
@@ -171,6 +172,20 @@ class Entry(AbstractEntry):
         )  # fmt: skip
         for record in records:
             yield record.warmup_steps + record.steps, record.loss
+
+
+class Picture(NamedTuple):
+    """A picture for the report.
+
+    - `name`: that of its file, without the ending.
+    - `title`, `note`: what is written above and below it.
+    - `pixels`: what is seen, shape (height, width, 3), bytes.
+    """
+
+    name: str
+    title: str
+    note: str
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -224,6 +239,10 @@ class AbstractExperiment(abc.ABC):
 
     def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
         """Further figures, from what was logged of each label; by default none."""
+        return []
+
+    def pictures(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[Picture]:
+        """Pictures of what was trained; by default none."""
         return []
 
     def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

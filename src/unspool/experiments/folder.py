@@ -17,6 +17,7 @@ from .base import AbstractEntry, AbstractExperiment
 
 EXPERIMENT_FILE = "experiment.json"
 MEASURED_FOLDER = "measured"
+PICTURES_FOLDER = "pictures"
 _MAY_DIFFER = ("unspool", "environment")
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .._black_box import AbstractBlackBox
 from .._custom_types import Params, RandomKey
+from .._engine import as_engine
 from .._evaluate import evaluate
 from .._problem import AbstractProblem
 from .._rows import num_bytes
@@ -18,10 +20,12 @@ from .._rows import num_bytes
 # Rows of a small state fill the lanes of a core; those of a large one its cache.
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 4000, 2**20
 _ROWS_PER_CALL = 40_000
+# Those of simulators are advanced by few threads, and take long.
+_SIMULATED_AT_ONCE = 128
 
 
 def losses_at(
-    problem: AbstractProblem,
+    problem: AbstractProblem | AbstractBlackBox,
     points: Float[np.ndarray, "points params"],
     *,
     like: Params,
@@ -38,12 +42,11 @@ def losses_at(
     - `key`: the episodes' randomness, the same at every point.
     - `num_episodes`: episodes per point.
     """
-    start = jax.eval_shape(lambda params: problem.init_state(params, key=key), like)
-    rows_at_once = min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, num_bytes(start)))
-    at_once = max(1, rows_at_once // num_episodes)
-    count = at_once * max(
-        1, min(_ROWS_PER_CALL, num_episodes * len(points)) // num_episodes // at_once
-    )
+    at_once = max(1, _rows_at_once(problem, like, key) // num_episodes)
+    count = at_once
+    if isinstance(problem, AbstractProblem):
+        calls = min(_ROWS_PER_CALL, num_episodes * len(points)) // num_episodes // at_once
+        count = at_once * max(1, calls)
     unravel = ravel_pytree(like)[1]
     for start in range(0, len(points), count):
         chunk = points[start : start + count]
@@ -53,13 +56,21 @@ def losses_at(
         yield np.asarray(losses)[: len(chunk)], np.asarray(errors)[: len(chunk)]
 
 
+def _rows_at_once(problem: AbstractProblem | AbstractBlackBox, like: Params, key: RandomKey) -> int:
+    if isinstance(problem, AbstractProblem):
+        start = jax.eval_shape(lambda params: problem.init_state(params, key=key), like)
+        return min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, num_bytes(start)))
+    # Simulators that keep their state to themselves cannot be mapped over.
+    return _SIMULATED_AT_ONCE if as_engine(problem).copies_states else 1
+
+
 @eqx.filter_jit
 def _losses(problem, params, key, num_episodes, at_once):
     def one(params):
         found = evaluate(problem, params, key=key, num_episodes=num_episodes)
         return found.loss, found.standard_error
 
-    return jax.lax.map(one, params, batch_size=at_once)
+    return jax.lax.map(one, params, batch_size=at_once if at_once > 1 else None)
 
 
 def surface(

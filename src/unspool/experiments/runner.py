@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .base import AbstractExperiment
-from .folder import EXPERIMENT_FILE, check_directory, read_measured
+from .base import AbstractExperiment, Picture
+from .folder import EXPERIMENT_FILE, PICTURES_FOLDER, check_directory, read_measured
 from .pool import Failed, work_through
 from .traces import read_traces
 from .work import Advance, run_entry, run_measurement
@@ -99,9 +99,12 @@ def reproduce(
             else:
                 description = message.message
     if description is not None:
-        charts = experiment.charts(read_traces(experiment, directory))
+        traces = read_traces(experiment, directory)
+        charts = experiment.charts(traces)
         charts += experiment.measured_charts(_measured(experiment, directory))
-        _write(directory / EXPERIMENT_FILE, description | {"charts": charts})
+        pictures = [_save(picture, directory) for picture in experiment.pictures(traces)]
+        contents = description | {"charts": charts, "pictures": pictures}
+        _write(directory / EXPERIMENT_FILE, contents)
     if failures:
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
 
@@ -147,6 +150,16 @@ def _write(path: Path, contents: dict[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(_finite(contents)) + "\n")
     os.replace(partial, path)
+
+
+def _save(picture: Picture, directory: Path) -> dict[str, str]:
+    """The picture as a file, and what `experiment.json` says of it."""
+    from PIL import Image
+
+    file = Path(PICTURES_FOLDER) / f"{picture.name.replace(' ', '-')}.png"
+    (directory / file).parent.mkdir(exist_ok=True)
+    Image.fromarray(picture.pixels).save(directory / file)
+    return {"title": picture.title, "note": picture.note, "file": file.as_posix()}
 
 
 def _finite(value: Any) -> Any:

@@ -30,8 +30,8 @@ def cautions(summary: LabelSummary, metric: Metric) -> list[str]:
     if any(np.any(run.records.dropped > 0) for run in summary.runs):
         count = sum(bool(np.any(run.records.dropped > 0)) for run in summary.runs)
         found.append(f"workers were dropped in {share(count, len(summary.runs))}")
-    if still_falling(summary):
-        found.append("the metric was still falling at the end")
+    if still_improving(summary, metric):
+        found.append(f"the metric was still {'rising' if metric.rises else 'falling'} at the end")
     return found
 
 
@@ -122,30 +122,31 @@ def _about_thresholds(summary: LabelSummary) -> list[str]:
     ]
 
 
-def _fall(series: Series) -> tuple[float, float]:
-    """How far the metric fell between the halves of its last 20 %, and the standard error."""
+def _gain(series: Series, metric: Metric) -> tuple[float, float]:
+    """How much better the metric became between the halves of its last 20 %, with its error."""
     tail = series.value[-tail_length(len(series.value)) :]
     half = len(tail) // 2
     if half < 2 or not np.all(np.isfinite(tail)):
         return math.nan, math.nan
     early, late = tail[:half], tail[-half:]
     variance = np.var(early, ddof=1) + np.var(late, ddof=1)
-    return float(np.mean(early) - np.mean(late)), math.sqrt(variance / half)
+    fall = float(np.mean(early) - np.mean(late))
+    return -fall if metric.rises else fall, math.sqrt(variance / half)
 
 
-def still_falling(summary: LabelSummary) -> bool:
-    """Whether the metric falls within its last 20 %: by over 1 % of it, and not by chance.
+def still_improving(summary: LabelSummary, metric: Metric) -> bool:
+    """Whether the metric improves within its last 20 %: by over 1 % of it, and not by chance.
 
     With three seeds or more chance is judged by the interval over seeds, else by the scatter
     of the evaluations of each.
     """
-    falls = np.array([_fall(series) for series in summary.series]).reshape(-1, 2)
-    falls = falls[np.isfinite(falls[:, 0])]
-    if len(falls) == 0 or not np.mean(falls[:, 0]) > 0.01 * abs(summary.final.mean):
+    gains = np.array([_gain(series, metric) for series in summary.series]).reshape(-1, 2)
+    gains = gains[np.isfinite(gains[:, 0])]
+    if len(gains) == 0 or not np.mean(gains[:, 0]) > 0.01 * abs(summary.final.mean):
         return False
-    if len(falls) >= FEWEST_SEEDS:
-        return t_interval(falls[:, 0]).low > 0
-    return bool(np.all(falls[:, 0] > 2 * falls[:, 1]))
+    if len(gains) >= FEWEST_SEEDS:
+        return t_interval(gains[:, 0]).low > 0
+    return bool(np.all(gains[:, 0] > 2 * gains[:, 1]))
 
 
 def study_warnings(study: Study) -> list[str]:

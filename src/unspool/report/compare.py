@@ -66,7 +66,7 @@ def _statistic_words(kind: str, detail: str, metric: Metric, names: tuple[str, .
     if kind == "final":
         return f"final {metric.name}"
     if kind == "first":
-        return f"first update at or below {number_words(float(detail))}"
+        return f"first update {metric.reaching} {number_words(float(detail))}"
     index = int(detail)
     return f"final {names[index]}" if index < len(names) else f"final parameter {index}"
 

@@ -57,6 +57,15 @@ class ChartSeries:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture that the experiment drew; the note is its caption."""
+
+    title: str
+    note: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class Chart:
     """A further figure that the experiment itself computed; the note is its caption."""
 
@@ -79,12 +88,14 @@ class Experiment:
     description: str
     metric: str | None
     metric_scale: str | None
+    metric_factor: float
     thresholds: tuple[float, ...]
     parameter_names: tuple[str, ...] | None
     surface: Surface | None
     markers: tuple[Marker, ...]
     claims: tuple[Claim, ...]
     charts: tuple[Chart, ...]
+    pictures: tuple[Picture, ...]
 
 
 def read_experiment(directory: Path) -> Experiment:
@@ -101,6 +112,7 @@ def read_experiment(directory: Path) -> Experiment:
         description=fields.text("description") if fields.has("description") else "",
         metric=fields.text("metric") if fields.has("metric") else None,
         metric_scale=scale,
+        metric_factor=_read_factor(fields),
         thresholds=_read_thresholds(fields),
         parameter_names=fields.texts("parameter_names"),
         surface=_read_surface(fields.object("surface")) if fields.has("surface") else None,
@@ -110,7 +122,22 @@ def read_experiment(directory: Path) -> Experiment:
         ),
         claims=tuple(expected + claims),
         charts=tuple(_read_chart(entry) for entry in fields.objects("charts")),
+        pictures=tuple(_read_picture(entry, directory) for entry in fields.objects("pictures")),
     )
+
+
+def _read_factor(fields: Fields) -> float:
+    factor = fields.number("metric_factor", 1.0)
+    if not np.isfinite(factor) or factor == 0:
+        raise fields.error("metric_factor", "a finite number other than 0")
+    return factor
+
+
+def _read_picture(fields: Fields, directory: Path) -> Picture:
+    path = directory / fields.text("file")
+    if path.suffix != ".png" or not path.is_file():
+        raise fields.error("file", f"a PNG file in {directory}")
+    return Picture(fields.text("title"), fields.text("note", ""), path)
 
 
 def _read_thresholds(fields: Fields) -> tuple[float, ...]:

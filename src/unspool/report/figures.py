@@ -79,10 +79,10 @@ def _draw_curves(
     set_scale(axes, "x", "log" if left > 0 else "linear", (left / unit, max(ends) / unit))
     if left > 0:
         notes.append("The horizontal axis is logarithmic, since the runs differ much in length.")
-    low, high, cut = value_limits(curves, metric.scale)
+    low, high, cut = value_limits(curves, metric.scale, rises=metric.rises)
     set_scale(axes, "y", metric.scale, (low, high))
     if cut:
-        notes.append(_cut_words(high))
+        notes.append(_cut_words(low if metric.rises else high))
     for curve in curves:
         colour = series_ink(colours[curve.label])
         x = curve.x / unit
@@ -113,12 +113,18 @@ def _cut_words(high: float) -> str:
     return f"Values beyond {number_words(float(f'{high:.2g}'))} are cut off."
 
 
-def value_limits(curves: list[Curve], scale: str) -> tuple[float, float, bool]:
+def value_limits(
+    curves: list[Curve], scale: str, *, rises: bool = False
+) -> tuple[float, float, bool]:
     """The ends of the value axis, and whether they cut off a curve.
 
     Bands may leave the figure; means do so only on a linear axis, above ten times the range
-    between the highest start and the lowest value.
+    between the highest start and the lowest value; below that where values rise.
     """
+    if rises and scale == "linear":
+        mirrored = [Curve(c.label, c.x, -c.mean, -c.high, -c.low, c.num_seeds) for c in curves]
+        low, high, cut = value_limits(mirrored, scale)
+        return -high, -low, cut
     means = np.concatenate([curve.mean for curve in curves])
     low, high = float(np.min(means)), float(np.max(means))
     bands_low = min(float(np.min(curve.low)) for curve in curves)

@@ -14,6 +14,7 @@ from .sections import (
     first_reaches,
     learning_curves,
     parameters,
+    pictures,
     what_was_run,
 )
 from .style import stylesheet
@@ -23,6 +24,7 @@ from .tables import escape
 SECTIONS = (
     what_was_run,
     learning_curves,
+    pictures,
     parameters,
     final_values,
     first_reaches,

@@ -1,5 +1,6 @@
 """The sections of a report: figures and tables with the words that belong to them."""
 
+import base64
 from dataclasses import dataclass
 
 from .compare import compare
@@ -150,7 +151,8 @@ def first_reaches(findings: Findings) -> list[str]:
     if not findings.summaries[0].reaches:
         return []
     note = (
-        "The first value at or below the threshold counts, and noise makes it come early. Means "
+        f"The first value {findings.metric.reaching} the threshold counts, and noise makes it come "
+        "early. Means "
         "are over the seeds that reached it, so they flatter a label that not all seeds reached; "
         "problem steps and sequential steps have the warm-up in, seconds leave compilation out."
     )
@@ -179,6 +181,21 @@ def comparisons(findings: Findings) -> list[str]:
         comparison_table(found, findings.colours),
         _note(note),
     ]
+
+
+def pictures(findings: Findings) -> list[str]:
+    """The pictures that the experiment drew, as part of the page."""
+    experiment = findings.study.experiment
+    parts = []
+    for picture in experiment.pictures if experiment else ():
+        data = base64.b64encode(picture.path.read_bytes()).decode()
+        image = f'<img src="data:image/png;base64,{data}" alt="{escape(picture.title)}">'
+        parts += [
+            _heading(picture.title),
+            f'<figure><div class="drawing">{image}</div>'
+            f"<figcaption>{escape(picture.note)}</figcaption></figure>",
+        ]
+    return parts
 
 
 def charts(findings: Findings) -> list[str]:

@@ -69,7 +69,7 @@ p { margin: 0.5rem 0; max-width: 72ch; }
 .note, figcaption { font-size: 0.875rem; line-height: 1.5; }
 figure { margin: 1rem 0 1.8rem; }
 figure .drawing { overflow-x: auto; }
-figure svg { display: block; width: 100%; min-width: 560px; height: auto; }
+figure svg, figure img { display: block; width: 100%; min-width: 560px; height: auto; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue",
   Arial, sans-serif !important; }
 figure.light { padding: 0.9rem 0.8rem; border-radius: 6px; }

@@ -22,7 +22,8 @@ class Metric:
     """Which loss is reported: `evaluation` or `training`, its name and the scale of its axis.
 
     `floor` is the smallest positive value of all runs; on a log scale what lies below it is
-    drawn there. `clipped` says whether there is any such value.
+    drawn there. `clipped` says whether there is any such value. Losses are shown times `factor`:
+    with a negative one more is better.
     """
 
     source: str
@@ -30,6 +31,17 @@ class Metric:
     scale: str
     floor: float
     clipped: bool
+    factor: float = 1.0
+
+    @property
+    def rises(self) -> bool:
+        """Whether more is better."""
+        return self.factor < 0
+
+    @property
+    def reaching(self) -> str:
+        """How a value that reaches a threshold lies to it."""
+        return "at or above" if self.rises else "at or below"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +67,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """Where each run of a label first has the metric at or below a threshold; NaN if never."""
+    """Where each run of a label first reaches a threshold of the metric; NaN if never."""
 
     threshold: float
     positions: dict[str, np.ndarray]
@@ -106,7 +118,10 @@ def choose_metric(study: Study) -> Metric:
     source = "evaluation" if evaluated == set(study.labels) else "training"
     named = study.experiment.metric if study.experiment else None
     name = (named or "evaluation loss") if source == "evaluation" else "training loss"
-    losses = np.concatenate([np.empty(0), *(_losses(run, source)[1] for run in study.runs)])
+    factor = study.experiment.metric_factor if study.experiment and source == "evaluation" else 1.0
+    losses = factor * np.concatenate(
+        [np.empty(0), *(_losses(run, source)[1] for run in study.runs)]
+    )
     finite = losses[np.isfinite(losses)]
     positive = finite[finite > 0]
     floor = float(positive.min()) if len(positive) else 1.0
@@ -114,7 +129,9 @@ def choose_metric(study: Study) -> Metric:
     if scale is None:
         wide = len(positive) > 0 and finite.min() >= 0 and finite.max() > WIDE_RATIO * floor
         scale = "log" if wide else "linear"
-    return Metric(source, name, scale, floor, scale == "log" and len(positive) < len(finite))
+    return Metric(
+        source, name, scale, floor, scale == "log" and len(positive) < len(finite), factor
+    )
 
 
 def _losses(run: Run, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +149,7 @@ def metric_series(run: Run, metric: Metric) -> Series | None:
     updates, losses = _losses(run, metric.source)
     if len(updates) == 0:
         return None
-    return Series(run, positions_at(run.records, updates), losses)
+    return Series(run, positions_at(run.records, updates), metric.factor * losses)
 
 
 def tail_length(count: int) -> int:
@@ -147,13 +164,14 @@ def final_value(series: Series) -> float:
 
 
 def first_reach(runs: tuple[Run, ...], metric: Metric, threshold: float) -> Reach:
-    """Where each run first has the metric at or below the threshold."""
+    """Where each run first has the metric at the threshold, or on the better side of it."""
     positions = {axis: np.full(len(runs), math.nan) for axis in AXES}
     for index, run in enumerate(runs):
         series = metric_series(run, metric)
         if series is None:
             continue
-        hits = np.flatnonzero(series.value <= threshold)
+        sign = -1 if metric.rises else 1
+        hits = np.flatnonzero(sign * series.value <= sign * threshold)
         if len(hits):
             for axis in AXES:
                 positions[axis][index] = series.positions[axis][hits[0]]

@@ -149,7 +149,7 @@ def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict
     rows = []
     for index in range(len(summaries[0].reaches)):
         threshold = number_words(summaries[0].reaches[index].threshold)
-        heading = escape(f"{metric.name} at or below {threshold}")
+        heading = escape(f"{metric.name} {metric.reaching} {threshold}")
         rows.append(
             f'<tr class="group"><th scope="colgroup" colspan="{len(AXES) + 2}">{heading}</th></tr>'
         )
