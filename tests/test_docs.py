@@ -20,7 +20,7 @@ import unspool
 from unspool import data, export, problems
 from unspool.cli.__main__ import _HELP
 from unspool.cli.job import build_job
-from unspool.problems import learned_optimizer, schedules
+from unspool.problems import control, learned_optimizer, schedules
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
@@ -84,7 +84,7 @@ def listed(section: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [unspool, problems, schedules, learned_optimizer, data, export],
+    [unspool, problems, control, schedules, learned_optimizer, data, export],
     ids=lambda module: module.__name__,
 )
 def test_the_reference_lists_every_public_name_as_it_is(module):
@@ -189,6 +189,21 @@ def test_example_tune_training(tmp_path, monkeypatch):
     losses = run_example("tune_training")
     assert losses[-1] < 0.5 * losses[0]
     assert export.load_schedules("tuned.json")["learning_rate"](0) > 3e-3
+
+
+def test_example_own_simulator():
+    before, after, _ = run_example("own_simulator")
+    # Constant power costs 1.79, a schedule chosen by hand 0.53.
+    assert before > 1.5 and after < 0.6
+
+
+def test_example_bouncing_ball():
+    found = run_example("bouncing_ball")
+    height, off = found["BPTT"]
+    assert height > 1.8 and off > 0.1
+    for name in ("NRES", "PES"):
+        height, off = found[name]
+        assert abs(height - 1.1) < 0.05 and off < 0.03
 
 
 def test_example_meta_train(tmp_path, monkeypatch):

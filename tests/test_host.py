@@ -19,6 +19,7 @@ ESTIMATORS = {
     "FullES": unspool.FullES(5, 0.3),
     "ESSingle": unspool.ESSingle(5, 3, 0.3),
     "TruncatedES": unspool.TruncatedES(5, 3, 0.3),
+    "a window that does not divide the horizon": unspool.NRES(5, 5, 0.3),
     "Chunked": unspool.Chunked(unspool.PES(5, 3, 0.3), 2),
 }
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)

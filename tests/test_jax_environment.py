@@ -109,9 +109,9 @@ def running_totals(problem, params, keys):
 @needs_brax
 def test_brax_is_played_as_in_its_own_loop(broadcasting):
     """To the last bit of every reward, and episodes end where it says."""
-    keys, horizon = episode_keys(3), 30
+    keys, horizon = episode_keys(3), 25
     problem = BraxEnvironment("inverted_pendulum", horizon=horizon)
-    weights = jnp.array([[0.5, 2.0, 0.0, 0.3]])
+    weights = jnp.array([[1.0, 0.0, 1.0, 0.0]])
     assert problem.init_params(key=keys[0]).shape == weights.shape
     act = lambda observation: weights @ observation
     totals, last = running_totals(problem, weights, keys)
@@ -143,27 +143,12 @@ def test_what_resets_itself_is_stopped_before(broadcasting):
 def test_brax_is_learned_in_one_program(broadcasting):
     """Perturbed poles stand longer after the first updates than at the first."""
     problem = BraxEnvironment("inverted_pendulum", horizon=90)
-    estimator = unspool.NRES(20, 30, 0.5)
+    estimator = unspool.NRES(8, 30, 1.0)
     records = unspool.train(
-        problem, estimator, optax.adam(0.2), num_updates=12, key=jax.random.key(0), log_every=4
+        problem, estimator, optax.adam(0.3), num_updates=9, key=jax.random.key(0), log_every=3
     )
     first, *_, last = [record.loss for record in records]
     assert last < first - 0.1
-
-
-@needs_brax
-def test_brax_has_derivatives(broadcasting):
-    engine = unspool.LocalEngine(BraxEnvironment("inverted_pendulum", horizon=5))
-
-    @jax.jit
-    @jax.grad
-    def gradient(params):
-        trajectories = engine.start(params, episode_keys(1))
-        trajectories, _ = engine.unroll(params, trajectories, 5)
-        return jnp.sum(trajectories.state.obs)
-
-    found = gradient(jnp.ones((1, 4)))
-    assert np.all(np.isfinite(found)) and np.all(found != 0)
 
 
 @needs_brax
@@ -215,6 +200,22 @@ def test_actions_are_clipped_when_asked():
         _, last = running_totals(problem, 50 * jnp.ones((2, 3)), episode_keys(1))
         pulled.append(abs(float(last.state.metrics["pulled"][0])))
     assert pulled[0] > 2 and pulled[1] == 2
+
+
+def test_losses_have_derivatives():
+    """Where the physics has: reverse mode agrees with finite differences."""
+    engine = unspool.LocalEngine(JaxEnvironment(Cart(), 4))
+    keys = episode_keys(1)
+
+    def total(params):
+        return jnp.sum(engine.unroll(params, engine.start(params, keys), 4)[1])
+
+    params = jnp.array([[-0.5, -0.2, 0.1], [-0.3, 0.0, 0.2]])
+    gradient = jax.jit(jax.grad(total))(params)
+    step = jnp.zeros((2, 3)).at[0, 1].set(0.01)
+    slope = (total(params + step) - total(params - step)) / 0.02
+    assert np.all(np.isfinite(gradient)) and abs(slope) > 0.1
+    np.testing.assert_allclose(gradient[0, 1], slope, rtol=1e-2)
 
 
 def test_mistakes_are_told():

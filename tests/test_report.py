@@ -3,6 +3,7 @@
 Every number is checked against one worked out by hand from files that the test itself writes.
 """
 
+import base64
 import copy
 import html.parser
 import json
@@ -19,10 +20,12 @@ from matplotlib import image
 from unspool.report import ReportError, write_report
 from unspool.report.cautions import cautions, study_warnings
 from unspool.report.compare import compare
+from unspool.report.figures import value_limits
 from unspool.report.intervals import Interval, interval_words, mean_words, number_words, t_interval
 from unspool.report.labels import spread
 from unspool.report.read import read_run, read_studies
 from unspool.report.summarise import (
+    Curve,
     choose_metric,
     final_value,
     first_reach,
@@ -517,6 +520,8 @@ def entry(**values) -> dict:
         ("experiment.json", {"markers": [{"label": "a", "point": [1]}]}, "at least 2, one for"),
         ("experiment.json", {"expected": [entry()]}, "entry 1: 'threshold' is missing"),
         ("experiment.json", {"claims": [entry(statistic="best")]}, '"final", "parameter:INDEX"'),
+        ("experiment.json", {"metric_factor": 0}, "must be a finite number other than 0"),
+        ("experiment.json", {"pictures": [{"title": "a", "file": "b.png"}]}, "must be a PNG file"),
         (
             "experiment.json",
             {"claims": [entry(statistic="final", low=2, high=1)]},
@@ -622,6 +627,46 @@ def test_the_page_needs_nothing_else(tmp_path):
         page.tags.count("svg") == len(re.findall(r'role="img" aria-label="[^"]{20,}"', text)) == 5
     )
     assert '<meta name="viewport"' in text and "#0a00" not in text
+
+
+def test_a_metric_can_be_better_the_more_it_is(tmp_path):
+    """Losses times a negative factor: thresholds and cuts lie on the other side."""
+    changes = {"metric": "return", "metric_scale": "linear", "metric_factor": -10.0}
+    claims = [entry(statistic="final", low=-600, high=-450)]
+    changes |= {"thresholds": [-500], "claims": claims}
+    study, metric, labels = read_study(write_experiment(tmp_path / "lorenz", **changes))
+    np.testing.assert_array_equal(labels["NRES"].series[0].value, [-10.0 * x for x in LOSSES])
+    (reach,) = labels["NRES"].reaches
+    np.testing.assert_array_equal(reach.positions["update"], [20, 20, 20])
+    assert first_reach(study.runs, metric, -390.0).num_reached == 1
+    (comparison,) = compare(study.experiment, tuple(labels.values()), metric, ("a", "b"))
+    assert comparison.verdict == "outside"
+    text = "".join(render([tmp_path / "lorenz"], tmp_path / "page.html").text)
+    assert "return at or above −500" in text and "at or below" not in text
+    values = np.array([0.0, 1.0, -99.0])
+    curve = Curve("a", np.arange(3.0), values, values, values, 1)
+    low, high, cut = value_limits([curve], "linear", rises=True)
+    assert cut and -10 < low < 0 and 1 < high < 2
+
+
+def test_still_rising_is_not_called_falling(tmp_path):
+    losses = [[float(v) for v in range(start, start - 40, -2)] for start in (100, 101, 102)]
+    write_json(tmp_path / "experiment.json", {**EXPERIMENT, "metric_factor": -1.0})
+    for seed, values in enumerate(losses):
+        write_run(tmp_path / f"run-{seed}", values, seed=seed)
+    _, metric, labels = read_study(tmp_path)
+    assert "the metric was still rising at the end" in cautions(labels["NRES"], metric)
+
+
+def test_pictures_are_part_of_the_page(tmp_path):
+    pixels = b"\x89PNG and so on"
+    picture = {"title": "A gait", "note": "Seen <from> the side.", "file": "gait.png"}
+    directory = write_experiment(tmp_path / "lorenz", pictures=[picture])
+    (directory / "gait.png").write_bytes(pixels)
+    text = write_report([directory], tmp_path / "page.html").read_text(encoding="utf-8")
+    (image,) = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="A gait">', text)
+    assert base64.b64decode(image) == pixels
+    assert "<figcaption>Seen &lt;from&gt; the side.</figcaption>" in text
 
 
 @pytest.mark.parametrize(("scale", "ticks"), [("log", 3), ("linear", 0)])

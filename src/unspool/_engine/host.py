@@ -102,13 +102,12 @@ class AbstractHostEngine(AbstractEngine):
         clock = trajectories.t.astype(jnp.int32), *seeds(trajectories.key, trajectories.t)
         whose = jnp.indices((arms, workers), jnp.int32)
         given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
-        stretch = Stretch(*rows.flatten(given))
-        losses = jnp.zeros(arms * workers)
-        shapes = jax.eval_shape(lambda: (stretch.state, stretch.over, _as_words(losses)))
         # Callbacks run on threads of their own, where the precision may be another.
-        kinds = Stretch(_kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS))
+        kinds = _kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS)
+        words = jax.tree.map(_as_words, rows.flatten(given))
+        losses = jnp.zeros(arms * workers)
+        shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses)))
         run = ft.partial(self._run, kinds, losses.dtype)
-        words = jax.tree.map(_as_words, stretch)
         if self.copies_states:
             made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
         else:
@@ -118,14 +117,15 @@ class AbstractHostEngine(AbstractEngine):
         over = over | rows.repeat(t >= trajectories.end, arms)
         return Trajectories(state, over, t, trajectories.end, trajectories.key), losses
 
-    def _run(self, kinds: Stretch, precision: np.dtype, words: Stretch):
+    def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
         """On the host: the rows of a stretch, or of several that are mapped over."""
-        lead = words.over.shape
+        lead = words[2].shape
 
         def as_rows(x, kind):
             return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
 
-        state, over, losses = self.stage.advance(jax.tree.map(as_rows, words, kinds))
+        stretch = Stretch(*jax.tree.map(as_rows, words, kinds))
+        state, over, losses = self.stage.advance(stretch)
         made = jax.tree.map(_as_words, (state, over, losses.astype(precision)))
         return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
 

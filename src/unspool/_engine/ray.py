@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -111,7 +112,9 @@ def _check_num_actors(num_actors: int | None) -> None:
 
 def _connect(address: str | None, num_actors: int | None) -> None:
     """Joins a cluster, or starts one of this machine, unless there is one already."""
-    with _environment({} if address else _BY_ITSELF):
+    with _environment({} if address else _BY_ITSELF), warnings.catch_warnings():
+        # Of JAX: Ray starts its programs by a fork, which they leave at once.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         try:
             import ray
         except ImportError as error:

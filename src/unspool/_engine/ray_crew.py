@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import sysconfig
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from .ray_actor import RowsActor
 
 _MOST_STARTUP = 300.0
 """Seconds to wait for the first actor of all."""
+
+_LONG_STARTUP = 20.0
+"""Seconds after which one would like to know what is missing."""
 
 _STUCK = 3.0
 """How many patiences an actor may take for an answer before it is replaced."""
@@ -91,16 +95,16 @@ class Crew:
         if self._assembled:
             return
         began = time.monotonic()
+        told = False
         while not self._ready():
             if not self.members:
                 raise RuntimeError(f"no actor could be started\n\n{self.complaints[-1]}")
-            if time.monotonic() > began + _MOST_STARTUP:
-                raise RuntimeError(
-                    f"no actor came up within {_MOST_STARTUP:g} s: each needs a CPU, and Ray has "
-                    f"{ray.cluster_resources().get('CPU', 0):g}, of which "
-                    f"{ray.available_resources().get('CPU', 0):g} are free. Ask for fewer actors, "
-                    "close engines that are not needed, or wait for the cluster to be up"
-                )
+            seconds = time.monotonic() - began
+            if seconds > _MOST_STARTUP:
+                raise RuntimeError(f"no actor came up within {_MOST_STARTUP:g} s: {_shortage()}")
+            if seconds > _LONG_STARTUP and not told:
+                told = True
+                warnings.warn(f"no actor is up yet: {_shortage()}", stacklevel=2)
             self._pause(_MOST_STARTUP)
         enough = 2 * time.monotonic() - began
         while not all(member.pid for member in self.members) and time.monotonic() < enough:
@@ -192,6 +196,14 @@ class Crew:
             ray.wait(waiting, num_returns=1, timeout=most)
         else:
             time.sleep(min(most, 0.1))
+
+
+def _shortage() -> str:
+    cpus = [kind().get("CPU", 0) for kind in (ray.cluster_resources, ray.available_resources)]
+    return (
+        "each needs a CPU of its own, and Ray has {:g}, of which {:g} are free. Ask for fewer "
+        "actors, close engines that are not needed, or wait for more machines".format(*cpus)
+    )
 
 
 def make_blueprint(problem: AbstractBlackBox, params: HostParams, state: HostState) -> bytes:

@@ -79,18 +79,19 @@ class SimulatorShares(AbstractShares):
     def divide(self, stretch: Stretch, rows: Rows, members: list[Member]) -> np.ndarray:
         seeds = stretch.start_seeds[rows].tolist()
         num_rows = collections.Counter(seeds)
-        new = set(stretch.start_seeds[rows[stretch.t[rows] == 0]].tolist())
+        new = dict.fromkeys(stretch.start_seeds[rows[stretch.t[rows] == 0]].tolist())
         place, load = dict.fromkeys(seeds, -1), [0] * len(members)
         for seed in place:
-            home = self._homes.get(seed)
-            if home in members:
+            if seed not in new and (home := self._homes.get(seed)) in members:
                 place[seed] = members.index(home)
                 load[place[seed]] += num_rows[seed]
-        for seed in place:
-            if seed in new and place[seed] < 0 and members:
+        for seed in new:
+            # One that begins anew is best off where its last simulator was.
+            home = self._homes.get(seed)
+            place[seed] = min(range(len(load)), key=lambda i: (load[i], members[i] is not home))
+            load[place[seed]] += num_rows[seed]
+            if members[place[seed]] is not home:
                 self._leave(seed)
-                place[seed] = load.index(min(load))
-                load[place[seed]] += num_rows[seed]
                 self._homes[seed] = members[place[seed]]
         return np.array([place[seed] for seed in seeds], int)
 

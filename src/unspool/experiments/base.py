@@ -275,11 +275,13 @@ class AbstractExperiment(abc.ABC):
         }
 
 
-def claim(label: str, statistic: str, low: float | None, high: float | None, text: str):
+def claim(
+    label: str, statistic: str, low: float | None, high: float | None, text: str
+) -> dict[str, Any]:
     """A published range of one statistic of one label; `None` leaves a side open."""
     return {"label": label, "statistic": statistic, "low": low, "high": high, "text": text}
 
 
-def expect(label: str, threshold: float, low: float, high: float, note: str):
+def expect(label: str, threshold: float, low: float, high: float, note: str) -> dict[str, Any]:
     """A published range of the first update at which a threshold is reached."""
     return {"label": label, "threshold": threshold, "low": low, "high": high, "note": note}

@@ -33,19 +33,21 @@ class SwimmerExperiment(AbstractControlExperiment):
     - `num_updates`: updates of every method; 200 are published.
     - `num_episodes`: episodes per evaluation.
     - `evaluate_every`: updates between evaluations.
+    - `horizon`: steps of an episode.
     """
 
     name: ClassVar[str] = "swimmer"
     title: ClassVar[str] = "Swimmer, a linear policy"
     source: ClassVar[str] = "Li et al. (2023), arXiv 2304.12180"
     published_seeds: ClassVar[tuple[int, ...]] = (23, 29, 31, 37, 41)
-    thresholds: ClassVar[tuple[float, ...]] = (325,)
+    thresholds: ClassVar[tuple[float, ...]] = (325.0,)
     frames: ClassVar[tuple[int, int]] = (300, 10)
 
     seeds: int = 5
     num_updates: int = 200
     num_episodes: int = 10
     evaluate_every: int = 5
+    horizon: int = 1000
 
     @classmethod
     def at_paper_size(cls) -> "SwimmerExperiment":
@@ -54,7 +56,7 @@ class SwimmerExperiment(AbstractControlExperiment):
 
     @property
     def problem(self) -> Swimmer:
-        return Swimmer(num_threads=1)
+        return Swimmer(horizon=self.horizon, num_threads=1)
 
     def entries(self) -> tuple[Entry, ...]:
         return (
@@ -73,17 +75,17 @@ class SwimmerExperiment(AbstractControlExperiment):
     @property
     def reached(self):
         return (
-            expect("NRES", 325, 5, 30, "published: after 14 updates, 2,400 sequential steps"),
-            expect("PES", 325, 30, 160, "published: after 93 updates, 10,300 sequential steps"),
-            expect("FullES", 325, 10, 50, "published: after 25 updates, 25,000 sequential steps"),
+            expect("NRES", 325.0, 5.0, 30.0, "published: 14 updates, 2,400 sequential steps"),
+            expect("PES", 325.0, 30.0, 160.0, "published: 93 updates, 10,300 sequential steps"),
+            expect("FullES", 325.0, 10.0, 50.0, "published: 25 updates, 25,000 sequential steps"),
         )
 
     @property
     def published(self):
         good = "ends between 335 and 347 in the publication"
         return (
-            claim("NRES", "final", 325, 365, good),
-            claim("PES", "final", 325, 365, good),
-            claim("FullES", "final", 325, 365, good),
-            claim("TES", "final", None, 100, "is blind to what a window leads to: 59 at best"),
+            claim("NRES", "final", 325.0, 365.0, good),
+            claim("PES", "final", 325.0, 365.0, good),
+            claim("FullES", "final", 325.0, 365.0, good),
+            claim("TES", "final", None, 100.0, "is blind to what a window leads to: 59 at best"),
         )

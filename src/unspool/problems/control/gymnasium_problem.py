@@ -14,6 +14,8 @@ from .linear_policy import LinearPolicy
 from .normalisation import Normalisation, measure
 from .policy import AbstractPolicy
 
+_Options = tuple[tuple[str, Any], ...]
+
 _SEEDS = 2**31
 
 
@@ -75,19 +77,23 @@ class GymnasiumProblem(AbstractSimulatorProblem):
     id: str = "CartPole-v1"
     horizon: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     policy: AbstractPolicy = LinearPolicy()
-    make_options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
+    make_options: Mapping[str, Any] | _Options = ()
     clip_actions: bool = False
     dead_last_step: bool = False
     normalise_over: int = 0
 
     def __post_init__(self):
         check_integer("normalise_over", self.normalise_over, least=0)
-        options = tuple(sorted(dict(self.make_options).items()))
+        if not isinstance(self.policy, AbstractPolicy):
+            raise ValueError(f"policy must be an AbstractPolicy, got {self.policy!r}")
         try:
-            hash(options)
+            hash(self._options)
         except TypeError:
-            raise ValueError(f"make_options must have hashable values, got {options!r}") from None
-        object.__setattr__(self, "make_options", options)
+            raise ValueError(
+                f"make_options must have hashable values, got {self.make_options!r}"
+            ) from None
+        # However they were given, so that equal problems are equal.
+        object.__setattr__(self, "make_options", self._options)
         if self.horizon is not None:
             check_integer("horizon", self.horizon)
         elif (limit := self._spaces.limit) is None:
@@ -97,12 +103,16 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         _ = _num_outputs(self._spaces.action, self.id)
 
     @property
+    def _options(self) -> _Options:
+        return tuple(sorted(dict(self.make_options).items()))
+
+    @property
     def _spaces(self) -> "_Spaces":
-        return _look_at(self.id, self.make_options)
+        return _look_at(self.id, self._options)
 
     @property
     def _normalisation(self) -> Normalisation:
-        return _play_at_random(self.id, self.make_options, self.normalise_over)
+        return _play_at_random(self.id, self._options, self.normalise_over)
 
     def init_params(self, *, key):
         num_observations = _gymnasium().spaces.utils.flatdim(self._spaces.observation)
@@ -110,7 +120,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         return self.policy.init_params(num_observations, num_outputs, key=key)
 
     def make(self) -> _Play:
-        return _Play(_make(self.id, self.make_options))
+        return _Play(_make(self.id, self._options))
 
     def reset(self, simulator: _Play, params, *, seed: int) -> None:
         simulator.begin(seed)
@@ -144,18 +154,18 @@ def _gymnasium() -> ModuleType:
     return gymnasium
 
 
-def _make(id: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _make(id: str, options: _Options) -> Any:
     gymnasium = _gymnasium()
     # The checker looks at the first steps of every environment, and slows down the others.
-    options = {"disable_env_checker": True} | dict(options)
+    given: dict[str, Any] = {"disable_env_checker": True} | dict(options)
     try:
-        return gymnasium.make(id, **options)
+        return gymnasium.make(id, **given)
     except gymnasium.error.Error as error:
         raise ValueError(f"gymnasium.make({id!r}) failed: {error}") from error
 
 
 @ft.lru_cache
-def _look_at(id: str, options: tuple[tuple[str, Any], ...]) -> _Spaces:
+def _look_at(id: str, options: _Options) -> _Spaces:
     environment = _make(id, options)
     limit = environment.spec.max_episode_steps if environment.spec else None
     spaces = _Spaces(environment.observation_space, environment.action_space, limit)
@@ -169,7 +179,7 @@ def _look_at(id: str, options: tuple[tuple[str, Any], ...]) -> _Spaces:
 
 
 @ft.lru_cache
-def _play_at_random(id: str, options: tuple[tuple[str, Any], ...], count: int) -> Normalisation:
+def _play_at_random(id: str, options: _Options, count: int) -> Normalisation:
     play = _Play(_make(id, options))
     play.environment.action_space.seed(0)
     over, seen = True, []
