@@ -26,6 +26,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA sizes its thread pool by this. The tests already run in one process per core, and a second
 # thread in each only burns time.
 os.environ["NPROC"] = "1"
+# MuJoCo reads it when it is first imported, whoever does that.
+os.environ.setdefault("MUJOCO_GL", "egl")
 
 import jax
 import jaxtyping

@@ -10,10 +10,15 @@ from PIL import Image
 
 from unspool import NRES, PES, FullES, TruncatedES, evaluate
 from unspool.cli.__main__ import main
-from unspool.experiments import HalfCheetahExperiment, SwimmerExperiment, reproduce
+from unspool.experiments import (
+    HalfCheetahExperiment,
+    HopperExperiment,
+    SwimmerExperiment,
+    reproduce,
+)
 from unspool.problems.control import Swimmer
 
-ALL = SwimmerExperiment, HalfCheetahExperiment
+ALL = SwimmerExperiment, HalfCheetahExperiment, HopperExperiment
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from .base import Measurement as Measurement
 from .base import Optimizer as Optimizer
 from .base import Picture as Picture
 from .half_cheetah import HalfCheetahExperiment as HalfCheetahExperiment
+from .hopper import HopperExperiment as HopperExperiment
 from .influence_balancing import InfluenceBalancingExperiment as InfluenceBalancingExperiment
 from .lopt_cifar10 import LoptCifar10Experiment as LoptCifar10Experiment
 from .lopt_fashion_mnist import LoptFashionMnistExperiment as LoptFashionMnistExperiment

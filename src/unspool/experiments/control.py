@@ -51,14 +51,14 @@ class AbstractControlExperiment(AbstractExperiment):
         """What was done, and what came out where it was done first."""
 
     @property
-    @abstractmethod
     def published(self) -> tuple[dict[str, object], ...]:
-        """What is expected of final returns, as `claim` writes it."""
+        """What is expected of final returns, as `claim` writes it; by default nothing."""
+        return ()
 
     @property
-    @abstractmethod
     def reached(self) -> tuple[dict[str, object], ...]:
-        """What is expected of thresholds, as `expect` writes it."""
+        """What is expected of thresholds, as `expect` writes it; by default nothing."""
+        return ()
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ _TORSO = 1
 class Ant(AbstractMujocoProblem):
     r"""A torso on four legs that is to walk along $x$ without jumping or sinking.
 
-    $$ r = \frac{x_{t+1} - x_t}{0.05} + [\text{healthy}] - \tfrac12 \lVert a \rVert^2
+    $$ r = \frac{x_{t+1} - x_t}{0.05} + b\, [\text{healthy}] - \tfrac12 \lVert a \rVert^2
        - 5 \cdot 10^{-4} \lVert f \rVert^2 $$
 
     Here $f$ are the contact forces on all bodies, clipped to $[-1, 1]$, and $x$ is where the torso
@@ -31,6 +31,8 @@ class Ant(AbstractMujocoProblem):
     - `normalise_over`: steps of random play, the same for all, whose observations are brought to
       a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
     - `num_threads`: how many simulate; by default as many as the process may use.
+    - `healthy_reward`: the bonus $b$ for a step that ends healthy. With 0 standing still is worth
+      nothing, which keeps training from being content with it.
 
     **Raises:** `ImportError` without MuJoCo or Gymnasium, once it is used.
 
@@ -38,6 +40,8 @@ class Ant(AbstractMujocoProblem):
     generalized advantage estimation, 2015, arXiv:1506.02438; Towers et al., Gymnasium, 2024,
     arXiv:2407.17032.
     """
+
+    healthy_reward: float = 1.0
 
     model_file: ClassVar[str] = "ant.xml"
     frame_skip: ClassVar[int] = 5
@@ -55,7 +59,8 @@ class Ant(AbstractMujocoProblem):
         velocity = (after["xpos"] - before["xpos"])[:, _TORSO, 0] / self.seconds
         forces = np.square(_contact_forces(after)).reshape(len(actions), -1)
         cost = 0.5 * np.square(actions).sum(1) + 5e-4 * forces.sum(1)
-        return velocity + ~self.is_over(after) - cost
+        bonus = self.healthy_reward * ~self.is_over(after)
+        return velocity + bonus - cost
 
     def is_over(self, state):
         positions, velocities = self.positions(state), self.velocities(state)

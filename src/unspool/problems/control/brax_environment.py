@@ -8,6 +8,7 @@ from typing import Any
 from ..._problem import AbstractProblem
 from .jax_environment import JaxEnvironment
 from .linear_policy import LinearPolicy
+from .mujoco_rows import draw_without_screen
 from .policy import AbstractPolicy
 
 
@@ -59,6 +60,7 @@ class BraxEnvironment(AbstractProblem):
 @ft.lru_cache
 def _make(id: str, backend: str) -> Any:
     """One for each name: compiled programs are looked up by the environment they were made for."""
+    draw_without_screen()
     try:
         # Without the optional package of Nvidia the import prints that it is not there.
         with contextlib.redirect_stdout(io.StringIO()):

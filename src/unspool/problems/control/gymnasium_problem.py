@@ -11,6 +11,7 @@ import numpy as np
 from ..._black_box import AbstractSimulatorProblem
 from .._check import check_integer
 from .linear_policy import LinearPolicy
+from .mujoco_rows import draw_without_screen
 from .normalisation import Normalisation, measure
 from .policy import AbstractPolicy
 
@@ -144,6 +145,7 @@ class _Spaces(NamedTuple):
 
 
 def _gymnasium() -> ModuleType:
+    draw_without_screen()
     # Here and not above: who has other problems need not have it.
     try:
         import gymnasium

@@ -12,7 +12,7 @@ from .mujoco_problem import AbstractMujocoProblem
 class Hopper(AbstractMujocoProblem):
     r"""A torso on one leg that is to hop along $x$ without falling.
 
-    $$ r = \frac{x_{t+1} - x_t}{0.008} + [\text{healthy}] - 10^{-3} \lVert a \rVert^2 $$
+    $$ r = \frac{x_{t+1} - x_t}{0.008} + b\, [\text{healthy}] - 10^{-3} \lVert a \rVert^2 $$
 
     Three motors, eleven observations, as `Hopper-v5` of Gymnasium. An episode ends when it is no
     longer healthy: upright to 0.2 radians, above a height of 0.7, and all else within 100.
@@ -26,12 +26,16 @@ class Hopper(AbstractMujocoProblem):
     - `normalise_over`: steps of random play, the same for all, whose observations are brought to
       a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
     - `num_threads`: how many simulate; by default as many as the process may use.
+    - `healthy_reward`: the bonus $b$ for a step that ends healthy. With 0 standing still is worth
+      nothing, which keeps training from being content with it.
 
     **Raises:** `ImportError` without MuJoCo or Gymnasium, once it is used.
 
     Source: Erez, Tassa and Todorov, Infinite-horizon model predictive control for periodic tasks
     with contacts, 2011; Towers et al., Gymnasium, 2024, arXiv:2407.17032.
     """
+
+    healthy_reward: float = 1.0
 
     model_file: ClassVar[str] = "hopper.xml"
     frame_skip: ClassVar[int] = 4
@@ -46,7 +50,8 @@ class Hopper(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        return self.forward_velocity(before, after) + ~self.is_over(after) - cost
+        bonus = self.healthy_reward * ~self.is_over(after)
+        return self.forward_velocity(before, after) + bonus - cost
 
     def is_over(self, state):
         positions, velocities = self.positions(state), self.velocities(state)

@@ -38,8 +38,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
     episode: a seed draws what `env.reset(seed=seed)` draws. Where a simulation explodes, and MuJoCo
     quietly begins it anew, the loss is NaN: the worker is left out and counted.
 
-    A subclass names its model, and says what is observed, rewarded and drawn. It has no fields but
-    these.
+    A subclass names its model, and says what is observed, rewarded and drawn.
     """
 
     horizon: int = 1000

@@ -14,14 +14,18 @@ Rows = Float[np.ndarray, "rows numbers"]
 """Full states, as MuJoCo lays them out: one in each row."""
 
 
+def draw_without_screen() -> None:
+    """Has MuJoCo draw where there is no screen; it asks once, as it is first imported."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
 def import_mujoco() -> tuple[ModuleType, Path]:
     """The module, and the folder of the models that come with Gymnasium.
 
     **Raises:** `ImportError` if one of the two is missing.
     """
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        # MuJoCo asks once, as it is imported, what pictures are to be drawn with.
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    draw_without_screen()
     # Here and not above: who has other problems need not have them.
     try:
         import gymnasium

@@ -12,7 +12,7 @@ from .mujoco_problem import AbstractMujocoProblem
 class Walker2d(AbstractMujocoProblem):
     r"""A torso on two legs that is to walk along $x$ without falling.
 
-    $$ r = \frac{x_{t+1} - x_t}{0.008} + [\text{healthy}] - 10^{-3} \lVert a \rVert^2 $$
+    $$ r = \frac{x_{t+1} - x_t}{0.008} + b\, [\text{healthy}] - 10^{-3} \lVert a \rVert^2 $$
 
     Six motors, 17 observations, as `Walker2d-v5` of Gymnasium. An episode ends when it is no longer
     healthy: upright to 1 radian, at a height from 0.8 to 2.
@@ -26,12 +26,16 @@ class Walker2d(AbstractMujocoProblem):
     - `normalise_over`: steps of random play, the same for all, whose observations are brought to
       a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
     - `num_threads`: how many simulate; by default as many as the process may use.
+    - `healthy_reward`: the bonus $b$ for a step that ends healthy. With 0 standing still is worth
+      nothing, which keeps training from being content with it.
 
     **Raises:** `ImportError` without MuJoCo or Gymnasium, once it is used.
 
     Source: Erez, Tassa and Todorov, Infinite-horizon model predictive control for periodic tasks
     with contacts, 2011; Towers et al., Gymnasium, 2024, arXiv:2407.17032.
     """
+
+    healthy_reward: float = 1.0
 
     model_file: ClassVar[str] = "walker2d_v5.xml"
     frame_skip: ClassVar[int] = 4
@@ -46,7 +50,8 @@ class Walker2d(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        return self.forward_velocity(before, after) + ~self.is_over(after) - cost
+        bonus = self.healthy_reward * ~self.is_over(after)
+        return self.forward_velocity(before, after) + bonus - cost
 
     def is_over(self, state):
         height, angle = self.positions(state)[:, 1:3].T

@@ -1,0 +1,66 @@
+"""A leg that must not fall: episodes that end early, sooner for one arm than for the other."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .. import NRES, PES, FullES, TruncatedES
+from ..problems.control import Hopper
+from .base import Entry, adam
+from .control import AbstractControlExperiment
+
+_SIGMA, _RATE, _NORMALISE_OVER = 0.1, 0.02, 5000
+_DESCRIPTION = (
+    "A policy that is one matrix of 33 weights, which start at zero, learns not to fall. An "
+    "episode ends with a fall, at first after some 20 of at most {horizon} steps, and the two arms "
+    "of a worker fall at different times. There are 50 pairs with windows of 20 steps, 2 pairs for "
+    "FullES, whose updates may then take as many steps as 50 windows; sigma = 0.1, Adam with a "
+    "rate of 0.02, and observations normalised by what random play shows. The return is that of "
+    "the unperturbed policy, the mean over {num_episodes} episodes with fresh starts. To stand "
+    "still is worth 1 a step, so that 1000 is the return of a leg that never moves and never "
+    "falls. Nothing is published of this setting."
+)
+
+
+@dataclass(frozen=True)
+class HopperExperiment(AbstractControlExperiment):
+    """Teaching a leg to stay upright with a linear policy: episodes that end early.
+
+    A setting of this library's, in MuJoCo.
+
+    **Arguments:**
+
+    - `seeds`: number of seeds.
+    - `num_updates`: updates of every method but FullES, which has half of them.
+    - `num_episodes`: episodes per evaluation.
+    - `evaluate_every`: updates between evaluations.
+    - `horizon`: steps of an episode at most.
+    """
+
+    name: ClassVar[str] = "hopper"
+    title: ClassVar[str] = "Hopper, a linear policy, episodes that end early"
+    source: ClassVar[str] = "made for this library"
+    thresholds: ClassVar[tuple[float, ...]] = (900.0, 500.0)
+    frames: ClassVar[tuple[int, int]] = (0, 4)
+
+    seeds: int = 3
+    num_updates: int = 300
+    num_episodes: int = 10
+    evaluate_every: int = 10
+    horizon: int = 1000
+
+    @property
+    def problem(self) -> Hopper:
+        return Hopper(self.horizon, normalise_over=_NORMALISE_OVER, num_threads=1)
+
+    def entries(self) -> tuple[Entry, ...]:
+        count, step = self.num_updates, adam(_RATE)
+        return (
+            self.control_entry("NRES", NRES(50, 20, sigma=_SIGMA), step, count),
+            self.control_entry("PES", PES(50, 20, sigma=_SIGMA), step, count),
+            self.control_entry("FullES", FullES(2, sigma=_SIGMA), step, max(1, count // 2)),
+            self.control_entry("TES", TruncatedES(50, 20, sigma=_SIGMA), step, count),
+        )
+
+    @property
+    def description(self) -> str:
+        return _DESCRIPTION.format(horizon=self.horizon, num_episodes=self.num_episodes)
