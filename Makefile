@@ -53,6 +53,7 @@ acceptance: $(STAMP) ## Check the published numbers; this takes long.
 bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosax where it installs.
 	$(BIN)/python benchmarks/run.py benchmarks/results/cpu.json \
 		$$([ -x $(PEERS)/bin/python ] && echo --peers $(PEERS)/bin/python)
+	$(BIN)/python benchmarks/swimmer.py benchmarks/results/swimmer.json
 
 # In an environment of its own: what it needs is nobody else's business.
 $(PEERS): $(STAMP)

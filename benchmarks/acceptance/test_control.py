@@ -1,0 +1,47 @@
+"""Control as Li et al. (2023) have it: a linear policy in MuJoCo, return against steps in a row."""
+
+import numpy as np
+
+from unspool.experiments import HalfCheetahExperiment, HopperExperiment, SwimmerExperiment
+
+
+def first_steps(outcome, label, threshold):
+    """The sequential steps after which each seed first reaches a return; NaN if never."""
+    (reach,) = [r for r in outcome.labels[label].reaches if r.threshold == threshold]
+    return reach.positions["sequential_steps"]
+
+
+def test_swimmer_learns_to_swim(outcome):
+    """Published: the mean of five seeds passes 325 after 2,400 sequential steps."""
+    found = outcome(SwimmerExperiment)
+    assert np.sum(first_steps(found, "NRES", 325.0) <= 4000) >= 4
+    assert np.all(found.finals("NRES") > 325)
+
+
+def test_swimmer_is_not_learned_from_windows_alone(outcome):
+    """Published: 59 at best."""
+    found = outcome(SwimmerExperiment)
+    assert np.all(found.finals("TES") < 100)
+    best = [np.max(series.value) for series in found.labels["TES"].series]
+    assert np.all(np.array(best) < 100)
+
+
+def test_noise_reuse_is_first(outcome):
+    """Published: PES takes 4.3 times as many sequential steps, FullES 10.4 times."""
+    found = outcome(SwimmerExperiment)
+    reuse = np.mean(first_steps(found, "NRES", 325.0))
+    for label in ("PES", "FullES"):
+        assert np.all(np.isfinite(first_steps(found, label, 325.0)))
+        assert np.mean(first_steps(found, label, 325.0)) > 1.5 * reuse
+
+
+def test_half_cheetah_runs(outcome):
+    """Published: 3430 after 10,200 sequential steps, from one start that all seeds share."""
+    found = outcome(HalfCheetahExperiment)
+    assert np.any(np.isfinite(first_steps(found, "NRES", 3430.0)))
+
+
+def test_hopper_stays_upright(outcome):
+    """Standing is worth 1000; without training it falls after some 20 steps."""
+    found = outcome(HopperExperiment)
+    assert np.all(np.isfinite(first_steps(found, "NRES", 900.0)))
