@@ -84,8 +84,8 @@ def check_unbiased(
     engine = as_engine(problem)
     if reference is None and not isinstance(engine, LocalEngine):
         raise ValueError(
-            f"reference must be given for {type(engine).__name__}: only a single problem in JAX can "
-            "be simulated from the definition"
+            f"reference must be given for {type(engine).__name__}: only a single problem in JAX "
+            "can be simulated from the definition"
         )
     if params is None:
         params = engine.init_params(key=stream(key, Purpose.PARAMS))
