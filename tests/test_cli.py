@@ -363,6 +363,7 @@ def test_every_optimizer_moves_the_parameters(optimizer):
     assert jnp.all(updates < 0)
 
 
+@pytest.mark.filterwarnings("ignore:Brax System, piplines and env:UserWarning")
 @pytest.mark.parametrize("problem", choices.problems())
 def test_options_are_written_as_they_are_read(problem):
     cls = choices.problems()[problem]

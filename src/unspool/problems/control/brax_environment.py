@@ -3,6 +3,7 @@
 import contextlib
 import functools as ft
 import io
+import warnings
 from typing import Any
 
 from ..._problem import AbstractProblem
@@ -62,8 +63,10 @@ def _make(id: str, backend: str) -> Any:
     """One for each name: compiled programs are looked up by the environment they were made for."""
     draw_without_screen()
     try:
-        # Without the optional package of Nvidia the import prints that it is not there.
-        with contextlib.redirect_stdout(io.StringIO()):
+        # The import prints that an optional package of Nvidia is not there, and warns of packages
+        # that Brax should not use any more.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
             import brax.envs
     except ImportError as error:
         raise ImportError(
