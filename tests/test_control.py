@@ -18,6 +18,9 @@ from unspool.experiments import (
 )
 from unspool.problems.control import Swimmer
 
+# In one process, so that the fixture is made once.
+pytestmark = pytest.mark.xdist_group("control")
+
 ALL = SwimmerExperiment, HalfCheetahExperiment, HopperExperiment
 
 

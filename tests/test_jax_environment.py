@@ -17,6 +17,7 @@ from unspool._random import Purpose, stream
 from unspool.problems.control import BraxEnvironment, JaxEnvironment, MLPPolicy
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:JAXopt is no longer maintained:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Accessing `.*` directly from `.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Brax System, piplines and env:UserWarning"),
 ]
