@@ -5,6 +5,7 @@ The only broadcasting in the library: everything else works on one trajectory, o
 
 import functools as ft
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +13,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from ._custom_types import IntScalar, Params, WorkerMask, WorkerValues
+
+
+class Sum(NamedTuple):
+    """A running sum, and what rounding has added to it so far (Kahan, 1965)."""
+
+    value: Float[Array, "..."]
+    excess: Float[Array, "..."]
+
+    @classmethod
+    def zero(cls) -> "Sum":
+        """A sum of nothing."""
+        nothing = jnp.zeros((), jnp.result_type(float))
+        return cls(nothing, nothing)
+
+    def add(self, term: Shaped[Array, "..."] | float) -> "Sum":
+        """The sum with one more term. For derivatives it is a sum like any other."""
+        term = jnp.asarray(term, self.value.dtype) - self.excess
+        value = self.value + term
+        return Sum(value, jax.lax.stop_gradient((value - self.value) - term))
 
 
 def add(params: Params, shift: PyTree | None) -> Params:
@@ -27,6 +47,12 @@ def where(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
     for _ in range(mask.ndim):
         select = jax.vmap(select)
     return select(mask, chosen, other)
+
+
+def constant_where(mask: Bool[Array, "..."], tree: PyTree) -> PyTree:
+    """The same tree, with no derivative in the rows of `mask`."""
+    floats, rest = split_floats(tree)
+    return eqx.combine(where(mask, jax.lax.stop_gradient(floats), floats), rest)
 
 
 def where_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:

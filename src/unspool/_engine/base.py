@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Key, PyTree, Shaped
+from jaxtyping import Array, Int, Key, PyTree, Shaped
 
 from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, WorkerMask
 
@@ -15,17 +15,29 @@ from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, Worke
 class Trajectories(eqx.Module):
     """Rows of arms x workers. The arms of a worker share its clock and its keys.
 
-    - `state`: each row's state.
+    - `state`: each row's state; that of a row which is over is of no consequence.
     - `over`: rows whose episode has ended; they are frozen and add no loss.
-    - `t`, `end`: steps taken in the episode, and its length.
+    - `taken`: steps that each row has run in the episode; a frozen row runs none.
+    - `t`, `end`: where the worker's clock stands in the episode, and the episode's length.
     - `key`: the key of the episode's data; step `t` derives its own from it.
     """
 
     state: PyTree[Shaped[Array, "arms workers ..."]]
     over: RowMask
+    taken: Int[Array, "arms workers"]
     t: Clocks
     end: Clocks
     key: Key[Array, " workers"]
+
+    @property
+    def arms(self) -> tuple[PyTree, RowMask, Int[Array, "arms workers"]]:
+        """What each arm has of its own; with `clock` it makes trajectories again."""
+        return self.state, self.over, self.taken
+
+    @property
+    def clock(self) -> tuple[Clocks, Clocks, Key[Array, " workers"]]:
+        """What the arms of a worker share."""
+        return self.t, self.end, self.key
 
     @property
     def ended(self) -> WorkerMask:
@@ -68,6 +80,11 @@ class AbstractEngine(eqx.Module):
     def fixed_length(self) -> bool:
         """Whether every episode is known to have `horizon` steps."""
         return False
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether an episode may end before the length that it began with."""
+        return not self.fixed_length
 
     @property
     def copies_states(self) -> bool:

@@ -84,7 +84,8 @@ class AbstractHostEngine(AbstractEngine):
         over = jnp.zeros((num_arms, num_workers), bool)
         end = jnp.full(num_workers, self.horizon, int)
         state = jax.tree.map(blank, self.stage.example())
-        return Trajectories(state, over, jnp.zeros_like(end), end, keys)
+        taken = jnp.zeros_like(over, int)
+        return Trajectories(state, over, taken, jnp.zeros_like(end), end, keys)
 
     def unroll(
         self,
@@ -115,7 +116,8 @@ class AbstractHostEngine(AbstractEngine):
         state, over, losses = rows.unflatten((*made[:2], _from_words(made[2], losses.dtype)), arms)
         t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
         over = over | rows.repeat(t >= trajectories.end, arms)
-        return Trajectories(state, over, t, trajectories.end, trajectories.key), losses
+        taken = trajectories.taken + jnp.where(trajectories.over, 0, t - trajectories.t)
+        return Trajectories(state, over, taken, t, trajectories.end, trajectories.key), losses
 
     def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
         """On the host: the rows of a stretch, or of several that are mapped over."""

@@ -17,6 +17,10 @@ from .base import AbstractEngine, Trajectories, check_horizon, check_params
 # Half of a small core's second cache or less: a step needs room besides the state.
 _CACHE_BYTES = 2**18
 
+# So few losses are added up without compensation, which would cost a small step half of its speed.
+_BLOCK = 128
+_ARMS = "arms"
+
 
 class LocalEngine(AbstractEngine):
     """Runs an `AbstractProblem` on the local device.
@@ -107,7 +111,8 @@ class LocalEngine(AbstractEngine):
             over = jax.vmap(jax.vmap(self.problem.is_over))(state)
         else:
             over = jnp.zeros((num_arms, num_workers), bool)
-        return Trajectories(state, over, jnp.zeros_like(end), end, keys)
+        taken = jnp.zeros((num_arms, num_workers), int)
+        return Trajectories(state, over, taken, jnp.zeros_like(end), end, keys)
 
     def shorten(self, trajectories: Trajectories, births: Clocks) -> Trajectories:
         if not self.random_length:
@@ -123,66 +128,87 @@ class LocalEngine(AbstractEngine):
         num_steps: int,
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
-        def row(shift, state, over, t, end, key):
-            return self._unroll_row(rows.add(params, shift), state, over, t, end, key, num_steps)
+        def row(shift, state, over, taken, t, end, key):
+            mine = rows.add(params, shift)
+            if shift is not None:
+                mine = rows.constant_where(over, mine)
+            state = rows.constant_where(over, state)
+            return self._unroll_row(mine, (state, over, taken), (t, end, key), num_steps)
 
-        workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0))
-        run = jax.vmap(workers, in_axes=(0, 0, 0, None, None, None))
-        state, t, end = trajectories.state, trajectories.t, trajectories.end
-        each, clock = (shift, state, trajectories.over), (t, end, trajectories.key)
-        num_workers, at_once = t.size, self._choose_workers_at_once(state, t.size)
+        workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0, 0))
+        run = jax.vmap(workers, in_axes=(0, 0, 0, 0, None, None, None), axis_name=_ARMS)
+        each, clock = trajectories.arms, trajectories.clock
+        num_workers = trajectories.t.size
+        at_once = self._choose_workers_at_once(trajectories.state, num_workers)
         if at_once >= num_workers:
-            state, over, losses = run(*each, *clock)
+            state, over, taken, losses = run(shift, *each, *clock)
         else:
             # Blocks are put back where they were taken from, except that a single step, which the
             # compiler fuses with the putting back, would make it copy all rows for every block.
             def run_block(held, start, size):
-                source = held if num_steps > 1 else each[1:]
-                inputs = rows.block((shift, *source[:2]), start, size, axis=1)
+                source = held[:-1] if num_steps > 1 else each
+                inputs = rows.block((shift, *source), start, size, axis=1)
                 outputs = run(*inputs, *rows.block(clock, start, size, axis=0))
                 return rows.put_block(held, outputs, start, axis=1)
 
-            held = state, trajectories.over, jnp.zeros(each[-1].shape, jnp.result_type(float))
-            state, over, losses = rows.in_blocks(run_block, held, num_workers, at_once)
+            held = *each, jnp.zeros(trajectories.over.shape, jnp.result_type(float))
+            state, over, taken, losses = rows.in_blocks(run_block, held, num_workers, at_once)
+        t, end, key = clock
         t = jnp.minimum(t + num_steps, end)
-        return Trajectories(state, over, t, end, trajectories.key), losses
+        return Trajectories(state, over, taken, t, end, key), losses
 
     def _init_state(self, params, key):
         state = self.problem.init_state(params, key=stream(key, Purpose.START))
         return rows.strong(state)
 
-    def _unroll_row(self, params, state, over, t, end, key, num_steps):
-        """One row, `num_steps` on. Steps past the end leave the state and add nothing."""
+    def _unroll_row(self, params, row, clock, num_steps):
+        """One row `num_steps` later, and the sum of its losses."""
+        _, end, key = clock
         weight, steps_key = self.problem.weight(end), stream(key, Purpose.STEP)
-        # Where episodes can only end with a stretch, a row is over for all of it or not at all, and
-        # to settle that once, not every step, halves the cost of a small step.
-        ends_between = not (self.ends_early or self.random_length or self.horizon % num_steps)
 
         def step(state, t):
-            now = jnp.minimum(t, end - 1)
-            state, loss = self.problem.step(params, state, now, key=numbered(steps_key, now))
-            return rows.strong(state), loss * weight
+            state, loss = self.problem.step(params, state, t, key=numbered(steps_key, t))
+            return rows.strong(state), jnp.asarray(loss * weight, jnp.result_type(float))
 
-        def settle(before, after, t):
-            """Leaves what was over as it was; ends what is over now."""
-            state, over, total = rows.where(before[1], before, after)
-            over = over | (t >= end)
-            return state, over | self.problem.is_over(state) if self.ends_early else over, total
+        if self.ends_early or self.random_length or self.horizon % num_steps:
+            return self._unroll_until_over(step, row, end, num_steps)
+        return self._unroll_whole(step, row, clock, num_steps)
 
-        def body(before, i):
-            state, over, total = before
-            state, loss = step(state, t + i)
-            after = state, over, total + jnp.asarray(loss, total.dtype)
-            return after if ends_between else settle(before, after, t + i + 1), None
+    def _unroll_whole(self, step, row, clock, num_steps):
+        """Where episodes end only with a segment, a row runs all of its steps or none.
 
-        start = state, over, jnp.zeros((), jnp.result_type(float))
-        steps = jnp.arange(num_steps, dtype=t.dtype)
-        after, _ = jax.lax.scan(body, start, steps)
-        if not ends_between:
-            return after
-        state, over, total = settle(start, after, t + num_steps)
-        overrun = ~start[1] & (t + num_steps > end)
-        return state, over, jnp.where(overrun, jnp.nan, total)
+        To settle that once, and not in every step, halves the cost of a small step.
+        """
+        state, over, taken = row
+        t, end, _ = clock
+
+        advance = lambda state, i: step(state, t + i)
+        after, loss = _sum_losses(advance, state, num_steps, t.dtype)
+        state, loss = rows.where(over, (state, jnp.zeros_like(loss)), (after, loss))
+        overrun = ~over & (t + num_steps > end)
+        taken = jnp.where(over, taken, taken + num_steps)
+        return state, over | (t + num_steps >= end), taken, jnp.where(overrun, jnp.nan, loss)
+
+    def _unroll_until_over(self, step, row, end, num_steps):
+        """A row may end at any step, and is frozen from then on.
+
+        A frozen row goes on repeating its last step, from the state before it. Nobody looks at the
+        outcome, but it is differentiated all the same, and zero times infinity is no number:
+        that step's derivative has been used already, that of a step beyond the end may not exist.
+        """
+
+        def advance(row, _):
+            state, over, taken = row
+            after, loss = step(state, jnp.where(over & (taken > 0), taken - 1, taken))
+            loss = jnp.where(over, jnp.zeros_like(loss), loss)
+            taken = jnp.where(over, taken, taken + 1)
+            over = over | (taken >= end)
+            if self.ends_early:
+                over = over | self.problem.is_over(after)
+            return (rows.where(over, state, after), over, taken), loss
+
+        row, loss = _sum_losses(advance, row, num_steps, end.dtype)
+        return *row, loss
 
     def _choose_workers_at_once(self, state, num_workers: int) -> int:
         if self.workers_at_once is not None:
@@ -193,6 +219,46 @@ class LocalEngine(AbstractEngine):
         most = max(1, int(_CACHE_BYTES / max(bytes_of_one, 1)))
         num_blocks = -(-num_workers // most)
         return -(-num_workers // num_blocks)
+
+
+def _sum_losses(advance, row, num_steps: int, kind):
+    """The row after `num_steps` times `advance(row, step)`, and the sum of the losses.
+
+    An arm's losses are added up as what they exceed the first arm's by: sums of large losses,
+    rounded step by step, would lose the difference of a pair. Blocks of steps are added up with
+    compensation.
+    """
+    is_first = jax.lax.axis_index(_ARMS) == 0
+    of_first = lambda x: jax.lax.all_gather(x, _ARMS)[0]
+
+    def add_up(row, first, count):
+        def one(carry, i):
+            row, total = carry
+            row, loss = advance(row, i)
+            return (row, total + jnp.where(is_first, loss, loss - of_first(loss))), None
+
+        carry = row, jnp.zeros((), jnp.result_type(float))
+        return jax.lax.scan(one, carry, first + jnp.arange(count, dtype=kind))[0]
+
+    def block(carry, first):
+        row, total = carry
+        row, part = add_up(row, first, size)
+        return (row, total.add(part)), None
+
+    if num_steps <= _BLOCK:
+        row, total = add_up(row, 0, num_steps)
+    else:
+        # Steps that are left over are compiled once more, so that a divisor is worth looking for.
+        size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0)
+        size = size if size > _BLOCK // 4 else _BLOCK
+        rest = num_steps % size
+        firsts = jnp.arange(0, num_steps - rest, size, dtype=kind)
+        (row, blocks), _ = jax.lax.scan(block, (row, rows.Sum.zero()), firsts)
+        if rest:
+            row, part = add_up(row, num_steps - rest, rest)
+            blocks = blocks.add(part)
+        total = blocks.value
+    return row, jnp.where(is_first, total, total + of_first(total))
 
 
 def _describe(x: Any) -> str:

@@ -100,9 +100,8 @@ class CentredAntithetic(AbstractProbe):
 
     def rejoin(self, arms):
         trajectories, _ = arms
-        centre = rows.arm((trajectories.state, trajectories.over), 2)
-        state, over = rows.repeat(centre, 3)
-        return Trajectories(state, over, trajectories.t, trajectories.end, trajectories.key), None
+        centre = rows.repeat(rows.arm(trajectories.arms, 2), 3)
+        return Trajectories(*centre, *trajectories.clock), None
 
 
 class ControlledAntithetic(AbstractProbe):
@@ -146,8 +145,8 @@ class ControlledAntithetic(AbstractProbe):
         reading = Reading(
             rows.join_arms(pair_losses, losses), (pair_losses[0] - pair_losses[1]) / 2, control
         )
-        state, over = rows.join_arms((pair.state, pair.over), (centre.state, centre.over))
-        return (Trajectories(state, over, pair.t, pair.end, pair.key), None), reading
+        joined = rows.join_arms(pair.arms, centre.arms)
+        return (Trajectories(*joined, *pair.clock), None), reading
 
     def rejoin(self, arms):
         raise ValueError("a control is for arms that stay apart: use CentredAntithetic")
@@ -202,15 +201,11 @@ def _pair(perturbation: Perturbation, *others: Perturbation) -> PyTree:
 
 def _split(trajectories: Trajectories, count: int) -> tuple[Trajectories, Trajectories]:
     """The first `count` arms, and the others."""
-    clock = trajectories.t, trajectories.end, trajectories.key
-    arms = trajectories.state, trajectories.over
     rest = trajectories.over.shape[0] - count
-    state, over = rows.block(arms, 0, count, axis=0)
-    others, others_over = rows.block(arms, count, rest, axis=0)
-    return Trajectories(state, over, *clock), Trajectories(others, others_over, *clock)
+    first = rows.block(trajectories.arms, 0, count, axis=0)
+    others = rows.block(trajectories.arms, count, rest, axis=0)
+    return Trajectories(*first, *trajectories.clock), Trajectories(*others, *trajectories.clock)
 
 
 def _with_state(trajectories: Trajectories, state: PyTree) -> Trajectories:
-    return Trajectories(
-        state, trajectories.over, trajectories.t, trajectories.end, trajectories.key
-    )
+    return Trajectories(state, *trajectories.arms[1:], *trajectories.clock)

@@ -71,8 +71,7 @@ class Workers(eqx.Module):
 
     def _split(self):
         """What has an axis of arms before that of workers, and what has not."""
-        x = self.trajectories
-        return (x.state, x.over), (self.birth, (x.t, x.end, x.key), self.carried)
+        return self.trajectories.arms, (self.birth, self.trajectories.clock, self.carried)
 
     def _join(self, update, arms, leading):
         birth, clock, carried = leading
@@ -92,16 +91,14 @@ class Workers(eqx.Module):
 
 def choose(mask: WorkerMask, new: Trajectories, old: Trajectories) -> Trajectories:
     """Worker by worker, one of two sets of trajectories."""
-    state, over = rows.where_worker(mask, (new.state, new.over), (old.state, old.over))
-    clock = rows.where(mask, (new.t, new.end, new.key), (old.t, old.end, old.key))
-    return Trajectories(state, over, *clock)
+    arms = rows.where_worker(mask, new.arms, old.arms)
+    return Trajectories(*arms, *rows.where(mask, new.clock, old.clock))
 
 
 def take(trajectories: Trajectories, index: Int[Array, " workers"]) -> Trajectories:
     """The trajectories of the workers with these numbers."""
     pick = lambda tree, axis: jax.tree.map(lambda x: jnp.take(x, index, axis=axis), tree)
-    clock = pick((trajectories.t, trajectories.end, trajectories.key), 0)
-    return Trajectories(pick(trajectories.state, 1), pick(trajectories.over, 1), *clock)
+    return Trajectories(*pick(trajectories.arms, 1), *pick(trajectories.clock, 0))
 
 
 def enlist(key: RandomKey, num_workers: int, trajectory: Trajectories, carried: PyTree) -> Workers:
