@@ -12,10 +12,18 @@ class RESULTS(eqx.Enumeration):
         "restarted. Likely causes: a perturbation that leaves the stable region, or overflow in "
         "float32. If it happens often, try a smaller sigma, a smaller learning rate or float64."
     )
+    dropped_derivatives = (
+        "Some workers have finite losses and a derivative that is not finite; they were left out "
+        "of the estimate and restarted. Likely causes: a function without a derivative where it "
+        "was evaluated, such as sqrt at 0 or a norm at the origin, or derivatives that overflow. "
+        "Guard the function with jnp.where on its argument, or try an estimator that needs no "
+        "derivatives, such as NRES."
+    )
     all_workers_dropped = (
-        "Every worker returned a loss that is not finite, so there is no estimate. Likely causes: "
-        "the parameters have left the stable region (try a smaller learning rate or gradient "
-        "clipping), the loss is undefined at the start parameters, or a step overflows."
+        "Every worker returned a loss that is not finite, or waits for the end of an episode in "
+        "which it had failed, so there is no estimate. Likely causes: the parameters have left the "
+        "stable region (try a smaller learning rate or gradient clipping), the loss is undefined "
+        "at the start parameters, or a step overflows."
     )
     nonfinite_gradient = (
         "The losses are finite but the gradient is not. Derivatives through a long unroll grow "
@@ -24,7 +32,13 @@ class RESULTS(eqx.Enumeration):
     )
 
 
-_NAMES = ("successful", "dropped_workers", "all_workers_dropped", "nonfinite_gradient")
+_NAMES = (
+    "successful",
+    "dropped_workers",
+    "dropped_derivatives",
+    "all_workers_dropped",
+    "nonfinite_gradient",
+)
 
 
 def name_result(result: RESULTS) -> str:

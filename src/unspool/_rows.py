@@ -38,7 +38,13 @@ def add(params: Params, shift: PyTree | None) -> Params:
     """The parameters of one row; a missing shift leaves them as they are."""
     if shift is None:
         return params
-    return jax.tree.map(lambda p, s: p + s.astype(p.dtype), params, shift)
+    return jax.tree.map(lambda p, s: (p.astype(s.dtype) + s).astype(p.dtype), params, shift)
+
+
+def widen(tree: PyTree) -> PyTree:
+    """Half precision as float32, in which noise is drawn and gradients are added up."""
+    one = lambda x: x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+    return jax.tree.map(one, tree)
 
 
 def where(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:

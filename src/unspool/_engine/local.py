@@ -129,11 +129,8 @@ class LocalEngine(AbstractEngine):
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
         def row(shift, state, over, taken, t, end, key):
-            mine = rows.add(params, shift)
-            if shift is not None:
-                mine = rows.constant_where(over, mine)
-            state = rows.constant_where(over, state)
-            return self._unroll_row(mine, (state, over, taken), (t, end, key), num_steps)
+            row = state, over, taken
+            return self._unroll_row(rows.add(params, shift), row, (t, end, key), num_steps)
 
         workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0, 0))
         run = jax.vmap(workers, in_axes=(0, 0, 0, 0, None, None, None), axis_name=_ARMS)

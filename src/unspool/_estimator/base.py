@@ -21,7 +21,7 @@ from .._custom_types import (
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine
 from .._results import RESULTS
 from .._target import Target
-from .workers import Workers, warm_up
+from .workers import Roster, Workers, warm_up
 
 EstimatorState = Workers | tuple[Workers, ...]
 """The workers of one problem, or those of each part of a `JointEngine`."""
@@ -33,9 +33,11 @@ class Estimate(eqx.Module):
     - `grad`: a tree like the parameters, ready for optax.
     - `loss`: mean loss per step of the rows used; NaN if there are none.
     - `result`: a member of `RESULTS`.
-    - `stats`: scalars: `grad_norm`; `dropped`, workers left out; `useful_steps`, problem steps
-      advanced in running episodes; `episodes`, episodes that began; and, for perturbed
-      estimators, `slope_std`, the standard deviation of the directional derivatives.
+    - `stats`: scalars: `grad_norm`; `dropped`, workers that failed in this window; `waiting`,
+      workers that failed in an earlier window of an episode that is not at its end yet;
+      `useful_steps`, problem steps run in episodes that were not over; `episodes`, episodes that
+      began; and, for perturbed estimators, `slope_std`, the standard deviation of the
+      directional derivatives.
     """
 
     grad: PyTree[Float[Array, "..."]]
@@ -47,17 +49,22 @@ class Estimate(eqx.Module):
 class Tally(eqx.Module):
     """Sums over workers, of which an estimate is made; those of other workers add to them.
 
-    - `moment`: gradients, `loss`: losses, `steps`: steps, all of healthy workers;
-    - `healthy`, `dropped`: workers;
-    - `useful_steps`, `episodes`: steps taken and episodes begun, by all;
+    - `moment`, `loss`, `steps`, `share`: gradients, losses, steps and ones of healthy workers,
+      times what each counts for; all shares add up to one, so that sums stay as small as means.
+    - `reached`: what those count for that came into the window, healthy or not.
+    - `healthy`, `lost`, `undefined`: workers by whether losses and derivatives are finite.
+    - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `slopes`: directional derivatives and their squares, of healthy workers.
     """
 
     moment: Params
     loss: Scalar
-    steps: IntScalar
+    steps: Scalar
+    share: Scalar
+    reached: Scalar
     healthy: IntScalar
-    dropped: IntScalar
+    lost: IntScalar
+    undefined: IntScalar
     useful_steps: IntScalar
     episodes: IntScalar
     slopes: tuple[Scalar, Scalar] | None
@@ -148,7 +155,8 @@ class AbstractEstimator(eqx.Module):
             return workers
         phases = self._draw_phases(self.num_windows(engine.horizon), key)
         advance = lambda workers: self._advance(engine, params, workers)[1]
-        return warm_up(advance, workers, phases, self.num_warmup_windows(engine.horizon))
+        window = self.num_sequential_steps(engine.horizon)
+        return warm_up(advance, workers, phases, window, self.num_warmup_windows(engine.horizon))
 
     @eqx.filter_jit
     def estimate(
@@ -159,11 +167,15 @@ class AbstractEstimator(eqx.Module):
         workers = (state,) if isinstance(state, Workers) else state
         pairs = zip(engine.parts, workers, strict=True)
         advanced = [self._advance(part, params, each) for part, each in pairs]
-        found, moved = zip(*advanced, strict=True)
-        found = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), found)
-        state = moved[0] if isinstance(state, Workers) else moved
-        horizon = engine.horizon
-        return conclude(found, horizon / self.num_windows(horizon)), state
+        window = self.num_sequential_steps(engine.horizon)
+        moved = tuple(
+            after.learn(before, window)
+            for before, (_, after) in zip(workers, advanced, strict=True)
+        )
+        steps_per_window = engine.horizon / self.num_windows(engine.horizon)
+        tallies = [tally for tally, _ in advanced]
+        estimate = conclude(tallies, params, self.num_workers, steps_per_window)
+        return estimate, moved[0] if isinstance(state, Workers) else moved
 
     def _enter(self, engine: AnyEngine, params: Params):
         engine = as_engine(engine)
@@ -183,6 +195,7 @@ class AbstractEstimator(eqx.Module):
 
 
 def tally(
+    roster: Roster,
     start: Trajectories,
     after: Trajectories,
     losses: RowLosses,
@@ -193,41 +206,65 @@ def tally(
     """What workers found in a window.
 
     `losses` are each row's sums over the window, `moment` is the sum of the healthy workers'
-    gradients, `slope` what each worker's arms say of it, if they do.
+    gradients times their shares, `slope` what each worker's arms say of it, if they do.
     """
-    num_arms = losses.shape[0]
-    elapsed = after.t - start.t
+    ran = after.taken - start.taken
+    finite = jnp.all(jnp.isfinite(losses), axis=0)
+    share = jnp.where(healthy, roster.share, 0)
+    loss = jnp.where(healthy, jnp.sum(losses, axis=0), 0)
     sums = lambda x: jnp.sum(x, where=healthy)
     return Tally(
         moment=moment,
-        loss=sums(losses),
-        steps=num_arms * sums(elapsed),
+        loss=jnp.sum(share * loss),
+        steps=jnp.sum(share * jnp.sum(ran, axis=0)),
+        share=jnp.sum(share),
+        reached=jnp.sum(roster.reached),
         healthy=jnp.sum(healthy),
-        dropped=jnp.sum(~healthy),
-        useful_steps=num_arms * jnp.sum(elapsed),
-        episodes=jnp.sum(start.t == 0),
+        lost=jnp.sum(roster.running & ~finite),
+        undefined=jnp.sum(roster.running & finite & ~healthy),
+        useful_steps=jnp.sum(ran),
+        episodes=jnp.sum(roster.newborn),
         slopes=None if slope is None else (sums(slope), sums(slope**2)),
     )
 
 
-def conclude(tally: Tally, steps_per_window: float) -> Estimate:
-    """The mean over the healthy workers as an estimate."""
-    per_step = 1 / (steps_per_window * jnp.maximum(tally.healthy, 1))
-    grad = jax.tree.map(lambda x: (x * per_step).astype(x.dtype), tally.moment)
+def conclude(
+    tallies: list[Tally], params: Params, num_workers: int, steps_per_window: float
+) -> Estimate:
+    """The mean over the healthy workers of a problem, and over problems, as an estimate."""
+
+    def mean(tally):
+        # Shares of healthy workers are scaled to those that came into the window. What is missing
+        # from that one is by chance: it is zero on average, and stays.
+        per_step = tally.reached / jnp.where(tally.healthy > 0, tally.share, 1) / steps_per_window
+        return jax.tree.map(lambda x: x * per_step / len(tallies), tally.moment)
+
+    grads = [mean(tally) for tally in tallies]
+    grad = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), grads)
+    grad = jax.tree.map(lambda g, p: g.astype(p.dtype), grad, params)
+    losses = jnp.stack([tally.loss / tally.steps for tally in tallies])
     one = rows.repeat(grad, 1)
-    outcome = RESULTS.where(tally.dropped > 0, RESULTS.dropped_workers, RESULTS.successful)
+    total = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), tallies)
+    outcome = RESULTS.where(total.undefined > 0, RESULTS.dropped_derivatives, RESULTS.successful)
+    outcome = RESULTS.where(total.lost > 0, RESULTS.dropped_workers, outcome)
     outcome = RESULTS.where(rows.all_finite(one)[0], outcome, RESULTS.nonfinite_gradient)
-    outcome = RESULTS.where(tally.healthy == 0, RESULTS.all_workers_dropped, outcome)
+    for tally in tallies:
+        only_derivatives = (tally.undefined > 0) & (tally.lost == 0)
+        nobody = RESULTS.where(
+            only_derivatives, RESULTS.nonfinite_gradient, RESULTS.all_workers_dropped
+        )
+        outcome = RESULTS.where(tally.healthy == 0, nobody, outcome)
     stats = {
         "grad_norm": rows.norm(one)[0],
-        "dropped": tally.dropped,
-        "useful_steps": tally.useful_steps,
-        "episodes": tally.episodes,
+        "dropped": total.lost + total.undefined,
+        "waiting": len(tallies) * num_workers - total.healthy - total.lost - total.undefined,
+        "useful_steps": total.useful_steps,
+        "episodes": total.episodes,
     }
-    if tally.slopes is not None:
-        first, second = (x / tally.healthy for x in tally.slopes)
+    if total.slopes is not None:
+        first, second = (x / total.healthy for x in total.slopes)
         stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
-    return Estimate(grad, tally.loss / tally.steps, outcome, stats)
+    return Estimate(grad, jnp.mean(losses), outcome, stats)
 
 
 def check_count(**arguments: int | None) -> None:

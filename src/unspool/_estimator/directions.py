@@ -41,7 +41,7 @@ class GaussianDirections(AbstractDirections):
     def draw(
         self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
     ) -> PyTree[Float[Array, "workers ..."]]:
-        flat, unravel = ravel_pytree(params)
+        flat, unravel = ravel_pytree(rows.widen(params))
 
         def one(birth, block):
             mine = numbered(key, birth, block)

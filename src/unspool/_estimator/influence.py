@@ -17,7 +17,7 @@ from .._random import numbered
 from .._target import Target
 from .base import AbstractEstimator, Tally, check_count, tally
 from .phases import EvenPhases
-from .workers import Workers, choose, enlist, retire
+from .workers import Workers, choose, enlist
 
 WorkerTree = PyTree[Float[Array, "workers ..."]]
 
@@ -98,14 +98,16 @@ class AbstractInfluence(AbstractEstimator):
                 f"{type(self).__name__} carries the influence of the parameters on the state, and "
                 "needs a state with floating point numbers; this one has none: use BPTT or NRES"
             )
-        return enlist(key, self.num_workers, trajectory, self.sketch.blank(state, params))
+        blank = self.sketch.blank(state, params)
+        return enlist(key, self.num_workers, self.num_windows(engine.horizon), trajectory, blank)
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[Tally, Workers]:
         W = min(self.window, engine.horizon)
         incoming = workers.trajectories
-        newborn, birth = incoming.ended, workers.births(incoming.ended)
+        roster = workers.roster(engine, incoming, W)
+        newborn, birth = roster.newborn, roster.birth
         still = rows.repeat(rows.zeros_like(params), birth.size)
 
         def give_birth(carried):
@@ -137,10 +139,10 @@ class AbstractInfluence(AbstractEstimator):
         none = jnp.zeros(incoming.over.shape, jnp.result_type(float))
         carry = (start, sketch, still, none)
         (after, sketch, moment, losses), _ = jax.lax.scan(advance, carry, length=W)
-        workers = workers.at(birth, after, sketch)
-        healthy = jnp.isfinite(losses[0]) & rows.all_finite(moment)
-        found = tally(start, after, losses, rows.total(moment, healthy), healthy)
-        return found, retire(workers, ~healthy)
+        healthy = roster.running & jnp.isfinite(losses[0]) & rows.all_finite(moment)
+        moment = rows.total(rows.scale(roster.share, moment), healthy)
+        found = tally(roster, start, after, losses, moment, healthy)
+        return found, workers.after(roster, healthy, after, sketch)
 
 
 def linearise(

@@ -17,8 +17,9 @@ from .base import AbstractEstimator, Tally, check_count, tally
 from .directions import AbstractDirections, GaussianDirections, Kept
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
-from .sigma import Sigma, scale_noise
-from .workers import Workers, choose, enlist, retire
+from .rounding import Perturbation, draw_dither, hold_pair
+from .sigma import Sigma, least, scale_noise
+from .workers import Workers, choose, enlist
 
 
 class Tableau(eqx.Module):
@@ -133,8 +134,9 @@ class AbstractPerturbed(AbstractEstimator):
 
     def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         tableau, T = self.tableau, engine.horizon
-        still = rows.repeat(rows.zeros_like(params), 1)
-        trajectory, tangent = tableau.probe.start(engine, params, rows.repeat(key, 1), still)
+        still = rows.repeat(rows.widen(rows.zeros_like(params)), 1)
+        nowhere = Perturbation(still, rows.arms(still, still))
+        trajectory, tangent = tableau.probe.start(engine, params, rows.repeat(key, 1), nowhere)
         redraws_before_rejoin = (tableau.period or T) < min(tableau.rejoin or T, T)
         credit = still if redraws_before_rejoin or not tableau.credits_newest else None
         small = rows.num_bytes(still) <= rows.num_bytes(trajectory.state)
@@ -143,7 +145,7 @@ class AbstractPerturbed(AbstractEstimator):
         keeps = small and lasting and tableau.directions.independent
         kept = Kept(still, still, jnp.ones_like(trajectory.ended)) if keeps else None
         carried = Carried(tangent, credit, jnp.zeros_like(trajectory.t), kept)
-        return enlist(key, self.num_workers, trajectory, carried)
+        return enlist(key, self.num_workers, self.num_windows(T), trajectory, carried)
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
@@ -157,7 +159,8 @@ class AbstractPerturbed(AbstractEstimator):
         arms = workers.trajectories, carried.tangent
         if tableau.rejoin is not None:
             arms = probe.rejoin(arms)
-        newborn, birth = arms[0].ended, workers.births(arms[0].ended)
+        roster = workers.roster(engine, arms[0], num_steps * num_stretches)
+        newborn, birth = roster.newborn, roster.birth
         if credit is not None:
             credit = rows.where(newborn, rows.zeros_like(credit), credit)
 
@@ -166,13 +169,20 @@ class AbstractPerturbed(AbstractEstimator):
             draw_all = ft.partial(directions.draw, params, workers.noise_key, ahead)
             kept = kept.turn(newborn, lambda: draw_all(jnp.zeros_like(birth)))
 
+        sigma = least(tableau.sigma, params, workers.update, carried.drawn_at)
+
         def draw(t, drawn_at):
             if kept is None:
                 noise = directions.draw(params, workers.noise_key, birth, t // K)
             else:
                 noise = kept.now
             drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
-            return *scale_noise(tableau.sigma, params, drawn_at, noise), drawn_at
+            along, score = scale_noise(tableau.sigma, params, drawn_at, noise)
+            pair = None
+            if probe.smooths:
+                dither = draw_dither(workers.noise_key, birth, t // K)
+                pair = hold_pair(params, along, sigma, dither)
+            return Perturbation(along, pair), score, drawn_at
 
         # Outside of the branch, so that the compiler finds it again in the first stretch.
         perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
@@ -197,19 +207,23 @@ class AbstractPerturbed(AbstractEstimator):
                 engine, params, (trajectories, tangent), num_steps, perturbation
             )
             if control is not None:
-                slope = slope - rows.dot(control, perturbation)
-            sums = jax.tree.map(jnp.add, sums, (losses, slope, rows.scale(slope, score)))
+                slope = slope - rows.dot(control, perturbation.along)
+            found = losses, slope, rows.scale(slope * roster.share, score)
+            sums = jax.tree.map(jnp.add, sums, found)
             if control is not None:
+                control = rows.scale(roster.share, control)
                 sums = *sums[:2], jax.tree.map(jnp.add, sums[2], control)
             return (arms, credit, drawn_at, sums), None
 
         start = arms[0]
         nothing = jnp.zeros(start.over.shape, jnp.result_type(float))
-        sums = nothing, nothing[0], rows.repeat(rows.zeros_like(params), birth.size)
-        carry = arms, credit, carried.drawn_at, sums
+        moment = rows.repeat(rows.widen(rows.zeros_like(params)), birth.size)
+        carry = arms, credit, carried.drawn_at, (nothing, nothing[0], moment)
         carry, _ = jax.lax.scan(stretch, carry, length=num_stretches)
         (trajectories, tangent), credit, drawn_at, (losses, slope, moment) = carry
-        workers = workers.at(birth, trajectories, Carried(tangent, credit, drawn_at, kept))
-        healthy = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
-        found = tally(start, trajectories, losses, rows.total(moment, healthy), healthy, slope)
-        return found, retire(workers, ~healthy)
+        finite = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
+        healthy = roster.running & finite
+        moment = rows.total(moment, healthy)
+        found = tally(roster, start, trajectories, losses, moment, healthy, slope)
+        carried = Carried(tangent, credit, drawn_at, kept)
+        return found, workers.after(roster, healthy, trajectories, carried)

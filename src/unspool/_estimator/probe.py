@@ -6,13 +6,12 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
 from .. import _rows as rows
 from .._custom_types import Params, RowLosses, WorkerValues
 from .._engine import AbstractEngine, Trajectories
-
-Perturbation = PyTree[Float[Array, "workers ..."]]
+from .rounding import Perturbation
 
 
 class Reading(NamedTuple):
@@ -73,10 +72,10 @@ class Antithetic(AbstractProbe):
     needs_derivatives: ClassVar[bool] = False
 
     def start(self, engine, params, keys, perturbation):
-        return engine.start(params, keys, _pair(perturbation)), None
+        return engine.start(params, keys, perturbation.shifts()), None
 
     def unroll(self, engine, params, arms, num_steps, perturbation):
-        shift = _pair(perturbation)
+        shift = perturbation.shifts()
         trajectories, losses = engine.unroll(params, arms[0], num_steps, shift)
         return (trajectories, None), Reading(losses, (losses[0] - losses[1]) / 2)
 
@@ -91,10 +90,11 @@ class CentredAntithetic(AbstractProbe):
     needs_derivatives: ClassVar[bool] = False
 
     def start(self, engine, params, keys, perturbation):
-        return engine.start(params, keys, _pair(perturbation, rows.zeros_like(perturbation))), None
+        shift = perturbation.shifts(rows.zeros_like(perturbation.along))
+        return engine.start(params, keys, shift), None
 
     def unroll(self, engine, params, arms, num_steps, perturbation):
-        shift = _pair(perturbation, rows.zeros_like(perturbation))
+        shift = perturbation.shifts(rows.zeros_like(perturbation.along))
         trajectories, losses = engine.unroll(params, arms[0], num_steps, shift)
         return (trajectories, None), Reading(losses, (losses[0] - losses[1]) / 2)
 
@@ -115,12 +115,13 @@ class ControlledAntithetic(AbstractProbe):
     needs_derivatives: ClassVar[bool] = True
 
     def start(self, engine, params, keys, perturbation):
-        return engine.start(params, keys, _pair(perturbation, rows.zeros_like(perturbation))), None
+        shift = perturbation.shifts(rows.zeros_like(perturbation.along))
+        return engine.start(params, keys, shift), None
 
     def unroll(self, engine, params, arms, num_steps, perturbation):
         trajectories, _ = arms
         pair, centre = _split(trajectories, 2)
-        still = rows.arms(rows.zeros_like(perturbation))
+        still = rows.arms(rows.zeros_like(perturbation.along))
         state, rest = rows.split_floats(centre.state)
 
         def unroll(state, shift):
@@ -141,7 +142,7 @@ class ControlledAntithetic(AbstractProbe):
             return jax.tree.map(jnp.add, control, more)
 
         control = jax.lax.cond(jnp.any(newborn), through_the_start, lambda x: x, control)
-        pair, pair_losses = engine.unroll(params, pair, num_steps, _pair(perturbation))
+        pair, pair_losses = engine.unroll(params, pair, num_steps, perturbation.shifts())
         reading = Reading(
             rows.join_arms(pair_losses, losses), (pair_losses[0] - pair_losses[1]) / 2, control
         )
@@ -165,7 +166,7 @@ class Tangent(AbstractProbe):
             state, rest = rows.split_floats(trajectories.state)
             return state, (rest, trajectories)
 
-        shift = rows.arms(perturbation)
+        shift = rows.arms(perturbation.along)
         state, tangent, (rest, trajectories) = jax.jvp(
             start, (rows.zeros_like(shift),), (shift,), has_aux=True
         )
@@ -181,7 +182,7 @@ class Tangent(AbstractProbe):
             state, after_rest = rows.split_floats(after.state)
             return (state, losses), (after_rest, after)
 
-        shift = rows.arms(perturbation)
+        shift = rows.arms(perturbation.along)
         (state, losses), (tangent, slope), (rest, trajectories) = jax.jvp(
             unroll,
             (state, rows.zeros_like(shift)),
@@ -193,10 +194,6 @@ class Tangent(AbstractProbe):
 
     def rejoin(self, arms):
         return arms[0], rows.zeros_like(arms[1])
-
-
-def _pair(perturbation: Perturbation, *others: Perturbation) -> PyTree:
-    return rows.arms(perturbation, jax.tree.map(jnp.negative, perturbation), *others)
 
 
 def _split(trajectories: Trajectories, count: int) -> tuple[Trajectories, Trajectories]:

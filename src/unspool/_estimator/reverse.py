@@ -1,17 +1,20 @@
 """Kernel B: reverse-mode derivatives of one window."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .. import _rows as rows
-from .._custom_types import Params, RandomKey
-from .._engine import AbstractEngine
+from .._custom_types import Params, RandomKey, RowLosses, WorkerMask
+from .._engine import AbstractEngine, Trajectories
 from .._target import Target
 from .base import AbstractEstimator, Tally, check_count, tally
 from .phases import EvenPhases
-from .workers import Workers, choose, enlist, retire, take
+from .workers import Workers, choose, enlist, take
 
 
 class AbstractReverse(AbstractEstimator):
@@ -49,7 +52,7 @@ class AbstractReverse(AbstractEstimator):
 
     def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         trajectory = engine.start(params, rows.repeat(key, 1))
-        return enlist(key, self.num_workers, trajectory, None)
+        return enlist(key, self.num_workers, self.num_windows(engine.horizon), trajectory, None)
 
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
@@ -57,32 +60,86 @@ class AbstractReverse(AbstractEstimator):
         T = engine.horizon
         W = min(self.window or T, T)
         incoming = workers.trajectories
-        newborn, birth = incoming.ended, workers.births(incoming.ended)
-        keys = workers.data_keys(birth)
-        worker = jnp.arange(birth.size)
+        roster = workers.roster(engine, incoming, W)
+        newborn, birth = roster.newborn, roster.birth
+        keys, worker = workers.data_keys(birth), jnp.arange(birth.size)
 
-        def window_loss(params, healthy):
-            """The healthy workers' loss; one of them stands in for those that are not."""
+        def window_loss(params, used):
+            """The loss of the workers used; one of them stands in for those that are not."""
             born = lambda: engine.shorten(engine.start(params, keys), birth)
             give_birth = lambda: choose(newborn, born(), incoming)
             start = jax.lax.cond(jnp.any(newborn), give_birth, lambda: incoming)
-            substitute = jnp.where(healthy, worker, jnp.argmax(healthy))
+            substitute = jnp.where(used, worker, jnp.argmax(used))
             after, losses = engine.unroll(params, take(start, substitute), W)
-            return jnp.sum(losses, where=healthy), (start, after, losses)
+            total = jnp.sum(losses[0] * roster.share, where=used)
+            return total, (start, after, losses)
 
-        def attempt(carry):
-            _, healthy, _ = carry
-            (_, aux), grad = jax.value_and_grad(window_loss, has_aux=True)(params, healthy)
-            finite = healthy & jnp.isfinite(aux[-1][0])
-            return jnp.all(finite == healthy), finite, (grad, aux)
+        def attempt(used):
+            (_, aux), grad = jax.value_and_grad(window_loss, has_aux=True)(params, used)
+            return Attempt(grad, *aux)
 
-        # A derivative cannot be masked afterwards: zero times infinity is no number. So a window
-        # in which workers fail is run once more without them.
-        goes_on = lambda carry: ~carry[0] & jnp.any(carry[1])
         nothing = jnp.zeros(incoming.over.shape, jnp.result_type(float))
-        blank = (rows.zeros_like(params), (incoming, incoming, nothing))
-        everyone = jnp.ones(birth.size, bool)
-        carry = jax.lax.while_loop(goes_on, attempt, (jnp.array(False), everyone, blank))
-        _, healthy, (grad, (start, after, losses)) = carry
-        workers = workers.at(birth, after, None)
-        return tally(start, after, losses, grad, healthy), retire(workers, ~healthy)
+        blank = Attempt(rows.zeros_like(params), incoming, incoming, nothing)
+        sound, lost, found = leave_out_unsound(attempt, roster.running, blank)
+        start = found.start
+        # A worker whose episode is over before its first step has a gradient, which is zero.
+        healthy = roster.running & (sound | start.over[0])
+        losses = jnp.where(lost, jnp.nan, jnp.where(sound, found.losses, 0))
+        stood_still = eqx.tree_at(lambda x: x.t, start, jnp.minimum(start.t + W, start.end))
+        after = choose(sound, found.after, stood_still)
+        grad = jax.tree.map(lambda x: jnp.where(jnp.any(sound), x, 0), found.grad)
+        return (
+            tally(roster, start, after, losses, grad, healthy),
+            workers.after(roster, healthy, after, None),
+        )
+
+
+class Attempt(NamedTuple):
+    """A gradient summed over some workers, and what it was found with."""
+
+    grad: Params
+    start: Trajectories
+    after: Trajectories
+    losses: RowLosses
+
+
+def leave_out_unsound(
+    attempt: Callable[[WorkerMask], Attempt], running: WorkerMask, blank: Attempt
+) -> tuple[WorkerMask, WorkerMask, Attempt]:
+    """The workers whose losses and derivatives are finite, those whose losses are not, and
+    the attempt with the former.
+
+    A derivative cannot be masked afterwards: zero times infinity is no number, and workers share
+    one backward pass. So all are tried together, which most often is the end of it. If that
+    fails, those without a finite loss are left out; where all losses are finite, ever smaller
+    groups are tried along with the workers that are known to be sound, until who spoils the
+    gradient is found. Workers that are over before their first step owe it nothing, and are left
+    out in case they spoil it.
+    """
+
+    def search(carry):
+        sound, lost, todo, size, _, _ = carry
+        group = todo & (jnp.cumsum(todo) <= size)
+        found = attempt(sound | group)
+        unhealthy = group & ~jnp.isfinite(found.losses[0])
+        success = ~jnp.any(unhealthy) & rows.all_finite(rows.repeat(found.grad, 1))[0]
+        spoilt = jnp.where(jnp.any(unhealthy), unhealthy, group & (size == 1))
+        settled = jnp.where(success, group, spoilt | found.start.over[0])
+        smaller = jnp.where(jnp.any(unhealthy), size, jnp.maximum(size // 2, 1))
+        return (
+            jnp.where(success, sound | group, sound),
+            lost | unhealthy,
+            todo & ~settled,
+            jnp.where(success, 2 * size, smaller),
+            success,
+            found,
+        )
+
+    def goes_on(carry):
+        sound, _, todo, _, success, _ = carry
+        return jnp.any(todo) | (~success & jnp.any(sound))
+
+    none = jnp.zeros_like(running)
+    carry = none, none, running, jnp.array(running.size), jnp.array(False), blank
+    sound, lost, *_, found = jax.lax.while_loop(goes_on, search, carry)
+    return sound, lost, found

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._custom_types import Clocks, Params
+from .._custom_types import Clocks, IntScalar, Params
 
 Sigma = Any
 """A positive number; a tree like the parameters of positive numbers, or of arrays of the leaf's
@@ -30,6 +30,14 @@ def as_sigma(sigma: Sigma) -> Sigma:
     if not jax.tree.leaves(sigma):
         raise ValueError(f"sigma must hold at least one number, got {sigma!r}")
     return jax.tree.map(jnp.asarray, sigma)
+
+
+def least(sigma: Sigma, params: Params, update: IntScalar, drawn_at: Clocks) -> Params:
+    """The smallest scale of each leaf, of noise drawn now or earlier."""
+    now = _at(sigma, params, update)
+    if not callable(sigma):
+        return now
+    return jax.tree.map(jnp.minimum, now, _at(sigma, params, jnp.min(drawn_at)))
 
 
 def _at(sigma: Sigma, params: Params, update) -> Params:

@@ -2,7 +2,7 @@
 
 import functools as ft
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,9 +10,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
 from .. import _rows as rows
-from .._custom_types import Clocks, IntScalar, RandomKey, WorkerMask
-from .._engine import Trajectories
+from .._custom_types import Clocks, IntScalar, RandomKey, WorkerMask, WorkerValues
+from .._engine import AbstractEngine, Trajectories
 from .._random import Purpose, numbered, stream
+from .survival import Survival
+
+
+class Roster(NamedTuple):
+    """Who takes part in a window, and how much each counts for.
+
+    - `newborn`: workers that begin an episode; `birth`: the number of everyone's.
+    - `running`: workers that are not waiting for the end of an episode in which they failed.
+    - `share`: what a worker's gradient is multiplied by if it comes through the window. While
+      nothing fails, all have an equal share and they add up to one.
+    - `reached`: the like for coming into the window; zero for those that wait.
+    """
+
+    newborn: WorkerMask
+    birth: Clocks
+    running: WorkerMask
+    share: WorkerValues
+    reached: WorkerValues
 
 
 class Workers(eqx.Module):
@@ -22,6 +40,9 @@ class Workers(eqx.Module):
       among workers and noise not.
     - `update`: estimates made so far.
     - `birth`: the number of each worker's episode; no two episodes share one.
+    - `failed`: workers that have failed in the episode at hand. One whose length is known waits,
+      frozen, until it would have ended: to begin at once would leave late windows behind.
+    - `survival`: what the workers have learned together of how many come through each window.
     - `trajectories`: the rows.
     - `carried`: what the kernel keeps for each worker; the workers' axis leads every leaf.
     - `num_workers`: how many there are, also where only some of them are at hand.
@@ -31,13 +52,23 @@ class Workers(eqx.Module):
     noise_key: RandomKey
     update: IntScalar
     birth: Clocks
+    failed: WorkerMask
+    survival: Survival
     trajectories: Trajectories
     carried: PyTree[Any]
     num_workers: int = eqx.field(static=True)
 
-    def births(self, newborn: WorkerMask) -> Clocks:
-        """The births of all workers once some have begun anew."""
-        return jnp.where(newborn, self.next_births(self.birth), self.birth)
+    def roster(self, engine: AbstractEngine, incoming: Trajectories, window: int) -> Roster:
+        """Who takes part in the window of so many steps that `incoming` are about to begin."""
+        newborn = incoming.ended
+        if not engine.ends_early:
+            newborn = newborn & (~self.failed | (incoming.t >= incoming.end))
+        birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
+        running = newborn | ~self.failed
+        index = jnp.where(newborn, 0, incoming.t) // window
+        share = self.survival.after(index) / self.num_workers
+        reached = jnp.where(running, self.survival.before(index) / self.num_workers, 0)
+        return Roster(newborn, birth, running, share, reached)
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these."""
@@ -47,18 +78,40 @@ class Workers(eqx.Module):
         """The key of each episode's data."""
         return jax.vmap(ft.partial(numbered, self.data_key))(birth)
 
-    def at(self, birth: Clocks, trajectories: Trajectories, carried: PyTree) -> "Workers":
-        """The workers one update later."""
-        return self._with(self.update + 1, birth, trajectories, carried)
+    def after(
+        self, roster: Roster, healthy: WorkerMask, trajectories: Trajectories, carried: PyTree
+    ) -> "Workers":
+        """The workers one update later; the episodes of those that are not healthy are over."""
+        failed = ~healthy
+        arms = jax.vmap(lambda row: row | failed)(trajectories.over)
+        trajectories = eqx.tree_at(lambda x: x.over, trajectories, arms)
+        leading = roster.birth, failed, trajectories.clock, carried
+        return self._join(self.update + 1, trajectories.arms, leading)
+
+    def learn(self, before: "Workers", window: int, counts: WorkerMask | None = None) -> "Workers":
+        """With what the window of so many steps since `before` says of survival.
+
+        Given the workers that count, they are counted whether any of them has failed or not.
+        """
+        attempted = ~before.failed | (self.birth != before.birth)
+        index = (self.trajectories.t - 1) // window
+        if counts is None:
+            failed = attempted & self.failed
+            update = before.update
+            survival = self.survival.observe_failures(index, attempted, failed, update)
+        else:
+            attempted = attempted & counts
+            survival = self.survival.observe(index, attempted, attempted & self.failed)
+        return eqx.tree_at(lambda w: w.survival, self, survival)
 
     def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
         """These workers where `mask` says so, the others elsewhere."""
-        trajectories = choose(mask, self.trajectories, other.trajectories)
-        birth, carried = rows.where(mask, (self.birth, self.carried), (other.birth, other.carried))
-        return self._with(self.update, birth, trajectories, carried)
+        (arms, leading), (other_arms, other_leading) = self._split(), other._split()
+        arms = rows.where_worker(mask, arms, other_arms)
+        return self._join(self.update, arms, rows.where(mask, leading, other_leading))
 
     def block(self, start: IntScalar | int, size: int) -> "Workers":
-        """Some neighbouring workers."""
+        """Some neighboring workers."""
         arms, leading = self._split()
         arms = rows.block(arms, start, size, axis=1)
         return self._join(self.update, arms, rows.block(leading, start, size, axis=0))
@@ -71,19 +124,19 @@ class Workers(eqx.Module):
 
     def _split(self):
         """What has an axis of arms before that of workers, and what has not."""
-        return self.trajectories.arms, (self.birth, self.trajectories.clock, self.carried)
+        leading = self.birth, self.failed, self.trajectories.clock, self.carried
+        return self.trajectories.arms, leading
 
     def _join(self, update, arms, leading):
-        birth, clock, carried = leading
-        return self._with(update, birth, Trajectories(*arms, *clock), carried)
-
-    def _with(self, update, birth, trajectories, carried):
+        birth, failed, clock, carried = leading
         return Workers(
             self.data_key,
             self.noise_key,
             update,
             birth,
-            trajectories,
+            failed,
+            self.survival,
+            Trajectories(*arms, *clock),
             carried,
             self.num_workers,
         )
@@ -101,7 +154,9 @@ def take(trajectories: Trajectories, index: Int[Array, " workers"]) -> Trajector
     return Trajectories(*pick(trajectories.arms, 1), *pick(trajectories.clock, 0))
 
 
-def enlist(key: RandomKey, num_workers: int, trajectory: Trajectories, carried: PyTree) -> Workers:
+def enlist(
+    key: RandomKey, num_workers: int, num_windows: int, trajectory: Trajectories, carried: PyTree
+) -> Workers:
     """Workers at the end of an episode: a birth is the same at the start as ever after.
 
     One worker's `trajectory`, of any parameters, and what is `carried` for it stand in for all.
@@ -110,21 +165,24 @@ def enlist(key: RandomKey, num_workers: int, trajectory: Trajectories, carried: 
     trajectories = take(trajectory, first)
     ended = eqx.tree_at(lambda x: x.over, trajectories, jnp.ones_like(trajectories.over))
     carried = jax.tree.map(lambda x: jnp.take(x, first, axis=0), carried)
-    data_key, noise_key = stream(key, Purpose.DATA), stream(key, Purpose.NOISE)
-    start = jnp.zeros((), int)
-    return Workers(data_key, noise_key, start, birth, ended, carried, num_workers)
-
-
-def retire(workers: Workers, mask: WorkerMask) -> Workers:
-    """Ends the episodes of some workers, which then start anew."""
-    over = jax.vmap(lambda row: row | mask)(workers.trajectories.over)
-    return eqx.tree_at(lambda w: w.trajectories.over, workers, over)
+    return Workers(
+        data_key=stream(key, Purpose.DATA),
+        noise_key=stream(key, Purpose.NOISE),
+        update=jnp.zeros((), int),
+        birth=birth,
+        failed=jnp.zeros(num_workers, bool),
+        survival=Survival.of(num_windows),
+        trajectories=ended,
+        carried=carried,
+        num_workers=num_workers,
+    )
 
 
 def warm_up(
     advance: Callable[[Workers], Workers],
     workers: Workers,
     phases: Int[Array, " workers"],
+    window: int,
     num_windows: int,
 ) -> Workers:
     """Runs each worker as many windows as its phase says; the states are real.
@@ -133,8 +191,9 @@ def warm_up(
     put back, is good for this too: its episode begins anew until it counts.
     """
 
-    def window(workers, index):
-        moved = advance(workers).where(index >= num_windows - phases, workers)
+    def one(workers, index):
+        turn = index >= num_windows - phases
+        moved = advance(workers).where(turn, workers).learn(workers, window, turn)
         return eqx.tree_at(lambda w: w.update, moved, workers.update), None
 
-    return jax.lax.scan(window, workers, jnp.arange(num_windows))[0]
+    return jax.lax.scan(one, workers, jnp.arange(num_windows))[0]

@@ -1,0 +1,91 @@
+"""How many episodes get as far as each window without failing, and what late windows weigh."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._custom_types import IntScalar, WorkerMask, WorkerValues
+
+LEAST_SURVIVAL = 0.05
+"""Weights are right as long as so large a share of the episodes gets to the end."""
+
+_EPISODES_REMEMBERED = 32
+
+
+class Survival(eqx.Module):
+    r"""The share of episodes that reach each window, as far as failures are concerned.
+
+    $$ G_k = \prod_{j < k} \Big( 1 - \frac{\mathrm{failed}_j}{\mathrm{attempted}_j} \Big) $$
+
+    A worker that fails is missing from the later windows of its episode. Where failures have
+    nothing to do with the noise, what the others find there, times $1 / G_k$, makes up for it:
+    inverse probability weights with the estimator of Kaplan and Meier (1958). Only earlier
+    updates count, so that a weight owes nothing to the noise that it is applied to. Old counts
+    fade with a memory of 32 episodes, because failures come and go while parameters move.
+
+    - `attempted`, `failed`: workers that ran each window, and that failed in it.
+    - `weight`: $1 / G_k$ for each window and for the end; exactly one while nothing fails.
+    """
+
+    attempted: Float[Array, " windows"]
+    failed: Float[Array, " windows"]
+    weight: Float[Array, " windows+1"]
+
+    @classmethod
+    def of(cls, num_windows: int) -> "Survival":
+        """That of episodes of which none has failed yet."""
+        nothing = jnp.zeros(num_windows)
+        return cls(nothing, nothing, jnp.ones(num_windows + 1))
+
+    def before(self, window: Int[Array, " workers"]) -> WorkerValues:
+        """The weight of workers that have reached a window."""
+        return self.weight[window]
+
+    def after(self, window: Int[Array, " workers"]) -> WorkerValues:
+        """The weight of workers that have come through a window."""
+        return self.weight[window + 1]
+
+    def observe(
+        self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask
+    ) -> "Survival":
+        """The counts once these workers have run these windows, or failed in them."""
+        fade = 1 - 1 / self._memory
+        count = lambda mask: jnp.zeros_like(self.attempted).at[window].add(mask * 1.0)
+        attempts = fade * self.attempted + count(attempted)
+        failures = fade * self.failed + count(failed)
+        weigh = lambda: _weigh(attempts, failures)
+        weight = jax.lax.cond(jnp.any(failures > 0), weigh, lambda: self.weight)
+        return Survival(attempts, failures, weight)
+
+    def observe_failures(
+        self,
+        window: Int[Array, " workers"],
+        attempted: WorkerMask,
+        failed: WorkerMask,
+        update: IntScalar,
+    ) -> "Survival":
+        """As `observe`, but nothing is counted, and nothing paid for it, before the first failure.
+
+        The updates until then are taken for even: each window was attempted as often as another.
+        """
+
+        def count_from_now_on():
+            uncounted = jnp.minimum(update, self._memory) * (window.size / self.attempted.size)
+            attempts = jnp.where(self.weight[-1] > 1, self.attempted, self.attempted + uncounted)
+            return Survival(attempts, self.failed, self.weight).observe(window, attempted, failed)
+
+        counting = (self.weight[-1] > 1) | jnp.any(failed)
+        return jax.lax.cond(counting, count_from_now_on, lambda: self)
+
+    @property
+    def _memory(self) -> int:
+        return _EPISODES_REMEMBERED * self.attempted.size
+
+
+def _weigh(attempted, failed):
+    # One attempt more with the mean rate, for windows that have hardly been seen.
+    mean = jnp.sum(failed) / jnp.maximum(jnp.sum(attempted), 1)
+    rate = jnp.minimum((failed + mean) / (attempted + 1), 1.0)
+    reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - rate)])
+    return 1 / jnp.maximum(reached, LEAST_SURVIVAL)
