@@ -40,7 +40,7 @@ class Recurrent(unspool.AbstractProblem):
 
     def step(self, params, state, t, *, key):
         inputs = jax.random.normal(key, (self.batch, self.units))
-        state = jnp.tanh(state @ params["inner"] + params["bias"] + 0.3 * inputs)
+        state = jnp.tanh(state @ params["inner"] + params["bias"][None] + 0.3 * inputs)
         return state, jnp.mean((state - 0.1 * inputs) ** 2)
 
 

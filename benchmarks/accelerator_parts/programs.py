@@ -22,6 +22,7 @@ def compile_training(problem, estimator, optimizer):
     """The compiled start and loop of updates, with the seconds that each took.
 
     The loop takes the state and the number of updates, and returns the state and the last loss.
+    With a number that is not compiled in, a GPU asks the host once an update whether to go on.
     """
     engine, key = as_engine(problem), jax.random.key(0)
     params = engine.init_params(key=key)
