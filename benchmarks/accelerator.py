@@ -26,7 +26,8 @@ def main(arguments=None):
     began = time.monotonic()
     options = parse(arguments)
     if options.packages:
-        sys.path.insert(0, str(options.packages))
+        # Last: what the machine has is made for its device.
+        sys.path.append(str(options.packages))
     check_packages()
     prepare_jax()
     from accelerator_parts import PARTS
@@ -84,7 +85,7 @@ def check_packages():
     if missing:
         raise SystemExit(
             f"This needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}: unpack them "
-            "into a folder (pip install --target DIR ...) and name it with --packages DIR."
+            "into a folder (pip install --no-deps --target DIR ...) and give --packages DIR."
         )
     if importlib.util.find_spec("unspool") is None:
         raise SystemExit("This needs the package unspool: set PYTHONPATH to the folder src.")

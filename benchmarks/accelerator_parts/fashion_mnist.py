@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
 
 def measure(settings, before, left):
-    plan = Plan(12, 2, 3) if settings.small else Plan(60_000, 100, 50)
+    plan = Plan(12, 2, 3) if settings.small else Plan(60_000, 100, 20)
     training = ft.cache(lambda: published_training(settings.data, settings.small))
 
     def one(seed, left):
@@ -74,9 +74,11 @@ def meta_train(training, plan, seed, checkpoint, points, left):
     params = problem.init_params(key=key)
     evaluate = evaluator(problem, plan.at_once)
     state, points = load(training, params, key, checkpoint, points)
-    if not points:
-        points = [[0, 0.0, evaluate([params])[0]]]
-    spent, pending, evaluation = points[-1][1], [], 0.0
+    began = time.monotonic()
+    first = evaluate([params])[0]
+    evaluation = time.monotonic() - began
+    points = points or [[0, 0.0, first]]
+    spent, pending = points[-1][1], []
     records = unspool.train(
         problem, estimator, optimizer, num_updates=plan.num_updates, key=key, params=params,
         state=state, log_every=plan.log_every,

@@ -7,6 +7,8 @@ def format_table(parts, results):
     lines = [
         f"{environment['device']}, JAX {environment['jax']}, driver {environment['driver'] or '-'}"
     ]
+    if results["small"]:
+        lines += ["With --small: sizes are not those of the titles, and numbers say nothing."]
     for part in parts:
         rows = results["parts"].get(part.name)
         if rows is None:
