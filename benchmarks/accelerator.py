@@ -30,6 +30,7 @@ def main(arguments=None):
         sys.path.append(str(options.packages))
     check_packages()
     prepare_jax()
+    check_device(options.small)
     from accelerator_parts import PARTS
     from accelerator_parts.part import Settings, run_part
     from accelerator_parts.results import Results
@@ -98,6 +99,17 @@ def prepare_jax():
         # The reference is computed on the CPU, whatever the accelerator.
         os.environ["JAX_PLATFORMS"] = f"{platforms},cpu"
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
+
+
+def check_device(small):
+    """Eight minutes on a CPU are for those who ask for them, not for a device that is not seen."""
+    import jax
+
+    if jax.default_backend() == "cpu" and not small and os.environ.get("JAX_PLATFORMS") != "cpu":
+        raise SystemExit(
+            "JAX finds no accelerator here: install JAX for the device, or set JAX_PLATFORMS=cpu "
+            "to measure the CPU."
+        )
 
 
 if __name__ == "__main__":

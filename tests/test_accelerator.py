@@ -114,7 +114,8 @@ def test_meta_training_goes_on_from_its_checkpoint(finished, images, tmp_path):
     run = lambda points, left: fashion_mnist.meta_train(
         training, plan, 53, checkpoint, points, left
     )
-    (cut,) = run([], lambda: 0.0)
+    start, cut = run([], lambda: 0.0)
+    assert start["updates"] == 0 and start["seconds_per_update"] is None
     assert not cut["complete"] and cut["updates"] == 2 and checkpoint.exists()
     # The generator is left before it writes the checkpoint of update 8.
     further = next(run(cut["points"], lambda: 1e9))
@@ -205,6 +206,14 @@ def test_missing_packages_are_named_in_a_sentence(monkeypatch, tmp_path):
         with pytest.raises(SystemExit, match=words):
             accelerator.main(["--out", str(tmp_path), "--packages", str(tmp_path)])
     assert sys.path[-1] == str(tmp_path) and not (tmp_path / "accelerator.json").exists()
+
+
+def test_a_device_that_is_not_seen_costs_no_minutes(monkeypatch):
+    accelerator.check_device(small=False)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    accelerator.check_device(small=True)
+    with pytest.raises(SystemExit, match="JAX finds no accelerator here"):
+        accelerator.check_device(small=False)
 
 
 def test_the_cpu_is_there_beside_an_accelerator(monkeypatch):

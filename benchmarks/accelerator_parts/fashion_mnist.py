@@ -77,7 +77,10 @@ def meta_train(training, plan, seed, checkpoint, points, left):
     began = time.monotonic()
     first = evaluate([params])[0]
     evaluation = time.monotonic() - began
-    points = points or [[0, 0.0, first]]
+    if not points:
+        # The way to the first records is long: workers run through an episode before.
+        points = [[0, 0.0, first]]
+        yield describe(points) | {"complete": False}
     spent, pending = points[-1][1], []
     records = unspool.train(
         problem, estimator, optimizer, num_updates=plan.num_updates, key=key, params=params,
@@ -138,7 +141,7 @@ def describe(points):
     return {
         "updates": update,
         "seconds": seconds,
-        "seconds_per_update": seconds / update,
+        "seconds_per_update": seconds / update if update else None,
         "loss": loss,
         "reached_update": reached and reached[0],
         "reached_s": reached and reached[1],
