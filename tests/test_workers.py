@@ -192,6 +192,19 @@ def test_warming_up_is_no_update_and_a_score_keeps_the_sigma_of_its_draw():
             np.testing.assert_allclose(credited[episode, : place + 1], 0.5**age, rtol=1e-12)
 
 
+def test_a_noise_keeps_the_sigma_of_its_draw_to_the_end():
+    """At zero the loss of a pair is the square of its perturbation."""
+    estimator = Labelled(1, WINDOW, None, sigma=halved)
+    (credits,), found = history(estimator, First(), 3 * WINDOWS)
+    begun = {}
+    for update, credited in enumerate(credits):
+        (episode,) = np.flatnonzero(credited[:, 0])
+        drawn_at = begun.setdefault(episode, update)
+        assert found.loss[0, update] == halved(drawn_at) ** 2
+        assert credited[episode, 0] == 1.0
+    assert len(begun) >= 3
+
+
 def test_an_update_without_a_failure_is_the_mean_over_all_and_one_with_over_the_rest():
     estimator = Labelled(6, None, None)
     for problem, dropped in ((First(), 0), (First(odd_fail=True), 3)):
