@@ -1,6 +1,7 @@
 """The command line: what each command does, and what it says to each mistake."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -484,7 +485,10 @@ def test_a_missing_extra_is_one_line(capsys, monkeypatch):
     assert "pip install 'unspool[cli]'" in one_line(capsys)
 
 
-def test_progress_is_lines_when_nobody_watches(capsys):
+def test_progress_is_lines_when_nobody_watches(capsys, monkeypatch):
+    # A tenth of a second for every look at the clock; half a minute would be told of too.
+    clock = itertools.count()
+    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 10)
     with show_progress(100, 0, "updates") as show:
         for count in range(1, 101):
             show(count, "loss 1")

@@ -95,6 +95,7 @@ def test_the_gradient_of_a_run_is_that_of_reverse_mode_and_of_noise_reuse(float6
     for estimator in (unspool.NRES(20, 3, 0.01), unspool.PES(20, 3, 0.01)):
         found = unspool.check_unbiased(problem, estimator, key=KEY, num_chains=100)
         assert found.passed, found
+        assert np.max(found.standard_error) < 0.1 * np.max(np.abs(found.reference)), found
 
 
 def test_one_sequence_is_the_same_in_every_run():
@@ -122,7 +123,7 @@ def test_lengths_are_log_uniform():
         slack = 4 * math.sqrt(quantile * (1 - quantile) / count) + 1 / edge / math.log(501 / 20)
         assert abs(share - quantile) < slack
     error = found.std() / math.sqrt(count)
-    assert abs(found.mean() - lengths.mean(horizon)) < 4 * error + 0.05
+    assert abs(found.mean() - lengths.mean(horizon)) < 4 * error + 0.05 and error < 1
     assert abs(found.mean() - (20 + 500) / 2) > 20 * error
 
 
@@ -156,10 +157,13 @@ def test_every_kernel_follows_a_curriculum(name):
     for birth, end in seen.items():
         assert end == int(problem.lengths.longest(12, jnp.array(birth)))
     assert min(seen.values()) < 6 and max(seen.values()) == 12
-    still = training()
-    assert still.fixed_length and not problem.fixed_length
-    state = estimator.init(still, params, key=KEY)
-    _, state = estimator.estimate(still, params, state)
+
+
+def test_without_a_curriculum_all_episodes_have_the_horizon():
+    still, estimator = training(), ESTIMATORS["NRES"]
+    assert still.fixed_length and not training(lengths=Lengthening(3, 20)).fixed_length
+    state = estimator.init(still, start(still), key=KEY)
+    _, state = estimator.estimate(still, start(still), state)
     assert set(state.trajectories.end.tolist()) == {12}
 
 
@@ -172,7 +176,7 @@ def test_the_final_meta_loss_of_random_lengths_is_that_of_the_last_step():
     last = np.asarray(weights[np.arange(4000), np.asarray(lengths) - 1])
     ends = np.mean((last[:, None] - (POINTS + 0.5)) ** 2, axis=(1, 2))
     error = math.hypot(ends.std() / math.sqrt(4000), float(found.standard_error))
-    assert abs(float(found.loss) - ends.mean()) < 4 * error
+    assert abs(float(found.loss) - ends.mean()) < 4 * error < 0.1 * ends.mean()
     through = training(lengths=LogUniform(3))
     mean = unspool.evaluate(through, params, key=KEY, num_episodes=4000)
     assert abs(float(mean.loss) - ends.mean()) > 4 * error
