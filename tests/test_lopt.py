@@ -124,7 +124,7 @@ def test_the_variance_of_one_worker_is_that_of_many_windows(float64):
         spread = np.array([np.sum((flat - flat.mean(0)) ** 2, 1).std() / len(flat) ** 0.5, 0])
         assert np.all(np.abs(found.mean(axis=0) - exact) < 4 * np.hypot(error, 2 * spread))
         assert abs(exact[0] - exact[1]) > 4 * error[0]
-        assert np.all(np.hypot(error, 2 * spread) < 0.1 * np.array(exact))
+        assert np.all(np.hypot(error, 2 * spread) < 0.2 * np.array(exact))
 
 
 def test_the_other_experiment_runs(tmp_path):
