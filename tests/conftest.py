@@ -4,8 +4,12 @@ JAX reads its settings when it is first imported, so they stand before the impor
 the environment so that a test which starts another process has them there too.
 """
 
+import contextlib
 import importlib.metadata
 import os
+import signal
+import subprocess
+import sys
 
 # Programs here are compiled once and run for a moment: optimizing them would take longer.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -35,6 +39,55 @@ import pytest
 
 # Must come before the first import of unspool: only modules imported later are checked.
 jaxtyping.install_import_hook("unspool", "beartype.beartype")
+
+
+HANG = 3600
+"""Seconds after which a program is taken to hang. No machine that works is as slow."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def any_machine(tmp_path_factory):
+    """Hides what a machine may have: installed data sets, settings that change what is printed."""
+    from unspool.data import places
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "SYSTEM", tmp_path_factory.mktemp("system"))
+        for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "UNSPOOL_TRACEBACK"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def start_program():
+    """Starts Python with these arguments, in a process group that ends with the test.
+
+    Whatever becomes of the test, nothing is left of the program: no process that takes time from
+    the tests that follow, and no open pipe, which would fail one of them with a `ResourceWarning`.
+    """
+    programs: list[subprocess.Popen] = []
+
+    def start(*arguments: str, **settings) -> subprocess.Popen:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | settings
+        command = [sys.executable, *arguments]
+        programs.append(subprocess.Popen(command, text=True, start_new_session=True, **pipes))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        for pipe in (program.stdin, program.stdout, program.stderr):
+            # What is still to be written to a program that is gone is lost.
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
+        program.wait()
+
+
+@pytest.fixture
+def finish():
+    """Waits for a program's end, and returns what it has printed to either stream."""
+    return lambda program: program.communicate(timeout=HANG)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The command line: what each command does, and what it says to each mistake."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -486,7 +485,10 @@ def test_a_missing_extra_is_one_line(capsys, monkeypatch):
     assert "pip install 'unspool[cli]'" in one_line(capsys)
 
 
-def test_progress_is_lines_when_nobody_watches(capsys):
+def test_progress_is_lines_when_nobody_watches(capsys, monkeypatch):
+    # A tenth of a second for every look at the clock; half a minute would be told of too.
+    clock = itertools.count()
+    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 10)
     with show_progress(100, 0, "updates") as show:
         for count in range(1, 101):
             show(count, "loss 1")
@@ -562,37 +564,39 @@ def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     assert "@inproceedings{li2023," in capsys.readouterr().out
 
 
-def program(*words, **settings) -> subprocess.Popen:
-    command = [sys.executable, "-m", "unspool.cli", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **settings)
-
-
 def test_importing_the_library_imports_nothing_of_the_extra():
     check = "import sys, unspool; sys.exit(bool({'tyro', 'rich', 'matplotlib'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
-def test_a_broken_pipe_is_no_error():
-    process = program("--help")
-    assert process.stdout is not None and process.stderr is not None
+def test_a_broken_pipe_is_no_error(start_program):
+    process = start_program("-m", "unspool.cli", "--help")
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()
-    process.stderr.close()
-    process.wait()
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits():
+# Gets Ctrl-C as soon as its second record is written, however fast or slow it is.
+INTERRUPTED = """
+import os, signal, sys
+import unspool
+from unspool.cli.__main__ import main
+append = unspool.Run.append
+def append_and_stop(run, name, line):
+    append(run, name, line)
+    if name == "metrics" and line["update"] == 200:
+        os.kill(os.getpid(), signal.SIGINT)
+unspool.Run.append = append_and_stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(start_program, finish):
     words = ["train", "cubic", "nres", "--num-workers=2", "--num-episodes=2", "--log-every=100"]
-    total = "--num-updates=20000"
-    process = program(*words, total, "--directory=stopped")
-    # Records come by the dozen each second, so that there is one to stop at long before the end.
-    metrics = Path("stopped/metrics.jsonl")
-    while process.poll() is None and (not metrics.exists() or len(lines(metrics)) < 2):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in err) == (130, False)
+    total = "--num-updates=1000"
+    process = start_program("-c", INTERRUPTED, *words, total, "--directory=stopped")
+    out, err = finish(process)
+    assert (process.returncode, "Traceback" in err) == (130, False), err
+    assert [line["update"] for line in lines("stopped/metrics.jsonl")] == [0, 100, 200]
     assert "unspool train --resume stopped" in out
     assert read("stopped/status.json")["status"] == "stopped"
     assert main(["train", "--resume", "stopped"]) == 0
@@ -600,5 +604,5 @@ def test_a_stopped_run_goes_on_to_the_same_bits():
     assert read("stopped/status.json")["status"] == "finished"
     assert lines("stopped/metrics.jsonl") == lines("whole/metrics.jsonl")
     assert lines("stopped/evaluation.jsonl") == lines("whole/evaluation.jsonl")
-    final = "checkpoints/20000.npz"
+    final = "checkpoints/1000.npz"
     assert Path("stopped", final).read_bytes() == Path("whole", final).read_bytes()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import unspool
 from unspool import problems
@@ -15,23 +16,25 @@ from unspool.problems._closed_form import flatten, ramp, reach, unflatten
 pytestmark = pytest.mark.usefixtures("float64")
 
 SIGMA = 0.1
+# Windows of 3 steps in episodes of 12: with three workers there is an update in four in which
+# nobody begins an episode. Windows of 5 steps are as many as their workers: somebody always does.
 ESTIMATORS = {
     "FullES": unspool.FullES(4, SIGMA),
     "TruncatedES": unspool.TruncatedES(4, 3, SIGMA),
-    "PES": unspool.PES(4, 3, SIGMA),
-    "GPES, period above window": unspool.GPES(4, 3, 6, SIGMA),
+    "PES": unspool.PES(3, 3, SIGMA),
+    "GPES, period above window": unspool.GPES(3, 3, 6, SIGMA),
     "GPES, period below window": unspool.GPES(4, 6, 2, SIGMA),
-    "NRES": unspool.NRES(4, 3, SIGMA),
+    "NRES": unspool.NRES(3, 3, SIGMA),
     "ESSingle": unspool.ESSingle(4, 3, SIGMA),
-    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, SIGMA),
-    "DODGE": unspool.DODGE(4, 3),
+    "ControlledGPES": unspool.ControlledGPES(3, 3, 3, SIGMA),
+    "DODGE": unspool.DODGE(3, 3),
     "DODGE with a period": unspool.DODGE(4, 6, 3),
-    "ForwardGradient": unspool.ForwardGradient(4, 3),
+    "ForwardGradient": unspool.ForwardGradient(3, 3),
     "BPTT": unspool.BPTT(2),
-    "TBPTT": unspool.TBPTT(4, 3),
-    "RTRL": unspool.RTRL(4, 3),
-    "UORO": unspool.UORO(4, 3),
-    "Chunked": unspool.Chunked(unspool.NRES(4, 3, SIGMA), 3),
+    "TBPTT": unspool.TBPTT(3, 3),
+    "RTRL": unspool.RTRL(3, 3),
+    "UORO": unspool.UORO(3, 3),
+    "Chunked": unspool.Chunked(unspool.NRES(3, 3, SIGMA), 2),
 }
 ODD_WINDOWS = {
     "TruncatedES": unspool.TruncatedES(3, 5, SIGMA),
@@ -62,7 +65,14 @@ PROBLEMS = {
 LEVEL = 1e-3 / 200
 
 
-def check(problem, estimator, *, target=None, num_chains=600):
+def accept(result):
+    """The mean is right, and known well enough to say so: a test that passes at five standard
+    errors would not see a bias smaller than that."""
+    assert result.passed, result
+    assert np.max(result.standard_error) < 0.1 * np.max(np.abs(result.reference)), result
+
+
+def check(problem, estimator, *, target=None):
     key = jax.random.key(0)
     params = problem.init_params(key=key)
     target = estimator.target(problem.horizon) if target is None else target
@@ -73,7 +83,8 @@ def check(problem, estimator, *, target=None, num_chains=600):
         key=key,
         params=params,
         reference=reference,
-        num_chains=num_chains,
+        # Lengths that differ add to the noise.
+        num_chains=600 if problem is not PROBLEMS["random length"] else 1200,
         level=LEVEL,
     )
 
@@ -90,19 +101,27 @@ def test_every_exported_estimator_is_tested():
     assert exported == tested | {"PESAnalytic"}
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+# `Chunked` is its estimator up to rounding, as `test_contract.py` checks, and `ESSingle` is `NRES`
+# but for where workers start: one problem of each kind will do.
+SAME = {"Chunked", "ESSingle"}
+ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "problem"),
+    [(e, p) for e in ESTIMATORS for p in PROBLEMS if e not in SAME or p in ONE_OF_EACH_KIND],
+)
 def test_the_mean_is_the_gradient_promised(estimator, problem):
     result = check(PROBLEMS[problem], ESTIMATORS[estimator])
     assert result.dropped == 0
-    assert result.passed, result
+    accept(result)
 
 
 @pytest.mark.parametrize("problem", ["learned start", "random length"])
 @pytest.mark.parametrize("estimator", ODD_WINDOWS)
 def test_a_window_need_not_divide_the_episode(estimator, problem):
     result = check(PROBLEMS[problem], ODD_WINDOWS[estimator])
-    assert result.passed, result
+    accept(result)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -121,7 +140,7 @@ def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
 def test_a_control_goes_with_any_period(window, period):
     estimator = unspool.ControlledGPES(4, window, period, SIGMA)
     result = check(PROBLEMS["learned start"], estimator)
-    assert result.passed, result
+    accept(result)
 
 
 @pytest.mark.parametrize("problem", ["quadratic", "learned start"])
@@ -129,7 +148,7 @@ def test_pes_with_an_analytic_window_is_exact_up_to_its_own_smoothing(problem):
     """Exact on a quadratic for any sigma, and on any problem as sigma goes to zero."""
     sigma = 0.3 if problem == "quadratic" else 1e-3
     result = check(PROBLEMS[problem], unspool.PESAnalytic(4, 3, sigma), target=unspool.Target())
-    assert result.passed, result
+    accept(result)
 
 
 def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
@@ -147,7 +166,7 @@ def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
     result = unspool.check_unbiased(
         problem, estimator, reference=unflatten(exact, params), **settings
     )
-    assert result.passed, result
+    accept(result)
     of_pes = problem.exact_gradient(params, estimator.target(problem.horizon))
     result = unspool.check_unbiased(problem, estimator, reference=of_pes, **settings)
     assert not result.passed, result
@@ -223,7 +242,7 @@ SCHEDULED = {
 @pytest.mark.parametrize("estimator", SCHEDULED)
 def test_a_schedule_of_sigma_biases_nothing(estimator):
     result = check(PROBLEMS["quadratic"], SCHEDULED[estimator], target=unspool.Target())
-    assert result.passed, result
+    accept(result)
 
 
 @pytest.mark.parametrize("make", [unspool.PES, unspool.NRES, unspool.TruncatedES])
@@ -233,7 +252,7 @@ def test_sigma_may_differ_from_leaf_to_leaf(make):
     sigmas = [0.1 * (i + 1) for i in range(len(leaves))]
     estimator = make(4, 3, sigma=jax.tree.unflatten(structure, sigmas))
     result = check(problem, estimator)
-    assert result.passed, result
+    accept(result)
     uniform = unspool.Target(estimator.tableau.rejoin, estimator.tableau.period, 0.5)
     assert not check(problem, estimator, target=uniform).passed
 
@@ -242,7 +261,7 @@ def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
     """The pairing test: without perturbation the losses of a pair are the same bits."""
     problem = problems.LinearQuadratic(noise=1.0)
     params = problem.init_params(key=jax.random.key(0))
-    for make in (unspool.PES, unspool.NRES, unspool.TruncatedES):
+    for make in (unspool.PES, unspool.TruncatedES):
         estimator = make(8, 3, sigma=1e-200)
         state = estimator.init(problem, params, key=jax.random.key(1))
         for _ in range(5):
@@ -254,7 +273,7 @@ def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
 @pytest.mark.parametrize("name", ["NRES", "PES", "TruncatedES", "TBPTT", "UORO"])
 def test_noise_in_the_data_changes_no_mean(name):
     result = check(problems.LinearQuadratic(noise=0.5), ESTIMATORS[name])
-    assert result.passed, result
+    accept(result)
 
 
 def test_an_estimate_that_is_no_number_is_rejected():
@@ -266,26 +285,46 @@ def test_an_estimate_that_is_no_number_is_rejected():
     assert not result.passed and result.p_value == 0
 
 
+SIMULATED = {
+    "cubic": unspool.NRES(4, 3, SIGMA),
+    "learned start": unspool.TruncatedES(4, 3, SIGMA),
+    "ends early": unspool.TruncatedES(4, 3, SIGMA),
+    "random length": unspool.NRES(4, 3, SIGMA),
+}
+
+
+def simulate(problem, target, num_samples):
+    """The mean of simulated gradients, and its standard error."""
+    params = problem.init_params(key=jax.random.key(0))
+    key = jax.random.key(1)
+    samples = sample_gradients(problem, params, target, key=key, num_samples=num_samples)
+    flat = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(samples))
+    return flat.mean(axis=0), flat.std(axis=0, ddof=1) / np.sqrt(num_samples)
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_gradient_simulated_from_its_definition_is_the_closed_form(name):
+    """For the whole gradient and a truncated one; each is told from the other."""
+    problem = PROBLEMS[name]
+    params = problem.init_params(key=jax.random.key(0))
+    right = SIMULATED[name].target(12)
+    wrong = unspool.Target(3 if right.window is None else None, None, SIGMA)
+    exact, other = (flatten(problem.exact_gradient(params, target)) for target in (right, wrong))
+    mean, error = simulate(problem, right, 20_000)
+    assert np.all(error < 0.05 * np.max(np.abs(exact)))
+    assert np.max(np.abs(mean - exact) / error) < 4.5
+    assert np.max(np.abs(mean - other) / error) > 6
+
+
+class Mislabelled(unspool.TruncatedES):
+    """Truncated, which it does not say."""
+
+    def target(self, horizon):
+        return unspool.Target(None, None, self.sigma)
+
+
 def test_the_reference_is_simulated_where_no_closed_form_is_known():
-    """On problems that have one, the simulation agrees with it; a wrong target is rejected."""
-    key = jax.random.key(0)
-    for name in ("cubic", "learned start", "ends early", "random length"):
-        problem = PROBLEMS[name]
-        for estimator in (unspool.NRES(4, 3, SIGMA), unspool.TruncatedES(4, 3, SIGMA)):
-            result = unspool.check_unbiased(
-                problem, estimator, key=key, num_chains=400, level=LEVEL
-            )
-            assert result.passed, result
-    biased = unspool.TruncatedES(4, 3, SIGMA)
-    full = sample_gradients(
-        PROBLEMS["cubic"],
-        PROBLEMS["cubic"].init_params(key=key),
-        unspool.NRES(4, 3, SIGMA).target(12),
-        key=key,
-        num_samples=20_000,
-    )
-    wrong = jax.tree.map(lambda x: jnp.mean(x, axis=0), full)
-    result = unspool.check_unbiased(
-        PROBLEMS["cubic"], biased, key=key, reference=wrong, num_chains=400, level=LEVEL
-    )
-    assert not result.passed
+    problem, key = PROBLEMS["cubic"], jax.random.key(0)
+    settings = {"key": key, "num_chains": 600, "level": LEVEL}
+    accept(unspool.check_unbiased(problem, unspool.NRES(4, 3, SIGMA), **settings))
+    assert not unspool.check_unbiased(problem, Mislabelled(4, 3, SIGMA), **settings).passed

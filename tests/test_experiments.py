@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -243,11 +240,12 @@ def test_a_failure_is_told_and_the_rest_goes_on(tmp_path):
 
 SCRIPT = """
 import sys
-from unspool.experiments import InfluenceBalancingExperiment, reproduce
+from test_experiments import Small
+from unspool.experiments import reproduce
 
 def main():
-    experiment = InfluenceBalancingExperiment(seeds=1, num_updates=int(sys.argv[2]))
     show = lambda now: print(now.label, flush=True)
+    experiment = Small(num_updates=10**6)
     reproduce(experiment, sys.argv[1], num_processes=2, on_progress=show)
 
 if __name__ == "__main__":
@@ -255,33 +253,21 @@ if __name__ == "__main__":
 """
 
 
-def test_spawned_processes_end_with_the_one_that_asked(tmp_path):
-    """Ctrl-C, which every process of the group gets, leaves no process and no broken file."""
+def test_spawned_processes_end_with_the_one_that_asked(tmp_path, start_program, finish):
+    """Ctrl-C, which every process of the group gets, leaves no process and no broken file.
+
+    A pipe is at its end when the last process that could write to it is gone.
+    """
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    source = Path(__file__).parents[1] / "src"
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "here"), "1000000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(source)},
-        start_new_session=True,
-        text=True,
-    )
+    tests = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{tests.parent / 'src'}{os.pathsep}{tests}"}
+    process = start_program(str(script), str(tmp_path / "here"), env=environment)
     assert process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = finish(process)
     assert process.returncode != 0
     assert error.rstrip().endswith("KeyboardInterrupt")
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("a spawned process is still there")
     for config in (tmp_path / "here").glob("*/config.json"):
         json.loads(config.read_text())
 

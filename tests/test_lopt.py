@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import struct
 
 import jax
 import numpy as np
@@ -36,8 +37,16 @@ def test_all_have_the_same_number_of_steps():
     assert 0.9 * 32_000 < reverse <= 32_000
 
 
-def test_the_paper_size_is_the_published_one():
+def test_the_paper_size_is_the_published_one(tmp_path):
+    for part in ("train", "t10k"):
+        images = struct.pack(">4I", 0x803, 3, 28, 28) + bytes(3 * 28 * 28)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(images)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 0x801, 3) + bytes(3)
+        )
     experiment = LoptFashionMnistExperiment.at_paper_size()
+    assert experiment.images == "fashion-mnist"
+    experiment = dataclasses.replace(experiment, data_dir=str(tmp_path))
     assert experiment.periods == {
         "PES": 1, "GPES 4": 4, "GPES 16": 16, "GPES 64": 64, "GPES 256": 256, "NRES": 1000,
     }  # fmt: skip
@@ -115,6 +124,7 @@ def test_the_variance_of_one_worker_is_that_of_many_windows(float64):
         spread = np.array([np.sum((flat - flat.mean(0)) ** 2, 1).std() / len(flat) ** 0.5, 0])
         assert np.all(np.abs(found.mean(axis=0) - exact) < 4 * np.hypot(error, 2 * spread))
         assert abs(exact[0] - exact[1]) > 4 * error[0]
+        assert np.all(np.hypot(error, 2 * spread) < 0.2 * np.array(exact))
 
 
 def test_the_other_experiment_runs(tmp_path):

@@ -172,6 +172,7 @@ def test_sequences_are_ordered_as_the_closed_form_says():
     assert repeated < english < drawn
     for values, expected in zip(measured, closed, strict=True):
         assert abs(z_score(values, expected)) < 4
+        assert values.std(ddof=1) / np.sqrt(len(values)) < 0.15 * expected
     english, drawn, repeated = measured
     for low, high in ((repeated, english), (english, drawn)):
         error = np.hypot(low.std(ddof=1), high.std(ddof=1)) / np.sqrt(len(low))
