@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental import io_callback
 from jaxtyping import Array, Key, PyTree, Shaped
 
@@ -15,7 +16,9 @@ from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulato
 from .._custom_types import Params, RandomKey, RowLosses
 from .._random import Purpose, numbered, stream
 from .base import AbstractEngine, Trajectories, check_horizon, check_params
-from .stage import AbstractStage, LocalStage, Stretch
+from .host_device import host_device
+from .local_stage import LocalStage
+from .stage import AbstractStage, Stretch
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
 """What the fields of a `Stretch` are, besides parameters and states."""
@@ -105,17 +108,22 @@ class AbstractHostEngine(AbstractEngine):
         # Callbacks run on threads of their own, where the precision may be another.
         kinds = _kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS)
         words = jax.tree.map(_as_words, rows.flatten(given))
-        losses = jnp.zeros(arms * workers)
-        shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses)))
-        run = ft.partial(self._run, kinds, losses.dtype)
+        losses, precision = jnp.zeros(arms * workers), jnp.result_type(float)
+        taken = jnp.zeros(arms * workers, jnp.int32)
+        shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses), taken))
+        run = ft.partial(self._run, kinds, precision)
         if self.copies_states:
             made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
         else:
             made = io_callback(run, shapes, words, ordered=True)
-        state, over, losses = rows.unflatten((*made[:2], _from_words(made[2], losses.dtype)), arms)
+        state, over, losses, taken = made
+        made = state, over, _from_words(losses, precision), taken
+        state, over, losses, taken = rows.unflatten(made, arms)
         t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
         over = over | rows.repeat(t >= trajectories.end, arms)
-        return Trajectories(state, over, t, trajectories.end, trajectories.key), losses
+        # TAKEN: goes into the trajectories here, as `trajectories.taken + taken`.
+        after = Trajectories(state, over, t, trajectories.end, trajectories.key)
+        return settle(self, (after, losses))
 
     def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
         """On the host: the rows of a stretch, or of several that are mapped over."""
@@ -125,8 +133,12 @@ class AbstractHostEngine(AbstractEngine):
             return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
 
         stretch = Stretch(*jax.tree.map(as_rows, words, kinds))
-        state, over, losses = self.stage.advance(stretch)
-        made = jax.tree.map(_as_words, (state, over, losses.astype(precision)))
+        # The settings of a thread are its own, and here they are not those of the user.
+        with jax.enable_x64(precision == np.float64), jax.default_device(host_device()):
+            state, over, losses, taken = self.stage.run(stretch)
+        with np.errstate(over="ignore"):
+            losses = losses.astype(precision)
+        made = jax.tree.map(_as_words, (state, over, losses, taken))
         return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
 
 
@@ -147,6 +159,22 @@ class HostEngine(AbstractHostEngine):
     def __init__(self, problem: AbstractBlackBox):
         check_black_box(problem)
         self.stage = LocalStage(problem)
+
+
+def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
+    """Results of a program that has run an engine, once they are there.
+
+    Within a program that is being compiled it does nothing.
+
+    **Raises:** what has stopped the engine on the host: a `MisuseError` for a method of the
+    problem's that has returned what it may not, or what else was no failure of a row.
+    """
+    stages = [part.stage for part in engine.parts if isinstance(part, AbstractHostEngine)]
+    if stages and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
+        jax.block_until_ready(results)
+        for stage in stages:
+            stage.throw()
+    return results
 
 
 def check_black_box(problem: Any) -> None:
@@ -177,11 +205,11 @@ def _kinds(tree: PyTree) -> PyTree:
 
 
 def _as_words(x):
-    """Numbers of 8 bytes, of which JAX may make others, as pairs of words."""
+    """Numbers of 8 bytes or more, of which JAX may make others, as words of 4."""
     if x.dtype.itemsize < 8:
         return x
     if isinstance(x, np.ndarray):
-        return np.ascontiguousarray(x).view(np.uint32).reshape(*x.shape, 2)
+        return np.ascontiguousarray(x).view(np.uint32).reshape(*x.shape, x.dtype.itemsize // 4)
     return jax.lax.bitcast_convert_type(x, jnp.uint32)
 
 
