@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
-from jax.experimental import io_callback
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
@@ -16,12 +14,9 @@ from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulato
 from .._custom_types import Params, RandomKey, RowLosses
 from .._random import Purpose, numbered, stream
 from .base import AbstractEngine, Trajectories, check_horizon, check_params
-from .host_device import host_device
+from .callback import advance_on_host, as_words
 from .local_stage import LocalStage
-from .stage import AbstractStage, Stretch
-
-_CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
-"""What the fields of a `Stretch` are, besides parameters and states."""
+from .stage import AbstractStage
 
 
 class AbstractHostEngine(AbstractEngine):
@@ -81,7 +76,7 @@ class AbstractHostEngine(AbstractEngine):
         num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
 
         def blank(one):
-            words = _as_words(one)
+            words = as_words(one)
             return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
 
         over = jnp.zeros((num_arms, num_workers), bool)
@@ -105,41 +100,15 @@ class AbstractHostEngine(AbstractEngine):
         clock = trajectories.t.astype(jnp.int32), *seeds(trajectories.key, trajectories.t)
         whose = jnp.indices((arms, workers), jnp.int32)
         given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
-        # Callbacks run on threads of their own, where the precision may be another.
-        kinds = _kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS)
-        words = jax.tree.map(_as_words, rows.flatten(given))
-        losses, precision = jnp.zeros(arms * workers), jnp.result_type(float)
-        taken = jnp.zeros(arms * workers, jnp.int32)
-        shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses), taken))
-        run = ft.partial(self._run, kinds, precision)
-        if self.copies_states:
-            made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
-        else:
-            made = io_callback(run, shapes, words, ordered=True)
-        state, over, losses, taken = made
-        made = state, over, _from_words(losses, precision), taken
-        state, over, losses, taken = rows.unflatten(made, arms)
+        pure = self.copies_states
+        state, over, losses, taken = rows.unflatten(
+            advance_on_host(self.stage, rows.flatten(given), pure=pure), arms
+        )
         t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
         over = over | rows.repeat(t >= trajectories.end, arms)
         # TAKEN: goes into the trajectories here, as `trajectories.taken + taken`.
         after = Trajectories(state, over, t, trajectories.end, trajectories.key)
         return settle(self, (after, losses))
-
-    def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
-        """On the host: the rows of a stretch, or of several that are mapped over."""
-        lead = words[2].shape
-
-        def as_rows(x, kind):
-            return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
-
-        stretch = Stretch(*jax.tree.map(as_rows, words, kinds))
-        # The settings of a thread are its own, and here they are not those of the user.
-        with jax.enable_x64(precision == np.float64), jax.default_device(host_device()):
-            state, over, losses, taken = self.stage.run(stretch)
-        with np.errstate(over="ignore"):
-            losses = losses.astype(precision)
-        made = jax.tree.map(_as_words, (state, over, losses, taken))
-        return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
 
 
 class HostEngine(AbstractHostEngine):
@@ -198,25 +167,3 @@ def _draw_seeds(key, t, num_steps: int):
     seeds = lambda t: jax.random.key_data(numbered(steps_key, t))
     start = jax.random.key_data(stream(key, Purpose.START))
     return start, jax.vmap(seeds)(t + jnp.arange(num_steps, dtype=t.dtype))
-
-
-def _kinds(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: np.dtype(x.dtype), tree)
-
-
-def _as_words(x):
-    """Numbers of 8 bytes or more, of which JAX may make others, as words of 4."""
-    if x.dtype.itemsize < 8:
-        return x
-    if isinstance(x, np.ndarray):
-        return np.ascontiguousarray(x).view(np.uint32).reshape(*x.shape, x.dtype.itemsize // 4)
-    return jax.lax.bitcast_convert_type(x, jnp.uint32)
-
-
-def _from_words(x, kind: np.dtype):
-    """The inverse of `_as_words`, for numbers that were of this kind."""
-    if kind.itemsize < 8:
-        return x
-    if isinstance(x, np.ndarray):
-        return np.ascontiguousarray(x).view(kind)[..., 0]
-    return jax.lax.bitcast_convert_type(x, kind)
