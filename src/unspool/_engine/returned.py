@@ -22,10 +22,10 @@ def check_pair(problem: object, value: Any, names: str) -> tuple[Any, Any]:
     """
     if isinstance(value, (tuple, list)) and len(value) == 2:
         return value[0], value[1]
-    size = f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
-    raise MisuseError(
-        f"step of {_name(problem)} must return a pair, {names}, got {_describe(value)}{size}"
-    )
+    found = _describe(value)
+    if isinstance(value, (tuple, list)):
+        found = f"a {type(value).__name__} of {len(value)}"
+    raise MisuseError(f"step of {_name(problem)} must return a pair, {names}, got {found}")
 
 
 def check_states(
