@@ -295,6 +295,23 @@ def test_states_keep_every_bit_in_single_precision():
     assert np.all(level != np.float32(level))
 
 
+@pytest.mark.parametrize("problem", [OnHost(), Simulated()], ids=lambda p: type(p).__name__)
+def test_the_callbacks_of_other_devices_give_the_same(problem, monkeypatch):
+    """Those which are taken where the program does not run on the CPU."""
+    results = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        engine = unspool.HostEngine(problem)
+        params = engine.init_params(key=jax.random.key(0))
+        trajectories = engine.start(params, jax.random.split(jax.random.key(0), 3))
+        for num_steps in (5, 7):
+            trajectories, losses = engine.unroll(params, trajectories, num_steps)
+        # Stamps of simulators are compared too.
+        results.append((trajectories.state, trajectories.over, losses))
+    assert np.all(np.isfinite(losses)) and np.any(losses)
+    assert_same(*results, 0)
+
+
 def test_a_run_goes_on(tmp_path):
     """To the same bits where states come out of the host, with new episodes elsewhere."""
     for name, problem in {"host": OnHost(), "simulated": Simulated()}.items():
