@@ -1,5 +1,6 @@
 """Environments of Gymnasium: totals as a plain loop has them, ends, spaces, failures, learning."""
 
+import dataclasses
 import math
 import pickle
 
@@ -143,8 +144,16 @@ class Doll(gymnasium.Env):
         return self.observation_space.sample(), 0.0, False, False, {}
 
 
+class Told(Walk):
+    """Keeps what it was told."""
+
+    def __init__(self, told):
+        self.told = told
+
+
 ENVIRONMENTS = {
     "Walk": Walk,
+    "Told": Told,
     "WalkAutoreset": lambda: gymnasium.wrappers.Autoreset(Walk()),
     "WalkShowsNext": lambda: ShowsNextEpisode(Walk()),
     "WalkReportsLate": lambda: ReportsLate(Walk()),
@@ -261,6 +270,32 @@ def test_options_of_make_reach_the_environment():
     assert longer.horizon == 70
 
 
+def test_options_of_make_may_be_lists_and_dictionaries():
+    """A map of one's own: equal ones make equal problems, and a change made later changes none."""
+    lake = lambda rows: GymnasiumProblem("FrozenLake-v1", make_options={"desc": rows})
+    rows = ["SFF", "FHG"]
+    problem = lake(rows)
+    assert problem.init_params(key=jax.random.key(0)).shape == (4, 6)
+    assert problem == lake(list(rows)) and hash(problem) == hash(lake(list(rows)))
+    assert problem != lake(["SFF", "FFG"])
+    assert pickle.loads(pickle.dumps(problem)) == problem == dataclasses.replace(problem)
+    rows.append("FFF")
+    assert problem.init_params(key=jax.random.key(0)).shape == (4, 6)
+    assert dict(problem.make_options) == {"desc": ["SFF", "FHG"]}
+    desc = problem.make().environment.unwrapped.desc
+    np.testing.assert_array_equal(desc, [[b"S", b"F", b"F"], [b"F", b"H", b"G"]])
+    nested = lambda parts: GymnasiumProblem("unspool/Told-v0", horizon=3, make_options=parts)
+    told = nested({"told": {"list": [1, (2, [3])], "none": {}}})
+    assert told == nested({"told": {"none": {}, "list": [1, (2, [3])]}})
+    assert len({told, nested({"told": {"none": {}, "list": [1, (2, [3])]}}), problem}) == 2
+    for _ in range(2):
+        # The environment gets plain ones of its own, and changes them.
+        given = told.make().environment.unwrapped.told
+        assert given == {"list": [1, (2, [3])], "none": {}}
+        assert type(given) is dict and type(given["list"]) is list
+        given["list"].append(4)
+
+
 WALK = np.array([[0.1, -0.4]], np.float32)
 
 
@@ -366,8 +401,8 @@ def test_mistakes_are_told():
             doll("bits", name)
     with pytest.raises(ValueError, match=r"horizon.*got 0"):
         GymnasiumProblem("CartPole-v1", horizon=0)
-    with pytest.raises(ValueError, match="hashable"):
-        GymnasiumProblem("CartPole-v1", make_options={"x": []})
+    with pytest.raises(ValueError, match="make_options.*hashable.*for 'x': unhashable type: 'set'"):
+        GymnasiumProblem("CartPole-v1", make_options={"x": [{1}]})
     problem, key = walk("Walk"), jax.random.key(0)
     with pytest.raises(ValueError, match="keep their state to themselves.*NRES"):
         unspool.make_step(problem, unspool.TruncatedES(4, 3, 0.1), optax.sgd(0.1))[0](

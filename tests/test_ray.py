@@ -263,9 +263,10 @@ def test_bytes_are_counted(kind, shared):
     running = 10 - int(np.sum(trajectories.over))
     rows_of(engine, 5, 3, trajectories)
     # Two parameters in single precision, the clock, the seed of the start; and then two numbers
-    # in double precision and three more seeds, or a stamp and whose row it is.
+    # in double precision and three more seeds, or a stamp and whose row it is. Whether it is over,
+    # its loss and the number of steps come back from all.
     out = 2 * 4 + 4 + 8 + (2 * 8 + 3 * 8 if kind == "host" else 4 + 2 * 4)
-    back = (2 * 8 if kind == "host" else 4) + 1 + 8
+    back = (2 * 8 if kind == "host" else 4) + 1 + 8 + 4
     assert engine.traffic.bytes_out - before.bytes_out == (10 + running) * out
     assert engine.traffic.bytes_in - before.bytes_in == (10 + running) * back
     assert engine.traffic.stretches - before.stretches == 2
@@ -387,6 +388,47 @@ def test_a_failure_on_an_actor_comes_back(start):
     assert "ArithmeticError: gone too far" in there.failures[-1]
     assert there.stage.failures.count == here.stage.failures.count
     assert there.traffic.lost_rows == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Careless(Batched):
+    """Computes with JAX, and forgets the losses of its last steps."""
+
+    def step(self, params, state, t, *, seeds):
+        state, losses = super().step(params, state, t, seeds=seeds)
+        # More than one thread could do at once, were it not alone.
+        parts = jax.jit(lambda x: [jnp.sin(x * i) @ x.T for i in range(20)])
+        many = np.asarray(sum(parts(jnp.ones((300, 300)))))
+        return state, None if np.any(t > 8) else losses + 0 * many[0, 0]
+
+
+def test_actors_compute_with_jax_and_a_mistake_there_is_one_sentence(start):
+    engine, here = start(Careless(end=9.0), 1), unspool.HostEngine(Batched(end=9.0))
+    trajectories, losses, _ = rows_of(engine, 3, 9)
+    np.testing.assert_array_equal(losses, rows_of(here, 3, 9)[1])
+    with pytest.raises(ValueError) as caught:
+        rows_of(engine, 3, 3, trajectories)
+    assert str(caught.value) == (
+        "step of Careless must return one loss for each row, real numbers of shape (6,), got None "
+        "of type NoneType for 6 rows"
+    )
+    assert type(caught.value).__name__ == "MisuseError"
+    # It is no failure of the rows, and the actor is as good as before.
+    assert engine.traffic.lost_rows == 0
+    np.testing.assert_array_equal(rows_of(engine, 3, 9)[1], losses)
+
+
+@every_kind
+def test_actors_count_steps(kind, shared, monkeypatch):
+    counts = []
+    for engine in (shared[kind], unspool.HostEngine(KINDS[kind])):
+        advance = engine.stage.advance
+        keep = lambda stretch, advance=advance: counts.append(advance(stretch)) or counts[-1]
+        monkeypatch.setattr(engine.stage, "advance", keep)
+        rows_of(engine, 7, HORIZON)
+    there, here = (outcome.taken for outcome in counts)
+    np.testing.assert_array_equal(there, here)
+    assert here.max() == HORIZON and (here.min() < HORIZON) == (kind == "host")
 
 
 @dataclasses.dataclass(frozen=True)

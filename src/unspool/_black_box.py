@@ -24,9 +24,12 @@ class AbstractBlackBox(abc.ABC):
     """A computation that is run and not looked into: it has losses, and no derivatives.
 
     What it means is as for `AbstractProblem`: losses are minimised, their mean over the steps is
-    the objective, and their total over an episode where episodes can end early. An exception ends
-    a row's episode with a loss of NaN: its worker is left out and counted, and `failures` of the
-    engine keeps the traceback.
+    the objective, and their total over an episode where episodes can end early. An exception in
+    any method that runs rows ends a row's episode with a loss of NaN: its worker is left out and
+    counted, and `failures` of the engine keeps the traceback. A method that returns the wrong
+    shape or type stops everything with a `ValueError`.
+
+    The methods may compute with JAX, which for them has a CPU device of its own.
 
     Instances are compared by what compiled programs are looked up with: make a subclass with
     fields a frozen dataclass.
@@ -44,8 +47,8 @@ class AbstractHostProblem(AbstractBlackBox):
 
     All functions are pure, and given several rows at once, which have nothing to do with one
     another: parameters, states and everything else lead with an axis of `rows`. How many there
-    are differs from call to call. Equal seeds are to give equal random numbers: rows that are
-    compared with one another get the same.
+    are differs from call to call; three are tried out before anything is run. Equal seeds are to
+    give equal random numbers: rows that are compared with one another get the same.
     """
 
     @abc.abstractmethod
@@ -63,7 +66,7 @@ class AbstractHostProblem(AbstractBlackBox):
         """
 
     def is_over(self, state: HostState) -> Bool[np.ndarray, " rows"]:
-        """Which episodes have ended early. Their rows are then frozen and add no loss."""
+        """Which episodes have ended early, as booleans. Their rows are frozen and add no loss."""
         return np.zeros(len(jax.tree.leaves(state)[0]), bool)
 
 
@@ -85,11 +88,15 @@ class AbstractSimulatorProblem(AbstractBlackBox):
 
     @abc.abstractmethod
     def step(self, simulator: Any, command: Any) -> tuple[float, bool]:
-        """Takes a step, and returns its loss and whether the episode has ended with it."""
+        """Takes a step, and returns its loss and whether the episode has ended with it.
+
+        Their types are those of Python or of NumPy, or scalar arrays: a real number and a boolean.
+        """
 
     def commands(self, simulators: Sequence[Any], params: HostParams, t: RowTimes) -> Sequence[Any]:
         """What each simulator is told in the next step: by default its row's parameters.
 
-        All rows are decided for at once, so that a controller can be written with arrays.
+        All rows are decided for at once, so that a controller can be written with arrays. There is
+        to be one command for each simulator, in order.
         """
         return [jax.tree.map(lambda x, i=i: x[i], params) for i in range(len(simulators))]

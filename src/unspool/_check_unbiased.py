@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ._custom_types import Params, RandomKey
-from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine
+from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine, settle
 from ._estimator import AbstractEstimator
 from ._random import Purpose, stream
 from ._reference import sample_gradients
@@ -95,7 +95,7 @@ def check_unbiased(
     num_estimates = _EPISODES * num_windows
     keys = jax.random.split(key, num_chains)
     chains = _run_chains(engine, estimator, params, keys, num_estimates, running_in)
-    total, episodes, dropped = jax.device_get(chains)
+    total, episodes, dropped = jax.device_get(settle(engine, chains))
     if reference is None and isinstance(engine, LocalEngine):
         num_samples = num_chains * estimator.num_workers
         target = estimator.target(engine.horizon)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ._custom_types import Params, RandomKey, Scalar
-from ._engine import AnyEngine, as_engine
+from ._engine import AnyEngine, as_engine, settle
 from ._random import Purpose, stream
 
 
@@ -48,6 +48,7 @@ def evaluate(
     engine = as_engine(engine)
     engine.check(params)
     found = [_evaluate(part, params, key, num_episodes) for part in engine.parts]
+    settle(engine, found)
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
     return Evaluation(jnp.mean(losses), error, num_episodes)

@@ -12,7 +12,7 @@ import optax
 
 from . import _rows as rows
 from ._custom_types import IntScalar, Params, RandomKey
-from ._engine import AnyEngine, as_engine
+from ._engine import AnyEngine, as_engine, settle
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
@@ -248,7 +248,7 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
         run_updates = _compile_updates(job, state, count)
         began = time.perf_counter()
         numbers = eqx.filter(job, _is_number)
-        state, history = jax.block_until_ready(run_updates(numbers, state))
+        state, history = jax.block_until_ready(settle(engine, run_updates(numbers, state)))
         seconds += time.perf_counter() - began
         history = jax.device_get(history)
         useful += int(np.sum(history["useful_steps"], dtype=np.int64))

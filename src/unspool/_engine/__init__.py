@@ -1,6 +1,7 @@
 from .base import AbstractEngine as AbstractEngine
 from .base import Trajectories as Trajectories
 from .host import HostEngine as HostEngine
+from .host import settle as settle
 from .joint import JointEngine as JointEngine
 from .local import LocalEngine as LocalEngine
 from .ray import RayEngine as RayEngine

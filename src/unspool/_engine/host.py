@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import io_callback
+from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
@@ -15,10 +14,9 @@ from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulato
 from .._custom_types import Params, RandomKey, RowLosses
 from .._random import Purpose, numbered, stream
 from .base import AbstractEngine, Trajectories, check_horizon, check_params
-from .stage import AbstractStage, LocalStage, Stretch
-
-_CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
-"""What the fields of a `Stretch` are, besides parameters and states."""
+from .callback import advance_on_host, as_words
+from .local_stage import LocalStage
+from .stage import AbstractStage
 
 
 class AbstractHostEngine(AbstractEngine):
@@ -78,7 +76,7 @@ class AbstractHostEngine(AbstractEngine):
         num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
 
         def blank(one):
-            words = _as_words(one)
+            words = as_words(one)
             return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
 
         over = jnp.zeros((num_arms, num_workers), bool)
@@ -103,33 +101,15 @@ class AbstractHostEngine(AbstractEngine):
         clock = trajectories.t.astype(jnp.int32), *seeds(trajectories.key, trajectories.t)
         whose = jnp.indices((arms, workers), jnp.int32)
         given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
-        # Callbacks run on threads of their own, where the precision may be another.
-        kinds = _kinds(params), _kinds(self.stage.example()), *map(np.dtype, _CLOCK_KINDS)
-        words = jax.tree.map(_as_words, rows.flatten(given))
-        losses = jnp.zeros(arms * workers)
-        shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses)))
-        run = ft.partial(self._run, kinds, losses.dtype)
-        if self.copies_states:
-            made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
-        else:
-            made = io_callback(run, shapes, words, ordered=True)
-        state, over, losses = rows.unflatten((*made[:2], _from_words(made[2], losses.dtype)), arms)
+        pure = self.copies_states
+        state, over, losses, taken = rows.unflatten(
+            advance_on_host(self.stage, rows.flatten(given), pure=pure), arms
+        )
         t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
         over = over | rows.repeat(t >= trajectories.end, arms)
-        taken = trajectories.taken + jnp.where(trajectories.over, 0, t - trajectories.t)
-        return Trajectories(state, over, taken, t, trajectories.end, trajectories.key), losses
-
-    def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
-        """On the host: the rows of a stretch, or of several that are mapped over."""
-        lead = words[2].shape
-
-        def as_rows(x, kind):
-            return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
-
-        stretch = Stretch(*jax.tree.map(as_rows, words, kinds))
-        state, over, losses = self.stage.advance(stretch)
-        made = jax.tree.map(_as_words, (state, over, losses.astype(precision)))
-        return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
+        taken = trajectories.taken + taken
+        after = Trajectories(state, over, taken, t, trajectories.end, trajectories.key)
+        return settle(self, (after, losses))
 
 
 class HostEngine(AbstractHostEngine):
@@ -149,6 +129,22 @@ class HostEngine(AbstractHostEngine):
     def __init__(self, problem: AbstractBlackBox):
         check_black_box(problem)
         self.stage = LocalStage(problem)
+
+
+def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
+    """Results of a program that has run an engine, once they are there.
+
+    Within a program that is being compiled it does nothing.
+
+    **Raises:** what has stopped the engine on the host: a `MisuseError` for a method of the
+    problem's that has returned what it may not, or what else was no failure of a row.
+    """
+    stages = [part.stage for part in engine.parts if isinstance(part, AbstractHostEngine)]
+    if stages and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
+        jax.block_until_ready(results)
+        for stage in stages:
+            stage.throw()
+    return results
 
 
 def check_black_box(problem: Any) -> None:
@@ -172,25 +168,3 @@ def _draw_seeds(key, t, num_steps: int):
     seeds = lambda t: jax.random.key_data(numbered(steps_key, t))
     start = jax.random.key_data(stream(key, Purpose.START))
     return start, jax.vmap(seeds)(t + jnp.arange(num_steps, dtype=t.dtype))
-
-
-def _kinds(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: np.dtype(x.dtype), tree)
-
-
-def _as_words(x):
-    """Numbers of 8 bytes, of which JAX may make others, as pairs of words."""
-    if x.dtype.itemsize < 8:
-        return x
-    if isinstance(x, np.ndarray):
-        return np.ascontiguousarray(x).view(np.uint32).reshape(*x.shape, 2)
-    return jax.lax.bitcast_convert_type(x, jnp.uint32)
-
-
-def _from_words(x, kind: np.dtype):
-    """The inverse of `_as_words`, for numbers that were of this kind."""
-    if kind.itemsize < 8:
-        return x
-    if isinstance(x, np.ndarray):
-        return np.ascontiguousarray(x).view(kind)[..., 0]
-    return jax.lax.bitcast_convert_type(x, kind)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .stage import LocalStage, Stretch
+from .local_stage import LocalStage
+from .stage import Stretch
 
 
 class Order(NamedTuple):
@@ -36,6 +37,7 @@ class Answer(NamedTuple):
     state: list[np.ndarray]
     over: np.ndarray
     losses: np.ndarray
+    taken: np.ndarray
     num_failures: int
     failures: list[str]
 
@@ -83,4 +85,5 @@ class RowsActor:
             Stretch(params, state, running, order.t, order.start_seeds, steps, arm, worker)
         )
         count, texts = self._stage.failures.take()
-        return Answer(jax.tree.leaves(outcome.state), outcome.over, outcome.losses, count, texts)
+        state = jax.tree.leaves(outcome.state)
+        return Answer(state, outcome.over, outcome.losses, outcome.taken, count, texts)

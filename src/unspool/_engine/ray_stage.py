@@ -14,6 +14,7 @@ from .._black_box import AbstractBlackBox, AbstractHostProblem
 from .ray_actor import Answer, num_bytes
 from .ray_crew import Crew, Member, make_blueprint
 from .ray_shares import Rows, SimulatorShares, StateShares
+from .returned import MisuseError
 from .stage import AbstractStage, Outcome, Stretch
 
 _MOST_TRIES = 3
@@ -79,8 +80,7 @@ class RayStage(AbstractStage):
 
     def advance(self, stretch: Stretch) -> Outcome:
         with self._lock:
-            state = jax.tree.map(np.array, stretch.state)
-            outcome = Outcome(state, stretch.over.copy(), np.zeros(stretch.over.size))
+            outcome = Outcome.begin(stretch)
             if np.all(stretch.over):
                 return outcome
             if self._crew is None:
@@ -153,8 +153,10 @@ class RayStage(AbstractStage):
         job = this.jobs.pop(ref)
         try:
             answer: Answer = ray.get(ref)
-        except RayTaskError:
+        except RayTaskError as error:
             self._shares.give_up(this.stretch, job.rows)
+            if isinstance(error.cause, MisuseError):
+                raise error.cause from None
             raise
         except RayError as error:
             crew.bury(job.member, str(error))
@@ -167,6 +169,7 @@ class RayStage(AbstractStage):
         for old, leaf in zip(jax.tree.leaves(outcome.state), answer.state, strict=True):
             old[rows] = leaf[new]
         outcome.over[rows], outcome.losses[rows] = answer.over[new], answer.losses[new]
+        outcome.taken[rows] = answer.taken[new]
         this.waiting[rows] = False
         self._shares.release(this.stretch, rows, outcome)
 

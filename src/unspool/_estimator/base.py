@@ -18,7 +18,7 @@ from .._custom_types import (
     WorkerMask,
     WorkerValues,
 )
-from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine
+from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine, settle
 from .._results import RESULTS
 from .._target import Target
 from .workers import Roster, Workers, warm_up
@@ -144,9 +144,9 @@ class AbstractEstimator(eqx.Module):
         engine, params = self._enter(engine, params)
         first, *others = engine.parts
         if not others:
-            return self._init(first, params, key)
+            return settle(first, self._init(first, params, key))
         pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
-        return tuple(self._init(part, params, part_key) for part, part_key in pairs)
+        return tuple(settle(part, self._init(part, params, part_key)) for part, part_key in pairs)
 
     @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
@@ -158,11 +158,16 @@ class AbstractEstimator(eqx.Module):
         window = self.num_sequential_steps(engine.horizon)
         return warm_up(advance, workers, phases, window, self.num_warmup_windows(engine.horizon))
 
-    @eqx.filter_jit
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
         """One estimate at `params`, and the state for the next. A pure function."""
+        return settle(as_engine(engine), self._estimate(engine, params, state))
+
+    @eqx.filter_jit
+    def _estimate(
+        self, engine: AnyEngine, params: Params, state: EstimatorState
+    ) -> tuple[Estimate, EstimatorState]:
         engine, params = self._enter(engine, params)
         workers = (state,) if isinstance(state, Workers) else state
         pairs = zip(engine.parts, workers, strict=True)

@@ -4,18 +4,17 @@ import dataclasses
 import functools as ft
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..._black_box import AbstractSimulatorProblem
 from .._check import check_integer
 from .linear_policy import LinearPolicy
+from .make_options import Options, keep_options, pass_options
 from .mujoco_rows import draw_without_screen
 from .normalisation import Normalisation, measure
 from .policy import AbstractPolicy
-
-_Options = tuple[tuple[str, Any], ...]
 
 _SEEDS = 2**31
 
@@ -64,7 +63,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
       holds in any case. To lift it, give `max_episode_steps` among the `make_options`.
     - `policy`: what makes actions of observations.
     - `make_options`: further arguments of `gymnasium.make`, as a mapping or as pairs of names and
-      hashable values.
+      values: hashable ones, and lists and dictionaries of such. They are copied.
     - `clip_actions`: whether to clip a box's actions to its bounds.
     - `dead_last_step`: whether the step that reports the end is one too many, which does nothing
       but reset. Its reward does not count then.
@@ -78,7 +77,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
     id: str = "CartPole-v1"
     horizon: int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     policy: AbstractPolicy = LinearPolicy()
-    make_options: Mapping[str, Any] | _Options = ()
+    make_options: Mapping[str, Any] | Options = ()
     clip_actions: bool = False
     dead_last_step: bool = False
     normalise_over: int = 0
@@ -87,14 +86,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         check_integer("normalise_over", self.normalise_over, least=0)
         if not isinstance(self.policy, AbstractPolicy):
             raise ValueError(f"policy must be an AbstractPolicy, got {self.policy!r}")
-        try:
-            hash(self._options)
-        except TypeError:
-            raise ValueError(
-                f"make_options must have hashable values, got {self.make_options!r}"
-            ) from None
-        # However they were given, so that equal problems are equal.
-        object.__setattr__(self, "make_options", self._options)
+        object.__setattr__(self, "make_options", keep_options(self.make_options))
         if self.horizon is not None:
             check_integer("horizon", self.horizon)
         elif (limit := self._spaces.limit) is None:
@@ -104,8 +96,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         _ = _num_outputs(self._spaces.action, self.id)
 
     @property
-    def _options(self) -> _Options:
-        return tuple(sorted(dict(self.make_options).items()))
+    def _options(self) -> Options:
+        return cast(Options, self.make_options)
 
     @property
     def _spaces(self) -> "_Spaces":
@@ -156,10 +148,10 @@ def _gymnasium() -> ModuleType:
     return gymnasium
 
 
-def _make(id: str, options: _Options) -> Any:
+def _make(id: str, options: Options) -> Any:
     gymnasium = _gymnasium()
     # The checker looks at the first steps of every environment, and slows down the others.
-    given: dict[str, Any] = {"disable_env_checker": True} | dict(options)
+    given: dict[str, Any] = {"disable_env_checker": True} | pass_options(options)
     try:
         return gymnasium.make(id, **given)
     except gymnasium.error.Error as error:
@@ -167,7 +159,7 @@ def _make(id: str, options: _Options) -> Any:
 
 
 @ft.lru_cache
-def _look_at(id: str, options: _Options) -> _Spaces:
+def _look_at(id: str, options: Options) -> _Spaces:
     environment = _make(id, options)
     limit = environment.spec.max_episode_steps if environment.spec else None
     spaces = _Spaces(environment.observation_space, environment.action_space, limit)
@@ -181,7 +173,7 @@ def _look_at(id: str, options: _Options) -> _Spaces:
 
 
 @ft.lru_cache
-def _play_at_random(id: str, options: _Options, count: int) -> Normalisation:
+def _play_at_random(id: str, options: Options, count: int) -> Normalisation:
     play = _Play(_make(id, options))
     play.environment.action_space.seed(0)
     over, seen = True, []

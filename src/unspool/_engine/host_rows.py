@@ -1,0 +1,124 @@
+"""Rows of a problem whose states go in and come out, one stretch further."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from .._black_box import AbstractHostProblem, HostState
+from .failures import Failures, attempt
+from .returned import check_losses, check_over, check_pair, check_states
+from .stage import Outcome, Stretch
+
+
+def advance_states(problem: AbstractHostProblem, failures: Failures, stretch: Stretch) -> Outcome:
+    """The rows after as many steps as there are seeds.
+
+    **Raises:** `MisuseError` for a method that returns what it may not.
+    """
+    outcome = Outcome.begin(stretch)
+    state, over, total, taken = outcome
+    call = _Calls(problem, failures, stretch, outcome)
+    fresh = np.flatnonzero(~over & (stretch.t == 0))
+    if fresh.size:
+        begun, begin = call.init_state(fresh)
+        call.is_over(begun, begin)
+        _put(state, begun, begin)
+    running = ~over & np.isfinite(total)
+    i = 0
+    while i < stretch.num_steps and running.any():
+        # States are put back only when a row drops out: most often none does.
+        rows = done = np.flatnonzero(running)
+        now = _take(state, rows)
+        params, t, seeds = _take((stretch.params, stretch.t, stretch.step_seeds), rows)
+        while i < stretch.num_steps and running[rows].all():
+            done, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
+            total[done] += losses
+            taken[done] += 1
+            call.is_over(done, now)
+            i += 1
+            # A window may reach beyond the end of an episode.
+            running = ~over & np.isfinite(total) & (stretch.t + i < problem.horizon)
+        _put(state, done, now)
+    return outcome
+
+
+class _Calls:
+    """The methods of a problem, for as many of some rows as they do not fail for.
+
+    Of the others the loss becomes NaN.
+    """
+
+    def __init__(self, problem, failures, stretch: Stretch, outcome: Outcome):
+        self._problem = problem
+        self._failures = failures
+        self._stretch = stretch
+        self._outcome = outcome
+        self._checks_over = type(problem).is_over is not AbstractHostProblem.is_over
+
+    def init_state(self, rows: np.ndarray) -> tuple[np.ndarray, HostState]:
+        """The rows that have been begun, and their states."""
+        params, seeds = _take((self._stretch.params, self._stretch.start_seeds), rows)
+
+        def begin(place):
+            given = _take(params, place)
+            state = self._problem.init_state(given, seeds=seeds[place])
+            return self._check_states("init_state", state, seeds[place].size)
+
+        done, made = self._attempt(begin, rows)
+        return done, _join(made, self._stretch.state)
+
+    def step(self, rows, params, state, t, seeds) -> tuple[np.ndarray, HostState, np.ndarray]:
+        """The rows that have been stepped, their states and their losses."""
+
+        def step(place):
+            given = _take((params, state, t), place)
+            pair = self._problem.step(*given, seeds=seeds[place])
+            after, losses = check_pair(self._problem, pair, "the next states and the losses")
+            size = seeds[place].size
+            after = self._check_states("step", after, size)
+            return after, check_losses(self._problem, losses, size)
+
+        done, made = self._attempt(step, rows)
+        return done, *_join(made, (self._stretch.state, np.zeros(0)))
+
+    def is_over(self, rows: np.ndarray, state: HostState) -> None:
+        """Takes note of which rows are over."""
+        if not self._checks_over or not rows.size:
+            return
+
+        def is_over(place):
+            found = self._problem.is_over(_take(state, place))
+            return check_over(self._problem, found, rows[place].size)
+
+        done, made = self._attempt(is_over, rows)
+        self._outcome.over[done] = _join(made, np.zeros(0, bool))
+
+    def _check_states(self, method: str, state: HostState, num_rows: int) -> HostState:
+        return check_states(self._problem, method, state, num_rows, self._stretch.state)
+
+    def _attempt(self, call: Callable[[slice], Any], rows: np.ndarray):
+        done, made = attempt(call, rows, self._failures)
+        if done.size < rows.size:
+            self._outcome.losses[np.setdiff1d(rows, done)] = np.nan
+        return done, made
+
+
+def _take(tree: PyTree, rows) -> PyTree:
+    return jax.tree.map(lambda x: x[rows], tree)
+
+
+def _put(tree: PyTree, rows, new: PyTree) -> None:
+    for old, leaf in zip(jax.tree.leaves(tree), jax.tree.leaves(new), strict=True):
+        old[rows] = leaf
+
+
+def _join(pieces: list[PyTree], like: PyTree) -> PyTree:
+    """One tree of pieces that follow one another; of none, the like of them without rows."""
+    if not pieces:
+        return _take(like, slice(0, 0))
+    if len(pieces) == 1:
+        return pieces[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
