@@ -9,16 +9,16 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from ._custom_types import IntScalar, Params, WorkerMask, WorkerValues
 
 
 def add(params: Params, shift: PyTree | None) -> Params:
-    """The parameters of one row; a missing shift leaves them as they are."""
-    if shift is None:
-        return params
-    return jax.tree.map(lambda p, s: p + s.astype(p.dtype), params, shift)
+    """The parameters of one row; where there is no shift they stay as they are."""
+    move = lambda s, p: p if s is None else p + s.astype(p.dtype)
+    return jax.tree.map(move, shift, params, is_leaf=lambda s: s is None)
 
 
 def where(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
@@ -112,6 +112,13 @@ def repeat(tree: PyTree, count: int) -> PyTree:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)
 
 
+def ravel(tree: PyTree) -> tuple[Float[Array, " entries"], Callable[[Array], PyTree]]:
+    """All entries of a tree in one array, of the type that holds them all, and the way back."""
+    # Leaves of several types are told apart on the way back, so that to widen them is no mistake.
+    with jax.numpy_dtype_promotion("standard"):
+        return ravel_pytree(tree)
+
+
 def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:
     """The Euclidean norm of each worker's tree."""
     return jnp.sqrt(dot(tree, tree))
@@ -128,7 +135,8 @@ def strong(tree: PyTree) -> PyTree:
 
     def one(x):
         x = jnp.asarray(x)
-        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+        # Typed keys know of no weak types.
+        return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
     return jax.tree.map(one, tree)
 

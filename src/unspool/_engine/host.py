@@ -12,9 +12,10 @@ from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
 from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
-from .._custom_types import Params, RandomKey, RowLosses
-from .._random import Purpose, numbered, stream
-from .base import AbstractEngine, Trajectories, check_horizon, check_params
+from .._custom_types import KeyLike, Params, RowLosses
+from .._params import as_arrays, check_params
+from .._random import Purpose, as_key, numbered, seeded_key, stream
+from .base import AbstractEngine, Trajectories, check_horizon
 from .stage import AbstractStage, LocalStage, Stretch
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
@@ -53,13 +54,14 @@ class AbstractHostEngine(AbstractEngine):
     def failures(self) -> tuple[str, ...]:
         return tuple(self.stage.failures.texts)
 
-    def init_params(self, *, key: RandomKey) -> Params:
-        return rows.strong(self.problem.init_params(key=key))
+    def init_params(self, *, key: KeyLike) -> Params:
+        return as_arrays(self.problem.init_params(key=as_key(key)))
 
     def check(self, params: Params) -> None:
         check_params(params)
-        wanted = jax.eval_shape(lambda: self.init_params(key=jax.random.key(0)))
-        shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+        _check_kinds(params)
+        wanted = eqx.filter_eval_shape(lambda: self.init_params(key=seeded_key(0)))
+        shapes = lambda tree: jax.tree.map(lambda x: getattr(x, "shape", x), tree)
         if shapes(wanted) != shapes(params):
             raise ValueError(
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
@@ -94,6 +96,7 @@ class AbstractHostEngine(AbstractEngine):
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
         arms, workers = trajectories.over.shape
+        params, others = eqx.partition(params, eqx.is_array)
         if shift is None:
             params = rows.repeat(rows.repeat(params, workers), arms)
         else:
@@ -107,7 +110,7 @@ class AbstractHostEngine(AbstractEngine):
         words = jax.tree.map(_as_words, rows.flatten(given))
         losses = jnp.zeros(arms * workers)
         shapes = jax.eval_shape(lambda: (*words[1:3], _as_words(losses)))
-        run = ft.partial(self._run, kinds, losses.dtype)
+        run = ft.partial(self._run, kinds, losses.dtype, others)
         if self.copies_states:
             made = jax.pure_callback(run, shapes, words, vmap_method="broadcast_all")
         else:
@@ -117,14 +120,17 @@ class AbstractHostEngine(AbstractEngine):
         over = over | rows.repeat(t >= trajectories.end, arms)
         return Trajectories(state, over, t, trajectories.end, trajectories.key), losses
 
-    def _run(self, kinds: tuple[Any, ...], precision: np.dtype, words: tuple[Any, ...]):
+    def _run(
+        self, kinds: tuple[Any, ...], precision: np.dtype, others: Params, words: tuple[Any, ...]
+    ):
         """On the host: the rows of a stretch, or of several that are mapped over."""
         lead = words[2].shape
 
         def as_rows(x, kind):
             return _from_words(np.asarray(x).reshape(-1, *x.shape[len(lead) :]), kind)
 
-        stretch = Stretch(*jax.tree.map(as_rows, words, kinds))
+        params, *rest = jax.tree.map(as_rows, words, kinds)
+        stretch = Stretch(eqx.combine(params, others), *rest)
         state, over, losses = self.stage.advance(stretch)
         made = jax.tree.map(_as_words, (state, over, losses.astype(precision)))
         return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), made)
@@ -162,6 +168,15 @@ def check_black_box(problem: Any) -> None:
             "@dataclasses.dataclass(frozen=True)"
         )
     check_horizon(problem.horizon)
+
+
+def _check_kinds(params: Params) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                f"params{jax.tree_util.keystr(path)} must be an array that NumPy knows, "
+                f"got {leaf.dtype}: simulators have their randomness from seeds"
+            )
 
 
 def _draw_seeds(key, t, num_steps: int):

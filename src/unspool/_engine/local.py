@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params, RandomKey, RowLosses
+from .._custom_types import Clocks, KeyLike, Params, RowLosses
+from .._params import as_arrays, check_params
 from .._problem import AbstractProblem
-from .._random import Purpose, numbered, stream
-from .base import AbstractEngine, Trajectories, check_horizon, check_params
+from .._random import Purpose, as_key, numbered, seeded_key, stream
+from .base import AbstractEngine, Trajectories, check_horizon
 
 # Half of a small core's second cache or less: a step needs room besides the state.
 _CACHE_BYTES = 2**18
@@ -60,16 +61,18 @@ class LocalEngine(AbstractEngine):
     def fixed_length(self) -> bool:
         return not (self.ends_early or self.random_length)
 
-    def init_params(self, *, key: RandomKey) -> Params:
-        return rows.strong(self.problem.init_params(key=key))
+    def init_params(self, *, key: KeyLike) -> Params:
+        return as_arrays(self.problem.init_params(key=as_key(key)))
 
     def check(self, params: Params) -> None:
         check_params(params)
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.eval_shape(lambda: seeded_key(0))
         t = jax.ShapeDtypeStruct((), jnp.result_type(int))
-        before = jax.eval_shape(lambda p, k: self._init_state(p, k), params, key)
-        step = lambda p, s, t, k: self.problem.step(p, s, t, key=k)
-        stepped = jax.eval_shape(step, params, before, t, key)
+        arrays, others = eqx.partition(params, eqx.is_array)
+        whole = lambda arrays: eqx.combine(arrays, others)
+        before = jax.eval_shape(lambda p, k: self._init_state(whole(p), k), arrays, key)
+        step = lambda p, s, t, k: self.problem.step(whole(p), s, t, key=k)
+        stepped = jax.eval_shape(step, arrays, before, t, key)
         if not isinstance(stepped, tuple) or len(stepped) != 2:
             raise ValueError(f"step must return a pair (state, loss), got {type(stepped).__name__}")
         after, loss = stepped

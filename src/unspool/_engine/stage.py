@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
+from .._params import as_arrays, map_arrays
+from .._random import seeded_key
 
 _MOST_FAILURES = 10
 
@@ -123,8 +125,8 @@ def _try_out(problem: AbstractHostProblem) -> PyTree[Any]:
     **Raises:** `ValueError` if it does not.
     """
     with jax.ensure_compile_time_eval():
-        params = jax.device_get(problem.init_params(key=jax.random.key(0)))
-    params = jax.tree.map(lambda x: np.asarray(x)[np.newaxis], params)
+        params = as_arrays(problem.init_params(key=seeded_key(0)))
+    params = map_arrays(lambda x: np.asarray(x)[np.newaxis], params)
     seeds = np.zeros(1, np.uint64)
     state = jax.tree.map(np.asarray, problem.init_state(params, seeds=seeds))
     after, losses = problem.step(params, state, np.zeros(1, int), seeds=seeds)
@@ -298,4 +300,4 @@ class Simulators:
 
 
 def _take(tree: PyTree, rows) -> PyTree:
-    return jax.tree.map(lambda x: x[rows], tree)
+    return map_arrays(lambda x: x[rows], tree)
