@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from .._custom_types import IntScalar, Params
+from .._random import seeded_key
 from ..problems.learned_optimizer import AbstractLearnedOptimizer
 
 
@@ -85,7 +86,7 @@ def check_params(optimizer: AbstractLearnedOptimizer, params: Params) -> None:
 
 def expected_params(optimizer: AbstractLearnedOptimizer) -> Any:
     """The optimizer's parameters, of which only structure, shapes and types are known."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: seeded_key(0))
     return jax.eval_shape(lambda key: optimizer.init_params(key=key), key)
 
 
