@@ -112,7 +112,8 @@ def check_unbiased(
     mean = exact + deviation.mean(0) / per_episode
     spread = deviation.std(0, ddof=1) / math.sqrt(num_chains) / per_episode
     error = np.hypot(spread, reference_error)
-    precision = max(float(jnp.finfo(x.dtype).eps) for x in jax.tree.leaves(trained))
+    leaves = jax.tree.leaves(trained)
+    precision = np.repeat([float(jnp.finfo(x.dtype).eps) for x in leaves], [x.size for x in leaves])
     rounding = _ROUNDING * precision * np.max(np.abs(exact))
     z = (mean - exact) / np.maximum(np.hypot(error, rounding), np.finfo(float).tiny)
     p_value = min(1.0, z.size * math.erfc(np.max(np.abs(z)) / math.sqrt(2)))

@@ -62,6 +62,6 @@ def _evaluate(engine, params, key, num_episodes):
     losses = losses[0]
     length = jnp.mean(trajectories.end.astype(losses.dtype))
     loss = jnp.mean(losses) / length
-    residual = losses - loss * trajectories.end
+    residual = losses - loss * trajectories.end.astype(losses.dtype)
     spread = jnp.sqrt(jnp.sum(residual**2) / jnp.maximum(num_episodes - 1, 1) / num_episodes)
     return loss, jnp.where(num_episodes > 1, spread / length, jnp.nan)

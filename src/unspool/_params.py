@@ -30,9 +30,14 @@ class Fixed(eqx.Module):
         return not (jax.tree.leaves(self.arrays) or self.static[1])
 
 
+def is_float_array(x: Any) -> bool:
+    """Whether something is an array of floats, those that only JAX knows of included."""
+    return eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
+
+
 def split(params: Params) -> tuple[Params, Fixed]:
     """What is trained, with `None` elsewhere, and the rest; `join` is the inverse."""
-    trained, rest = eqx.partition(params, eqx.is_inexact_array)
+    trained, rest = eqx.partition(params, is_float_array)
     arrays, others = eqx.partition(rest, eqx.is_array)
     leaves, structure = jax.tree.flatten(others)
     return trained, Fixed(arrays, (structure, tuple((type(leaf), leaf) for leaf in leaves)))
@@ -103,7 +108,7 @@ def check_params(params: Params) -> None:
                 f"{name} must be an array or hashable to be carried along with the parameters, "
                 f"got {type(leaf).__name__}"
             )
-    if not jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array)):
+    if not jax.tree.leaves(eqx.filter(params, is_float_array)):
         path, leaf = leaves[0]
         kind = getattr(leaf, "dtype", type(leaf).__name__)
         raise ValueError(
@@ -118,7 +123,7 @@ def _check_array(name: str, leaf: Any) -> None:
     if not any(jnp.issubdtype(leaf.dtype, kind) for kind in _CARRIED):
         raise ValueError(f"{name} must be made of numbers, booleans or keys, got {leaf.dtype}")
     # In NumPy, so that known values can be looked at inside of a compiled function too.
-    if eqx.is_inexact_array(leaf) and not isinstance(leaf, Tracer):
+    if is_float_array(leaf) and not isinstance(leaf, Tracer):
         if count := int(np.sum(~np.isfinite(leaf))):
             raise ValueError(
                 f"{name} must be finite, got {count} of {leaf.size} entries NaN or infinite"

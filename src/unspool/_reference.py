@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from . import _rows as rows
 from ._custom_types import KeyLike, Params, RandomKey
 from ._estimator.sigma import sigma_at
 from ._params import Fixed, join, split
@@ -60,7 +61,7 @@ class _Episode(eqx.Module):
         length = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
         over = over | (t >= length)
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
-        loss = jnp.where(over, 0.0, loss * self.problem.weight(length))
+        loss = jnp.where(over, 0.0, rows.multiply(loss, self.problem.weight(length)))
         state = jax.tree.map(lambda new, old: jnp.where(over, old, new), stepped, state)
         return (state, over | self.problem.is_over(state)), loss
 
@@ -91,9 +92,15 @@ def _score_sample(episode: _Episode, params: Params, target: Target) -> Params:
         keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
         return [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
 
+    @rows.widening
     def shifted(sign, noise):
-        moved = [x + sign * s * z for x, s, z in zip(leaves, sigmas, noise, strict=True)]
+        steps = zip(leaves, sigmas, noise, strict=True)
+        moved = [(x + sign * s * z).astype(x.dtype) for x, s, z in steps]
         return jax.tree.unflatten(structure, moved)
+
+    @rows.widening
+    def score(noise):
+        return [(z / s).astype(float) for z, s in zip(noise, sigmas, strict=True)]
 
     def step(carry, t):
         centre, plus, minus, credit, gradient = carry
@@ -105,16 +112,14 @@ def _score_sample(episode: _Episode, params: Params, target: Target) -> Params:
             plus, minus = choose(plus), choose(minus)
             credit = [jnp.where(t % W == 0, 0.0, c) for c in credit]
             centre, _ = episode.step(params, centre, t)
-        credit = [
-            c + jnp.where(fresh, z / s, 0.0) for c, z, s in zip(credit, noise, sigmas, strict=True)
-        ]
+        credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, score(noise), strict=True)]
         plus, above = episode.step(shifted(1, noise), plus, t)
         minus, below = episode.step(shifted(-1, noise), minus, t)
-        slope = (above - below) / 2
+        slope = jnp.asarray(above - below, float) / 2
         gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
         return (centre, plus, minus, credit, gradient), None
 
-    nothing = [jnp.zeros_like(x) for x in leaves]
+    nothing = [jnp.zeros(x.shape) for x in leaves]
     first = draw(0)
     arms = (episode.start(shifted(1, first)), episode.start(shifted(-1, first)))
     carry = (episode.start(params), *arms, nothing, nothing)

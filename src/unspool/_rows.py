@@ -5,6 +5,7 @@ The only broadcasting in the library: everything else works on one trajectory, o
 
 import functools as ft
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -12,7 +13,21 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
-from ._custom_types import IntScalar, Params, WorkerMask, WorkerValues
+from ._custom_types import IntScalar, Params, RealScalar, WorkerMask, WorkerValues
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+def widening(function: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """Lets arithmetic of the library combine types, whatever JAX is told about users' own."""
+
+    @ft.wraps(function)
+    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def add(params: Params, shift: PyTree | None) -> Params:
@@ -34,6 +49,13 @@ def where_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:
     return jax.vmap(ft.partial(where, mask))(chosen, other)
 
 
+@widening
+def multiply(left: RealScalar, right: RealScalar) -> RealScalar:
+    """The product of two numbers of any types."""
+    return left * right
+
+
+@widening
 def scale(factors: Float[Array, "..."], tree: PyTree) -> PyTree:
     """Every row times its own factor."""
     multiply = lambda f, x: jax.tree.map(lambda leaf: (f * leaf).astype(leaf.dtype), x)
@@ -48,6 +70,7 @@ def total(tree: PyTree[Float[Array, "workers ..."]], mask: WorkerMask) -> PyTree
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), kept)
 
 
+@widening
 def dot(
     left: PyTree[Float[Array, "workers ..."]], right: PyTree[Float[Array, "workers ..."]]
 ) -> WorkerValues:
@@ -112,11 +135,10 @@ def repeat(tree: PyTree, count: int) -> PyTree:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)
 
 
+@widening
 def ravel(tree: PyTree) -> tuple[Float[Array, " entries"], Callable[[Array], PyTree]]:
     """All entries of a tree in one array, of the type that holds them all, and the way back."""
-    # Leaves of several types are told apart on the way back, so that to widen them is no mistake.
-    with jax.numpy_dtype_promotion("standard"):
-        return ravel_pytree(tree)
+    return ravel_pytree(tree)
 
 
 def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:

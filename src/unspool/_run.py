@@ -17,6 +17,7 @@ from ._checkpoint import load_checkpoint, save_checkpoint
 from ._custom_types import KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._params import split
 from ._random import Purpose, as_key, stream
 from ._results import name_result
 from ._train import Record, TrainingError, begin_anew, make_step, train
@@ -234,8 +235,8 @@ def _as_line(record: Record) -> dict[str, Any]:
 
 
 def _logged_params(params: Params) -> dict[str, list[float]]:
-    trained = jax.tree.leaves(eqx.filter(params, eqx.is_inexact_array))
-    flat = np.concatenate([np.ravel(np.asarray(x)) for x in trained])
+    trained, _ = split(params)
+    flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(trained)])
     return {"params": flat.tolist()} if flat.size <= MOST_PARAMS_LOGGED else {}
 
 

@@ -164,7 +164,7 @@ class LocalEngine(AbstractEngine):
         def step(state, t):
             now = jnp.minimum(t, end - 1)
             state, loss = self.problem.step(params, state, now, key=numbered(steps_key, now))
-            return rows.strong(state), loss * weight
+            return rows.strong(state), rows.multiply(loss, weight)
 
         def settle(before, after, t):
             """Leaves what was over as it was; ends what is over now."""

@@ -216,6 +216,7 @@ def tally(
     )
 
 
+@rows.widening
 def conclude(tally: Tally, steps_per_window: float) -> Estimate:
     """The mean over the healthy workers as an estimate."""
     per_step = 1 / (steps_per_window * jnp.maximum(tally.healthy, 1))

@@ -15,10 +15,10 @@ class Columns(AbstractSketch):
         return jax.vmap(lambda x: rows.repeat(rows.zeros_like(x), size))(state)
 
     def pull(self, sketch, cotangent, params):
-        _, unravel = rows.ravel(params)
+        flat, unravel = rows.ravel(params)
         along = lambda column: rows.dot(column, cotangent)
         slopes = jax.vmap(along, in_axes=1, out_axes=1)(sketch)
-        return jax.vmap(unravel)(slopes)
+        return jax.vmap(unravel)(slopes.astype(flat.dtype))
 
     def push(self, sketch, step, keys, params):
         flat, unravel = rows.ravel(params)

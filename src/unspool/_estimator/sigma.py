@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .. import _rows as rows
 from .._custom_types import Clocks, Params
 from .._params import match
 
@@ -55,6 +56,13 @@ def sigma_at(sigma: Sigma, params: Params, update: Any) -> Params:
     return scales
 
 
+@rows.widening
+def _scale(noise: Params, sigmas: Params) -> tuple[Params, Params]:
+    perturbation = jax.tree.map(lambda z, s: (z * s).astype(z.dtype), noise, sigmas)
+    score = jax.tree.map(lambda z, s: (z / s).astype(z.dtype), noise, sigmas)
+    return perturbation, score
+
+
 def scale_noise(
     sigma: Sigma, params: Params, drawn_at: Clocks, noise: PyTree[Float[Array, "workers ..."]]
 ) -> tuple[PyTree[Float[Array, "workers ..."]], PyTree[Float[Array, "workers ..."]]]:
@@ -66,8 +74,6 @@ def scale_noise(
 
     def one(noise, drawn_at):
         sigmas = sigma_at(sigma, params, drawn_at)
-        perturbation = jax.tree.map(lambda z, s: (z * s).astype(z.dtype), noise, sigmas)
-        score = jax.tree.map(lambda z, s: (z / s).astype(z.dtype), noise, sigmas)
-        return perturbation, score
+        return _scale(noise, sigmas)
 
     return jax.vmap(one)(noise, drawn_at)
