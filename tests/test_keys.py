@@ -12,8 +12,9 @@ from jax.extend.random import define_prng_impl
 
 import unspool
 import unspool.extend
+from unspool import export, problems
 from unspool._random import Purpose, as_key, stream
-from unspool.problems import Cubic
+from unspool.problems import Cubic, control, learned_optimizer, schedules
 
 
 class Noisy(unspool.AbstractProblem):
@@ -49,6 +50,21 @@ NOISY, FULL_ES = Noisy(), unspool.FullES(2, 0.1)
 JOB = NOISY, FULL_ES, optax.sgd(0.1)
 PARAMS = jnp.zeros(2)
 
+PACKAGES = unspool, unspool.extend, export, problems, control, learned_optimizer, schedules
+
+
+def curve(key):
+    """Of a training whose weights and batches are noise."""
+    draw = lambda key: {"w": jax.random.normal(key, (2,))}
+    of_batch = lambda weights, batch: jnp.sum((batch[0] @ weights["w"]) ** 2)
+    model = schedules.Model(draw, of_batch, of_batch, {})
+    data = schedules.Data((np.eye(4, 2, dtype=np.float32),), (np.eye(2, dtype=np.float32),), 2)
+    space = {"learning_rate": schedules.Constant(0.1)}
+    problem = schedules.ModelTraining(model, data, optax.sgd, space, 3, schedules.ValidLoss())
+    params = problem.init_params(key=jax.random.key(0))
+    return schedules.learning_curve(problem, params, key=key).loss
+
+
 CALLS = {
     "AbstractEstimator.init": lambda key: FULL_ES.init(NOISY, PARAMS, key=key),
     "AbstractHostEngine.init_params": lambda key: unspool.HostEngine(OnTheHost()).init_params(
@@ -61,6 +77,7 @@ CALLS = {
         Cubic(horizon=2), FULL_ES, key=key, num_chains=30
     )[2:6],
     "evaluate": lambda key: unspool.evaluate(NOISY, PARAMS, key=key, num_episodes=3),
+    "learning_curve": curve,
     "make_step": lambda key: unspool.make_step(*JOB)[0](PARAMS, key=key),
     "train": lambda key: next(unspool.train(*JOB, num_updates=1, key=key)).params,
 }
@@ -88,11 +105,11 @@ NO_KEYS = {
 
 
 def found_by_inspection() -> set[str]:
-    """All exported functions, and methods of exported classes, that take a `key`."""
+    """All exported functions, and methods of the classes of `unspool`, that take a `key`."""
     names = set()
-    for thing in vars(unspool).values():
+    for thing in [value for package in PACKAGES for value in vars(package).values()]:
         if inspect.isclass(thing):
-            if issubclass(thing, WRITTEN_BY_USERS):
+            if thing not in vars(unspool).values() or issubclass(thing, WRITTEN_BY_USERS):
                 continue
             public = (name for name in dir(thing) if not name.startswith("_"))
             calls = [getattr(thing, name) for name in public]

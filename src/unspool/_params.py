@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from . import _rows as rows
 from ._custom_types import Params
@@ -22,7 +22,7 @@ class Fixed(eqx.Module):
       and each leaf with its type, for 1 equals True and 1.0.
     """
 
-    arrays: PyTree[Array]
+    arrays: PyTree[Any]
     static: tuple[Any, tuple[tuple[type, Any], ...]] = eqx.field(static=True)
 
     @property

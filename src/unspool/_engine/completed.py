@@ -19,6 +19,10 @@ class Completed(AbstractEngine):
     engine: AbstractEngine
     fixed: Fixed
 
+    def __init__(self, engine: AbstractEngine, fixed: Fixed):
+        self.engine = engine
+        self.fixed = fixed
+
     @property
     def horizon(self) -> int:
         return self.engine.horizon

@@ -76,7 +76,7 @@ class LocalEngine(AbstractEngine):
         if not isinstance(stepped, tuple) or len(stepped) != 2:
             raise ValueError(f"step must return a pair (state, loss), got {type(stepped).__name__}")
         after, loss = stepped
-        if getattr(loss, "shape", None) != () or loss.dtype.kind not in "fiub":
+        if getattr(loss, "shape", None) != () or not _is_real(loss.dtype):
             raise ValueError(
                 "the loss that step returns must be a real scalar of shape (), "
                 f"got {_describe(loss)}"
@@ -196,6 +196,11 @@ class LocalEngine(AbstractEngine):
         most = max(1, int(_CACHE_BYTES / max(bytes_of_one, 1)))
         num_blocks = -(-num_workers // most)
         return -(-num_workers // num_blocks)
+
+
+def _is_real(dtype: Any) -> bool:
+    """Whether numbers of this type can be losses; NumPy does not know of all that JAX has."""
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
 
 
 def _describe(x: Any) -> str:
