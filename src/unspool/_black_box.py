@@ -37,7 +37,7 @@ class AbstractBlackBox(abc.ABC):
 
     @abc.abstractmethod
     def init_params(self, *, key: RandomKey) -> Params:
-        """The parameters that training starts from: any pytree of floating point arrays."""
+        """The parameters that training starts from: any pytree, as for `AbstractProblem`."""
 
 
 class AbstractHostProblem(AbstractBlackBox):

@@ -61,7 +61,7 @@ class AbstractHostEngine(AbstractEngine):
         check_params(params)
         _check_kinds(params)
         wanted = eqx.filter_eval_shape(lambda: self.init_params(key=seeded_key(0)))
-        shapes = lambda tree: jax.tree.map(lambda x: getattr(x, "shape", x), tree)
+        shapes = lambda tree: jax.tree.map(lambda x: getattr(x, "shape", None), tree)
         if shapes(wanted) != shapes(params):
             raise ValueError(
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
