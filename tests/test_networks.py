@@ -14,9 +14,11 @@ import pytest
 from flax import nnx
 
 import unspool
+from unspool import export
 from unspool._estimator.sigma import as_sigma, sigma_at
 from unspool._random import Purpose, numbered, stream
 from unspool.cli.__main__ import main
+from unspool.problems.learned_optimizer import AbstractLearnedOptimizer
 
 KEY = jax.random.key(0)
 INPUT = jnp.array([0.5, -1.0])
@@ -310,6 +312,7 @@ FILE = """
 import equinox as eqx
 import jax.numpy as jnp
 import unspool
+from unspool import export
 
 
 class Follow(unspool.AbstractProblem):
@@ -337,3 +340,27 @@ def test_the_command_line_trains_networks(tmp_path, monkeypatch, capsys):
     assert run.config["num_params"] == len(names) == len(last["params"]) == 7
     assert names[0] == "net.layers.0.weight[0][0]"
     assert names[0] in capsys.readouterr().out
+
+
+class Learned(AbstractLearnedOptimizer):
+    """A step that a network makes of the gradient."""
+
+    def init_params(self, *, key):
+        return {"network": eqx.nn.MLP("scalar", "scalar", 2, 1, jnp.tanh, key=key), "parts": 2}
+
+    def init(self, weights):
+        return ()
+
+    def update(self, params, gradients, state, weights, t):
+        step = lambda g: -jax.vmap(params["network"])(g) / params["parts"]
+        return jax.tree.map(step, gradients), state
+
+
+def test_a_learned_optimizer_that_is_a_network_is_written_and_read(tmp_path):
+    params = Learned().init_params(key=KEY)
+    export.save_optimizer(Learned(), params, tmp_path / "file")
+    gradients = {"w": jnp.array([0.3, -2.0])}
+    transformation = export.load_optimizer(tmp_path / "file", optimizer=Learned)
+    steps, _ = transformation.update(gradients, transformation.init(gradients), gradients)
+    expected = -jax.vmap(params["network"])(gradients["w"]) / 2
+    np.testing.assert_allclose(steps["w"], expected, rtol=1e-6)
