@@ -19,7 +19,17 @@ ROOT = Path(__file__).parents[1]
 Tree = dict[str, str]
 
 LAYERS = (
-    ("_custom_types", "_memory", "_random", "_results", "_rows", "_target", "_threads", "data"),
+    (
+        "_custom_types",
+        "_memory",
+        "_params",
+        "_random",
+        "_results",
+        "_rows",
+        "_target",
+        "_threads",
+        "data",
+    ),
     ("_black_box", "_problem"),
     ("_engine",),
     ("_estimator",),

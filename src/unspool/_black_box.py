@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from ._custom_types import Params, RandomKey
+from ._params import map_arrays
 
 HostParams = Any
-"""Parameters as NumPy arrays; where rows are spoken of, every leaf leads with their axis."""
+"""Parameters with NumPy arrays; where rows are spoken of, every array leads with their axis."""
 
 HostState = Any
 """Any pytree of NumPy arrays that lead with the axis of rows."""
@@ -39,7 +40,7 @@ class AbstractBlackBox(abc.ABC):
 
     @abc.abstractmethod
     def init_params(self, *, key: RandomKey) -> Params:
-        """The parameters that training starts from: any pytree of floating point arrays."""
+        """The parameters that training starts from: any pytree, as for `AbstractProblem`."""
 
 
 class AbstractHostProblem(AbstractBlackBox):
@@ -99,4 +100,4 @@ class AbstractSimulatorProblem(AbstractBlackBox):
         All rows are decided for at once, so that a controller can be written with arrays. There is
         to be one command for each simulator, in order.
         """
-        return [jax.tree.map(lambda x, i=i: x[i], params) for i in range(len(simulators))]
+        return [map_arrays(lambda x, i=i: x[i], params) for i in range(len(simulators))]

@@ -7,13 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ._custom_types import Params, RandomKey
+from . import _rows as rows
+from ._custom_types import KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine, settle
 from ._estimator import AbstractEstimator
-from ._random import Purpose, stream
+from ._params import match, split
+from ._random import Purpose, as_key, stream
 from ._reference import sample_gradients
 
 _EPISODES = 2
@@ -46,7 +47,7 @@ def check_unbiased(
     problem: AnyEngine,
     estimator: AbstractEstimator,
     *,
-    key: RandomKey,
+    key: KeyLike,
     params: Params | None = None,
     reference: Params | None = None,
     num_chains: int = 1000,
@@ -82,6 +83,7 @@ def check_unbiased(
     if num_chains < 30:
         raise ValueError(f"num_chains must be at least 30, got {num_chains}")
     engine = as_engine(problem)
+    key = as_key(key)
     if reference is None and not isinstance(engine, LocalEngine):
         raise ValueError(
             f"reference must be given for {type(engine).__name__}: only a single problem in JAX "
@@ -90,6 +92,7 @@ def check_unbiased(
     if params is None:
         params = engine.init_params(key=stream(key, Purpose.PARAMS))
     engine.check(params)
+    trained, _ = split(params)
     num_windows = estimator.num_windows(engine.horizon)
     running_in = 0 if engine.fixed_length else 4 * num_windows
     num_estimates = _EPISODES * num_windows
@@ -102,15 +105,16 @@ def check_unbiased(
         samples = sample_gradients(engine.problem, params, target, key=key, num_samples=num_samples)
         exact, reference_error = _mean_and_error(samples, num_samples)
     else:
-        exact = np.asarray(ravel_pytree(reference)[0], np.float64)
+        exact = np.asarray(rows.ravel(match(trained, reference))[0], np.float64)
         reference_error = np.zeros_like(exact)
     deviation = total - np.outer(episodes, exact)
     per_episode = episodes.mean()
     mean = exact + deviation.mean(0) / per_episode
     spread = deviation.std(0, ddof=1) / math.sqrt(num_chains) / per_episode
     error = np.hypot(spread, reference_error)
-    precision = jnp.finfo(jnp.result_type(*jax.tree.leaves(params))).eps
-    rounding = _ROUNDING * float(precision) * np.max(np.abs(exact))
+    leaves = jax.tree.leaves(trained)
+    precision = np.repeat([float(jnp.finfo(x.dtype).eps) for x in leaves], [x.size for x in leaves])
+    rounding = _ROUNDING * precision * np.max(np.abs(exact))
     z = (mean - exact) / np.maximum(np.hypot(error, rounding), np.finfo(float).tiny)
     p_value = min(1.0, z.size * math.erfc(np.max(np.abs(z)) / math.sqrt(2)))
     if not np.all(np.isfinite(z)):
@@ -120,7 +124,7 @@ def check_unbiased(
 
 
 def _mean_and_error(samples: Params, num_samples: int):
-    flat = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(samples), np.float64)
+    flat = np.asarray(jax.vmap(lambda x: rows.ravel(x)[0])(samples), np.float64)
     return flat.mean(0), flat.std(0, ddof=1) / math.sqrt(num_samples)
 
 
@@ -139,7 +143,7 @@ def _run_chains(
     def estimate(workers, _):
         estimate, workers = estimator.estimate(engine, params, workers)
         stats = estimate.stats
-        return workers, (ravel_pytree(estimate.grad)[0], stats["episodes"], stats["dropped"])
+        return workers, (rows.ravel(estimate.grad)[0], stats["episodes"], stats["dropped"])
 
     def chain(key):
         workers = estimator.init(engine, params, key=key)

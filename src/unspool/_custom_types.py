@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Array, Bool, Float, Int, Key, Real
 
 Params = Any
-"""Any pytree of floating point arrays."""
+"""Any pytree; its real floating point arrays are what is trained."""
 
 State = Any
 """Any pytree of arrays: floats, integers, booleans and typed keys."""
@@ -14,6 +14,10 @@ Scalar = Float[Array, ""]
 IntScalar = Int[Array, ""]
 BoolScalar = Bool[Array, ""]
 RandomKey = Key[Array, ""]
+
+KeyLike = Any
+"""What public functions take for a key: one of `jax.random.key`, or an array of
+`jax.random.PRNGKey`. Anything else is refused with a sentence."""
 
 Clocks = Int[Array, " workers"]
 WorkerMask = Bool[Array, " workers"]

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._custom_types import Params, RandomKey, Scalar
+from ._custom_types import KeyLike, Params, Scalar
 from ._engine import AnyEngine, as_engine, settle
-from ._random import Purpose, stream
+from ._random import Purpose, as_key, stream
 
 
 class Evaluation(NamedTuple):
@@ -26,7 +26,7 @@ def evaluate(
     engine: AnyEngine,
     params: Params,
     *,
-    key: RandomKey,
+    key: KeyLike,
     num_episodes: int = 1,
 ) -> Evaluation:
     """The objective at unperturbed parameters: total loss over total length of fresh episodes.
@@ -47,6 +47,7 @@ def evaluate(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     engine = as_engine(engine)
     engine.check(params)
+    key = as_key(key)
     found = [_evaluate(part, params, key, num_episodes) for part in engine.parts]
     settle(engine, found)
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
@@ -62,6 +63,6 @@ def _evaluate(engine, params, key, num_episodes):
     losses = losses[0]
     length = jnp.mean(trajectories.end.astype(losses.dtype))
     loss = jnp.mean(losses) / length
-    residual = losses - loss * trajectories.end
+    residual = losses - loss * trajectories.end.astype(losses.dtype)
     spread = jnp.sqrt(jnp.sum(residual**2) / jnp.maximum(num_episodes - 1, 1) / num_episodes)
     return loss, jnp.where(num_episodes > 1, spread / length, jnp.nan)

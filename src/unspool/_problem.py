@@ -31,7 +31,11 @@ class AbstractProblem(eqx.Module):
 
     @abc.abstractmethod
     def init_params(self, *, key: RandomKey) -> Params:
-        """The parameters that training starts from: any pytree of floating point arrays."""
+        """The parameters that training starts from: any pytree, such as a network.
+
+        Arrays of real floats are trained; everything else stays as it is. Python floats become
+        arrays, unless they are fields of an `equinox.Module`.
+        """
 
     @abc.abstractmethod
     def init_state(self, params: Params, *, key: RandomKey) -> State:

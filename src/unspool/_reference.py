@@ -4,14 +4,15 @@ A slow second opinion: one trajectory at a time, no kernel, no engine, nothing c
 episodes. `check_unbiased` holds estimators against it where no closed form is known.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._custom_types import Params, RandomKey
+from . import _rows as rows
+from ._custom_types import KeyLike, Params, RandomKey
+from ._estimator.sigma import sigma_at
+from ._params import Fixed, join, split
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._target import Target
@@ -23,7 +24,7 @@ def sample_gradients(
     params: Params,
     target: Target,
     *,
-    key: RandomKey,
+    key: KeyLike,
     num_samples: int,
 ) -> PyTree[Float[Array, "samples ..."]]:
     r"""Independent unbiased samples of a target gradient, one episode each.
@@ -35,7 +36,9 @@ def sample_gradients(
     """
     sample = _score_sample if target.is_smoothed else _derivative_sample
     keys = jax.random.split(stream(key, Purpose.REFERENCE), num_samples)
-    samples = jax.vmap(lambda key: sample(problem, params, target, key))(keys)
+    trained, fixed = split(params)
+    episode = lambda key: _Episode(problem, fixed, key)
+    samples = jax.vmap(lambda key: sample(episode(key), trained, target))(keys)
     return jax.tree.map(lambda x: x / problem.horizon, samples)
 
 
@@ -43,26 +46,27 @@ class _Episode(eqx.Module):
     """One episode's data, and how a trajectory in it moves."""
 
     problem: AbstractProblem
+    fixed: Fixed
     key: RandomKey
 
     def start(self, params: Params):
+        params = join(params, self.fixed)
         state = self.problem.init_state(params, key=stream(self.key, Purpose.START))
         return state, self.problem.is_over(state)
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
+        params = join(params, self.fixed)
         state, over = row
         length = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
         over = over | (t >= length)
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
-        loss = jnp.where(over, 0.0, loss * self.problem.weight(length))
+        loss = jnp.where(over, 0.0, rows.multiply(loss, self.problem.weight(length)))
         state = jax.tree.map(lambda new, old: jnp.where(over, old, new), stepped, state)
         return (state, over | self.problem.is_over(state)), loss
 
 
-def _derivative_sample(problem, params, target: Target, key: RandomKey) -> Params:
-    episode = _Episode(problem, key)
-
+def _derivative_sample(episode: _Episode, params: Params, target: Target) -> Params:
     def total(params):
         def step(row, t):
             if target.window is not None:
@@ -70,25 +74,33 @@ def _derivative_sample(problem, params, target: Target, key: RandomKey) -> Param
                 row = jax.tree.map(lambda x: jnp.where(inside, x, jax.lax.stop_gradient(x)), row)
             return episode.step(params, row, t)
 
-        return jnp.sum(jax.lax.scan(step, episode.start(params), jnp.arange(problem.horizon))[1])
+        return jnp.sum(
+            jax.lax.scan(step, episode.start(params), jnp.arange(episode.problem.horizon))[1]
+        )
 
     return jax.grad(total)(params)
 
 
-def _score_sample(problem, params, target: Target, key: RandomKey) -> Params:
-    T = problem.horizon
+def _score_sample(episode: _Episode, params: Params, target: Target) -> Params:
+    T = episode.problem.horizon
     W, K = target.window or T, target.period or T
-    episode = _Episode(problem, key)
     leaves, structure = jax.tree.flatten(params)
-    sigmas = _sigmas(target, structure)
+    # Of a schedule, the first.
+    sigmas = jax.tree.leaves(sigma_at(target.sigma, params, jnp.zeros((), int)))
 
     def draw(block):
-        keys = jax.random.split(stream(key, Purpose.NOISE, block), len(leaves))
+        keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
         return [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
 
+    @rows.widening
     def shifted(sign, noise):
-        moved = [x + sign * s * z for x, s, z in zip(leaves, sigmas, noise, strict=True)]
+        steps = zip(leaves, sigmas, noise, strict=True)
+        moved = [(x + sign * s * z).astype(x.dtype) for x, s, z in steps]
         return jax.tree.unflatten(structure, moved)
+
+    @rows.widening
+    def score(noise):
+        return [(z / s).astype(float) for z, s in zip(noise, sigmas, strict=True)]
 
     def step(carry, t):
         centre, plus, minus, credit, gradient = carry
@@ -100,26 +112,16 @@ def _score_sample(problem, params, target: Target, key: RandomKey) -> Params:
             plus, minus = choose(plus), choose(minus)
             credit = [jnp.where(t % W == 0, 0.0, c) for c in credit]
             centre, _ = episode.step(params, centre, t)
-        credit = [
-            c + jnp.where(fresh, z / s, 0.0) for c, z, s in zip(credit, noise, sigmas, strict=True)
-        ]
+        credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, score(noise), strict=True)]
         plus, above = episode.step(shifted(1, noise), plus, t)
         minus, below = episode.step(shifted(-1, noise), minus, t)
-        slope = (above - below) / 2
+        slope = jnp.asarray(above - below, float) / 2
         gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
         return (centre, plus, minus, credit, gradient), None
 
-    nothing = [jnp.zeros_like(x) for x in leaves]
+    nothing = [jnp.zeros(x.shape) for x in leaves]
     first = draw(0)
     arms = (episode.start(shifted(1, first)), episode.start(shifted(-1, first)))
     carry = (episode.start(params), *arms, nothing, nothing)
     (*_, gradient), _ = jax.lax.scan(step, carry, jnp.arange(T))
     return jax.tree.unflatten(structure, gradient)
-
-
-def _sigmas(target: Target, structure) -> list[Any]:
-    """The scale of each leaf; of a schedule, the first."""
-    sigma = target.sigma(jnp.zeros((), int)) if callable(target.sigma) else target.sigma
-    if jax.tree.structure(sigma) == structure:
-        return jax.tree.leaves(sigma)
-    return [sigma] * structure.num_leaves

@@ -5,14 +5,29 @@ The only broadcasting in the library: everything else works on one trajectory, o
 
 import functools as ft
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
-from ._custom_types import IntScalar, Params, WorkerMask, WorkerValues
+from ._custom_types import IntScalar, Params, RealScalar, WorkerMask, WorkerValues
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+def widening(function: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """Lets arithmetic of the library combine types, whatever JAX is told about users' own."""
+
+    @ft.wraps(function)
+    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return run
 
 
 class Sum(NamedTuple):
@@ -35,10 +50,9 @@ class Sum(NamedTuple):
 
 
 def add(params: Params, shift: PyTree | None) -> Params:
-    """The parameters of one row; a missing shift leaves them as they are."""
-    if shift is None:
-        return params
-    return jax.tree.map(lambda p, s: (p.astype(s.dtype) + s).astype(p.dtype), params, shift)
+    """The parameters of one row; where there is no shift they stay as they are."""
+    move = lambda s, p: p if s is None else (p.astype(s.dtype) + s).astype(p.dtype)
+    return jax.tree.map(move, shift, params, is_leaf=lambda s: s is None)
 
 
 def widen(tree: PyTree) -> PyTree:
@@ -66,6 +80,13 @@ def where_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:
     return jax.vmap(ft.partial(where, mask))(chosen, other)
 
 
+@widening
+def multiply(left: RealScalar, right: RealScalar) -> RealScalar:
+    """The product of two numbers of any types."""
+    return left * right
+
+
+@widening
 def scale(factors: Float[Array, "..."], tree: PyTree) -> PyTree:
     """Every row times its own factor."""
     multiply = lambda f, x: jax.tree.map(lambda leaf: (f * leaf).astype(leaf.dtype), x)
@@ -80,6 +101,7 @@ def total(tree: PyTree[Float[Array, "workers ..."]], mask: WorkerMask) -> PyTree
     return jax.tree.map(lambda x: jnp.sum(x, axis=0), kept)
 
 
+@widening
 def dot(
     left: PyTree[Float[Array, "workers ..."]], right: PyTree[Float[Array, "workers ..."]]
 ) -> WorkerValues:
@@ -144,6 +166,12 @@ def repeat(tree: PyTree, count: int) -> PyTree:
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree)
 
 
+@widening
+def ravel(tree: PyTree) -> tuple[Float[Array, " entries"], Callable[[Array], PyTree]]:
+    """All entries of a tree in one array, of the type that holds them all, and the way back."""
+    return ravel_pytree(tree)
+
+
 def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:
     """The Euclidean norm of each worker's tree."""
     return jnp.sqrt(dot(tree, tree))
@@ -160,7 +188,8 @@ def strong(tree: PyTree) -> PyTree:
 
     def one(x):
         x = jnp.asarray(x)
-        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+        # Typed keys know of no weak types.
+        return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
 
     return jax.tree.map(one, tree)
 

@@ -14,10 +14,11 @@ import numpy as np
 import optax
 
 from ._checkpoint import load_checkpoint, save_checkpoint
-from ._custom_types import Params, RandomKey
+from ._custom_types import KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
-from ._random import Purpose, stream
+from ._params import split
+from ._random import Purpose, as_key, stream
 from ._results import name_result
 from ._train import Record, TrainingError, begin_anew, make_step, train
 
@@ -100,7 +101,7 @@ class Run:
         optimizer: optax.GradientTransformation,
         *,
         num_updates: int,
-        key: RandomKey,
+        key: KeyLike,
         params: Params | None = None,
         log_every: int | None = None,
         checkpoint_every: int | None = None,
@@ -123,6 +124,7 @@ class Run:
         of another experiment.
         """
         engine = as_engine(engine)
+        key = as_key(key)
         checkpoint_every = checkpoint_every or max(1, num_updates // 5)
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
@@ -233,7 +235,8 @@ def _as_line(record: Record) -> dict[str, Any]:
 
 
 def _logged_params(params: Params) -> dict[str, list[float]]:
-    flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(params)])
+    trained, _ = split(params)
+    flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(trained)])
     return {"params": flat.tolist()} if flat.size <= MOST_PARAMS_LOGGED else {}
 
 

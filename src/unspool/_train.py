@@ -11,13 +11,14 @@ import numpy as np
 import optax
 
 from . import _rows as rows
-from ._custom_types import IntScalar, Params, RandomKey
+from ._custom_types import IntScalar, KeyLike, Params
 from ._engine import AnyEngine, as_engine, settle
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
-from ._random import Purpose, stream
+from ._params import Fixed, as_arrays, join, map_arrays, split
+from ._random import Purpose, as_key, seeded_key, stream
 from ._results import RESULTS
 
 _BY_SEVERITY = (
@@ -31,12 +32,22 @@ _PROGRAMS: dict[Any, Any] = {}
 
 
 class TrainState(eqx.Module):
-    """All that training needs to go on: parameters, optimizer, workers, updates made."""
+    """All that training needs to go on: parameters, optimizer, workers, updates made.
 
-    params: Params
+    Its leaves are arrays, also where those of the parameters are not: `trained` are the real
+    arrays of the parameters, with `None` elsewhere, and `fixed` the rest.
+    """
+
+    trained: Params
     optimizer: optax.OptState
     workers: EstimatorState
     update: IntScalar
+    fixed: Fixed
+
+    @property
+    def params(self) -> Params:
+        """The parameters, of the tree in which training was given them."""
+        return join(self.trained, self.fixed)
 
 
 class Record(NamedTuple):
@@ -50,7 +61,7 @@ class Record(NamedTuple):
     - `loss`, `grad_norm`: means over the updates since the last record.
     - `dropped`: workers left out since the last record.
     - `result`: the worst outcome since the last record, a member of `RESULTS`.
-    - `params`: the parameters, as NumPy arrays.
+    - `params`: the parameters, of the tree in which they were given, with NumPy arrays.
     - `state`: everything, to go on from. Its buffers are used again by the next updates: save it,
       or copy it, before asking for the next record.
     """
@@ -87,10 +98,12 @@ def make_step(
     engine = as_engine(engine)
     optimizer_with_extras = optax.with_extra_args_support(optimizer)
 
-    def init(params: Params, *, key: RandomKey) -> TrainState:
-        params = rows.strong(jax.tree.map(jnp.array, params))
+    def init(params: Params, *, key: KeyLike) -> TrainState:
+        params = as_arrays(map_arrays(jnp.array, params))
         workers = estimator.init(engine, params, key=key)
-        return TrainState(params, rows.strong(optimizer.init(params)), workers, jnp.zeros((), int))
+        trained, fixed = split(params)
+        optimizer_state = rows.strong(optimizer.init(trained))
+        return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
 
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
         estimate, workers = estimator.estimate(engine, state.params, state.workers)
@@ -98,13 +111,14 @@ def make_step(
             estimate.result != RESULTS.nonfinite_gradient
         )
         updates, optimizer_state = optimizer_with_extras.update(
-            estimate.grad, state.optimizer, state.params, value=estimate.loss
+            estimate.grad, state.optimizer, state.trained, value=estimate.loss
         )
-        moved = (optax.apply_updates(state.params, updates), optimizer_state)
-        params, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(usable, new, old), moved, (state.params, state.optimizer)
+        moved = (optax.apply_updates(state.trained, updates), optimizer_state)
+        trained, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(usable, new, old), moved, (state.trained, state.optimizer)
         )
-        return TrainState(params, optimizer_state, workers, state.update + 1), estimate
+        update = state.update + 1
+        return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
 
     return init, step
 
@@ -115,7 +129,7 @@ def train(
     optimizer: optax.GradientTransformation,
     *,
     num_updates: int,
-    key: RandomKey,
+    key: KeyLike,
     params: Params | None = None,
     state: TrainState | None = None,
     log_every: int | None = None,
@@ -131,7 +145,8 @@ def train(
     - `estimator`, `optimizer`: how gradients are estimated, and any optax optimizer.
     - `num_updates`: updates to make in all; those that `state` has behind it count.
     - `key`: the one source of randomness. Not used when going on from `state`.
-    - `params`: where to start; by default what the problem's `init_params` gives.
+    - `params`: where to start; by default what the problem's `init_params` gives. Real floating
+      point arrays are trained; whatever else the tree holds goes along as it is.
     - `state`: where to go on: a `Record`'s state, or a loaded checkpoint. The bits are those of
       a run that never stopped.
     - `log_every`: updates between records; by default a hundredth of `num_updates`.
@@ -149,6 +164,7 @@ def train(
         raise ValueError(f"log_every must be at least 1, got {log_every}")
     engine = as_engine(engine)
     if state is None:
+        key = as_key(key)
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
@@ -161,16 +177,16 @@ def train(
 
 
 def begin_anew(
-    engine: AnyEngine, estimator: AbstractEstimator, state: TrainState, *, key: RandomKey
+    engine: AnyEngine, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
 ) -> TrainState:
     """The state with new episodes, in place of those whose simulators are gone."""
-    key = jax.random.fold_in(key, state.update)
+    key = jax.random.fold_in(as_key(key), state.update)
     workers = estimator.init(engine, state.params, key=key)
     updates = lambda workers: [
         part.update for part in jax.tree.leaves(workers, is_leaf=_is_workers)
     ]
     workers = eqx.tree_at(updates, workers, updates(state.workers))
-    return TrainState(state.params, state.optimizer, workers, state.update)
+    return eqx.tree_at(lambda state: state.workers, state, workers)
 
 
 def predict_memory(
@@ -192,7 +208,7 @@ def predict_memory(
     """
     engine = as_engine(engine)
     init, _ = make_step(engine, estimator, optimizer)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: seeded_key(0))
     state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
     return read_memory(_compile_updates((engine, estimator, optimizer), state, log_every))
 
@@ -203,6 +219,11 @@ def _last_failure(engine) -> str:
 
 def _is_workers(x: Any) -> bool:
     return isinstance(x, Workers)
+
+
+def _as_numpy(x: Any) -> Any:
+    """A copy on the host; a typed key, of which NumPy has no kind, stays one of JAX."""
+    return jax.device_get(jnp.copy(x))
 
 
 def _is_number(x: Any) -> bool:
@@ -266,7 +287,7 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
             grad_norm=float(np.mean(history["grad_norm"])),
             dropped=dropped,
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
-            params=jax.device_get(jax.tree.map(jnp.copy, state.params)),
+            params=map_arrays(_as_numpy, state.params),
             state=state,
         )
         yield record

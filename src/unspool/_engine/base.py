@@ -3,13 +3,10 @@
 import abc
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Int, Key, PyTree, Shaped
 
-from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, WorkerMask
+from .._custom_types import Clocks, KeyLike, Params, RowLosses, RowMask, WorkerMask
 
 
 class Trajectories(eqx.Module):
@@ -29,9 +26,14 @@ class Trajectories(eqx.Module):
     end: Clocks
     key: Key[Array, " workers"]
 
+    @classmethod
+    def of(cls, arms: PyTree, clock: PyTree) -> "Trajectories":
+        """Trajectories of what `arms` and `clock` give."""
+        return cls(*arms, *clock)
+
     @property
     def arms(self) -> tuple[PyTree, RowMask, Int[Array, "arms workers"]]:
-        """What each arm has of its own; with `clock` it makes trajectories again."""
+        """What each arm has of its own."""
         return self.state, self.over, self.taken
 
     @property
@@ -60,7 +62,7 @@ class AbstractEngine(eqx.Module):
         """The number of steps of the longest episode."""
 
     @abc.abstractmethod
-    def init_params(self, *, key: RandomKey) -> Params:
+    def init_params(self, *, key: KeyLike) -> Params:
         """The parameters that training starts from."""
 
     @abc.abstractmethod
@@ -125,20 +127,3 @@ def check_horizon(horizon: object) -> None:
     """Raises `ValueError` unless it is an integer of at least 1."""
     if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
         raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
-
-
-def check_params(params: Params) -> None:
-    """Raises `ValueError` unless the parameters are finite floating point arrays."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError(f"params must hold at least one array, got {params!r}")
-    for path, leaf in leaves:
-        name = "params" + jax.tree_util.keystr(path)
-        if not eqx.is_inexact_array(leaf) or jnp.iscomplexobj(leaf):
-            kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise ValueError(f"{name} must be an array of real floats, got {kind}")
-        # In NumPy, so that known values can be looked at inside of a compiled function too.
-        if not isinstance(leaf, Tracer) and (count := int(np.sum(~np.isfinite(leaf)))):
-            raise ValueError(
-                f"{name} must be finite, got {count} of {leaf.size} entries NaN or infinite"
-            )

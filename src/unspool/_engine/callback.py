@@ -4,6 +4,7 @@ import dataclasses
 import functools as ft
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +13,32 @@ from jax.experimental.buffer_callback import buffer_callback
 from jaxlib import xla_client
 from jaxtyping import PyTree
 
+from .._custom_types import Params
 from .stage import AbstractStage, Outcome, Stretch
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
 """What the fields of a `Stretch` are, besides parameters and states."""
 
 
-def advance_on_host(stage: AbstractStage, given: tuple[Any, ...], *, pure: bool) -> Any:
+def advance_on_host(
+    stage: AbstractStage, given: tuple[Any, ...], others: Params, *, pure: bool
+) -> Any:
     """The `Outcome` of a stretch, as an operation of JAX.
 
     **Arguments:**
 
     - `given`: the fields of a `Stretch`. Of numbers of 8 bytes, which JAX may not have, seeds and
       states are in words of 4, and so are the states that come back.
+    - `others`: the leaves of the parameters that are no arrays, `None` elsewhere.
     - `pure`: whether the rows are all that the result depends on.
     """
     # Callbacks run on threads of their own, where the precision may be another.
     params, over, precision = given[0], given[2], jnp.result_type(float)
     kinds = _kinds(params), _kinds(stage.example()), *map(np.dtype, _CLOCK_KINDS)
     words, structure = jax.tree.flatten(jax.tree.map(as_words, given))
-    call = _Call(stage, structure, tuple(jax.tree.leaves(kinds)), precision)
+    leaves, of_params = jax.tree.flatten(others)
+    constants = of_params, tuple(leaves)
+    call = _Call(stage, structure, tuple(jax.tree.leaves(kinds)), precision, constants)
     outcome: Any = Outcome
     losses, taken = jnp.zeros(over.shape), jnp.zeros(over.shape, jnp.int32)
     like = jax.eval_shape(lambda: outcome(given[1], over, as_words(losses), taken))
@@ -53,20 +60,24 @@ def advance_on_host(stage: AbstractStage, given: tuple[Any, ...], *, pure: bool)
 class _Call:
     """The rows of a stretch, or of several that are mapped over. Equal ones make equal programs.
 
-    `kinds` are the types of the leaves of the `Stretch`, `precision` is that of the losses.
+    `kinds` are the types of the leaves of the `Stretch`, `precision` is that of the losses,
+    `constants` are the structure and the leaves of what of the parameters is no array.
     """
 
     stage: AbstractStage
     structure: Any
     kinds: tuple[np.dtype, ...]
     precision: np.dtype
+    constants: tuple[Any, tuple[Any, ...]]
 
     def __call__(self, *words: Any) -> list[Any]:
         # `over`, and `worker` as the last of all, are a number for each row.
         lead = np.shape(words[-1])
         flat = [np.asarray(x).reshape(-1, *np.shape(x)[len(lead) :]) for x in words]
         leaves = map(from_words, flat, self.kinds)
-        stretch = Stretch(*jax.tree.unflatten(self.structure, leaves))
+        params, *rest = jax.tree.unflatten(self.structure, leaves)
+        others = jax.tree.unflatten(*self.constants)
+        stretch = Stretch(eqx.combine(params, others), *rest)
         # The settings of a thread are its own, and here they are not those of the user.
         with jax.enable_x64(self.precision == np.float64), jax.default_device(_host_device()):
             outcome = self.stage.run(stretch)

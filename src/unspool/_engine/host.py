@@ -11,9 +11,10 @@ from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
 from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
-from .._custom_types import Params, RandomKey, RowLosses
-from .._random import Purpose, numbered, stream
-from .base import AbstractEngine, Trajectories, check_horizon, check_params
+from .._custom_types import KeyLike, Params, RowLosses
+from .._params import as_arrays, check_params
+from .._random import Purpose, as_key, numbered, seeded_key, stream
+from .base import AbstractEngine, Trajectories, check_horizon
 from .callback import advance_on_host, as_words
 from .local_stage import LocalStage
 from .stage import AbstractStage
@@ -51,13 +52,14 @@ class AbstractHostEngine(AbstractEngine):
     def failures(self) -> tuple[str, ...]:
         return tuple(self.stage.failures.texts)
 
-    def init_params(self, *, key: RandomKey) -> Params:
-        return rows.strong(self.problem.init_params(key=key))
+    def init_params(self, *, key: KeyLike) -> Params:
+        return as_arrays(self.problem.init_params(key=as_key(key)))
 
     def check(self, params: Params) -> None:
         check_params(params)
-        wanted = jax.eval_shape(lambda: self.init_params(key=jax.random.key(0)))
-        shapes = lambda tree: jax.tree.map(lambda x: x.shape, tree)
+        _check_kinds(params)
+        wanted = eqx.filter_eval_shape(lambda: self.init_params(key=seeded_key(0)))
+        shapes = lambda tree: jax.tree.map(lambda x: getattr(x, "shape", None), tree)
         if shapes(wanted) != shapes(params):
             raise ValueError(
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
@@ -93,6 +95,7 @@ class AbstractHostEngine(AbstractEngine):
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
         arms, workers = trajectories.over.shape
+        params, others = eqx.partition(params, eqx.is_array)
         if shift is None:
             params = rows.repeat(rows.repeat(params, workers), arms)
         else:
@@ -103,7 +106,7 @@ class AbstractHostEngine(AbstractEngine):
         given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
         pure = self.copies_states
         state, over, losses, taken = rows.unflatten(
-            advance_on_host(self.stage, rows.flatten(given), pure=pure), arms
+            advance_on_host(self.stage, rows.flatten(given), others, pure=pure), arms
         )
         t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
         over = over | rows.repeat(t >= trajectories.end, arms)
@@ -160,6 +163,15 @@ def check_black_box(problem: Any) -> None:
             "@dataclasses.dataclass(frozen=True)"
         )
     check_horizon(problem.horizon)
+
+
+def _check_kinds(params: Params) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                f"params{jax.tree_util.keystr(path)} must be an array that NumPy knows, "
+                f"got {leaf.dtype}: simulators have their randomness from seeds"
+            )
 
 
 def _draw_seeds(key, t, num_steps: int):

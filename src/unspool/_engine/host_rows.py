@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._black_box import AbstractHostProblem, HostState
+from .._params import take
 from .failures import Failures, attempt
 from .returned import check_losses, check_over, check_pair, check_states
 from .stage import Outcome, Stretch
@@ -31,8 +32,8 @@ def advance_states(problem: AbstractHostProblem, failures: Failures, stretch: St
     while i < stretch.num_steps and running.any():
         # States are put back only when a row drops out: most often none does.
         rows = done = np.flatnonzero(running)
-        now = _take(state, rows)
-        params, t, seeds = _take((stretch.params, stretch.t, stretch.step_seeds), rows)
+        now = take(state, rows)
+        params, t, seeds = take((stretch.params, stretch.t, stretch.step_seeds), rows)
         while i < stretch.num_steps and running[rows].all():
             done, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
             total[done] += losses
@@ -60,10 +61,10 @@ class _Calls:
 
     def init_state(self, rows: np.ndarray) -> tuple[np.ndarray, HostState]:
         """The rows that have been begun, and their states."""
-        params, seeds = _take((self._stretch.params, self._stretch.start_seeds), rows)
+        params, seeds = take((self._stretch.params, self._stretch.start_seeds), rows)
 
         def begin(place):
-            given = _take(params, place)
+            given = take(params, place)
             state = self._problem.init_state(given, seeds=seeds[place])
             return self._check_states("init_state", state, seeds[place].size)
 
@@ -74,7 +75,7 @@ class _Calls:
         """The rows that have been stepped, their states and their losses."""
 
         def step(place):
-            given = _take((params, state, t), place)
+            given = take((params, state, t), place)
             pair = self._problem.step(*given, seeds=seeds[place])
             after, losses = check_pair(self._problem, pair, "the next states and the losses")
             size = seeds[place].size
@@ -90,7 +91,7 @@ class _Calls:
             return
 
         def is_over(place):
-            found = self._problem.is_over(_take(state, place))
+            found = self._problem.is_over(take(state, place))
             return check_over(self._problem, found, rows[place].size)
 
         done, made = self._attempt(is_over, rows)
@@ -106,10 +107,6 @@ class _Calls:
         return done, made
 
 
-def _take(tree: PyTree, rows) -> PyTree:
-    return jax.tree.map(lambda x: x[rows], tree)
-
-
 def _put(tree: PyTree, rows, new: PyTree) -> None:
     for old, leaf in zip(jax.tree.leaves(tree), jax.tree.leaves(new), strict=True):
         old[rows] = leaf
@@ -118,7 +115,7 @@ def _put(tree: PyTree, rows, new: PyTree) -> None:
 def _join(pieces: list[PyTree], like: PyTree) -> PyTree:
     """One tree of pieces that follow one another; of none, the like of them without rows."""
     if not pieces:
-        return _take(like, slice(0, 0))
+        return take(like, slice(0, 0))
     if len(pieces) == 1:
         return pieces[0]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .._custom_types import Params, RandomKey
+from .._custom_types import KeyLike, Params
 from .base import AbstractEngine
 from .wrap import AnyEngine, as_engine
 
@@ -62,7 +62,7 @@ class JointEngine(AbstractEngine):
     def failures(self) -> tuple[str, ...]:
         return tuple(text for engine in self.engines for text in engine.failures)
 
-    def init_params(self, *, key: RandomKey) -> Params:
+    def init_params(self, *, key: KeyLike) -> Params:
         return self.engines[0].init_params(key=key)
 
     def check(self, params: Params) -> None:

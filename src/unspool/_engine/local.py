@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params, RandomKey, RowLosses
+from .._custom_types import Clocks, KeyLike, Params, RowLosses
+from .._params import as_arrays, check_params
 from .._problem import AbstractProblem
-from .._random import Purpose, numbered, stream
-from .base import AbstractEngine, Trajectories, check_horizon, check_params
+from .._random import Purpose, as_key, numbered, seeded_key, stream
+from .base import AbstractEngine, Trajectories, check_horizon
 
 # Half of a small core's second cache or less: a step needs room besides the state.
 _CACHE_BYTES = 2**18
@@ -64,20 +65,22 @@ class LocalEngine(AbstractEngine):
     def fixed_length(self) -> bool:
         return not (self.ends_early or self.random_length)
 
-    def init_params(self, *, key: RandomKey) -> Params:
-        return rows.strong(self.problem.init_params(key=key))
+    def init_params(self, *, key: KeyLike) -> Params:
+        return as_arrays(self.problem.init_params(key=as_key(key)))
 
     def check(self, params: Params) -> None:
         check_params(params)
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.eval_shape(lambda: seeded_key(0))
         t = jax.ShapeDtypeStruct((), jnp.result_type(int))
-        before = jax.eval_shape(lambda p, k: self._init_state(p, k), params, key)
-        step = lambda p, s, t, k: self.problem.step(p, s, t, key=k)
-        stepped = jax.eval_shape(step, params, before, t, key)
+        arrays, others = eqx.partition(params, eqx.is_array)
+        whole = lambda arrays: eqx.combine(arrays, others)
+        before = jax.eval_shape(lambda p, k: self._init_state(whole(p), k), arrays, key)
+        step = lambda p, s, t, k: self.problem.step(whole(p), s, t, key=k)
+        stepped = jax.eval_shape(step, arrays, before, t, key)
         if not isinstance(stepped, tuple) or len(stepped) != 2:
             raise ValueError(f"step must return a pair (state, loss), got {type(stepped).__name__}")
         after, loss = stepped
-        if getattr(loss, "shape", None) != () or loss.dtype.kind not in "fiub":
+        if getattr(loss, "shape", None) != () or not _is_real(loss.dtype):
             raise ValueError(
                 "the loss that step returns must be a real scalar of shape (), "
                 f"got {_describe(loss)}"
@@ -129,8 +132,12 @@ class LocalEngine(AbstractEngine):
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
         def row(shift, state, over, taken, t, end, key):
-            row = state, over, taken
-            return self._unroll_row(rows.add(params, shift), row, (t, end, key), num_steps)
+            mine = rows.add(params, shift)
+            if self._may_end_within(num_steps):
+                # What frozen rows would have done beyond their end is not differentiated.
+                state = rows.constant_where(over, state)
+                mine = mine if shift is None else rows.constant_where(over, mine)
+            return self._unroll_row(mine, (state, over, taken), (t, end, key), num_steps)
 
         workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0, 0))
         run = jax.vmap(workers, in_axes=(0, 0, 0, 0, None, None, None), axis_name=_ARMS)
@@ -165,11 +172,16 @@ class LocalEngine(AbstractEngine):
 
         def step(state, t):
             state, loss = self.problem.step(params, state, t, key=numbered(steps_key, t))
-            return rows.strong(state), jnp.asarray(loss * weight, jnp.result_type(float))
+            loss = jnp.asarray(rows.multiply(loss, weight), jnp.result_type(float))
+            return rows.strong(state), loss
 
-        if self.ends_early or self.random_length or self.horizon % num_steps:
+        if self._may_end_within(num_steps):
             return self._unroll_until_over(step, row, end, num_steps)
         return self._unroll_whole(step, row, clock, num_steps)
+
+    def _may_end_within(self, num_steps: int) -> bool:
+        """Whether a row's episode may end before the last step of a segment."""
+        return self.ends_early or self.random_length or self.horizon % num_steps > 0
 
     def _unroll_whole(self, step, row, clock, num_steps):
         """Where episodes end only with a segment, a row runs all of its steps or none.
@@ -256,6 +268,11 @@ def _sum_losses(advance, row, num_steps: int, kind):
             blocks = blocks.add(part)
         total = blocks.value
     return row, jnp.where(is_first, total, total + of_first(total))
+
+
+def _is_real(dtype: Any) -> bool:
+    """Whether numbers of this type can be losses; NumPy does not know of all that JAX has."""
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
 
 
 def _describe(x: Any) -> str:

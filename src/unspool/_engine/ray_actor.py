@@ -5,6 +5,7 @@ import pickle
 import socket
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -57,7 +58,8 @@ class RowsActor:
 
     def __init__(self, blueprint: bytes):
         problem, trees, num_leaves = pickle.loads(blueprint)
-        self._trees = [jax.tree.structure(tree) for tree in trees]
+        arrays, self._others = eqx.partition(trees, eqx.is_array)
+        self._trees = [jax.tree.structure(tree) for tree in arrays]
         if [tree.num_leaves for tree in self._trees] != num_leaves:
             raise TypeError(
                 "parameters or states have a class of your own that does not outlast pickling: "
@@ -74,7 +76,8 @@ class RowsActor:
             self._stage.forget(order.forget.tolist())
         num_rows = order.t.size
         # Given away as leaves, so that classes of the user need not be pickled every time.
-        params, state = map(jax.tree.unflatten, self._trees, (order.params, order.state))
+        arrays = map(jax.tree.unflatten, self._trees, (order.params, order.state))
+        params, state = map(eqx.combine, arrays, self._others)
         steps: Any = order.step_seeds
         if isinstance(steps, int):
             steps = np.broadcast_to(np.uint64(0), (num_rows, steps))

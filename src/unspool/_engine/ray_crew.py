@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import ray
@@ -15,6 +16,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from .._black_box import AbstractBlackBox, HostParams, HostState
+from .._params import map_arrays
 from .ray_actor import RowsActor
 
 _MOST_STARTUP = 300.0
@@ -212,8 +214,8 @@ def make_blueprint(problem: AbstractBlackBox, params: HostParams, state: HostSta
     What is defined in the user's own files goes along with it; what is installed must be installed
     there too.
     """
-    trees = jax.tree.map(lambda x: x[:0], (params, state))
-    num_leaves = [len(jax.tree.leaves(tree)) for tree in trees]
+    trees = map_arrays(lambda x: x[:0], (params, state))
+    num_leaves = [len(jax.tree.leaves(eqx.filter(tree, eqx.is_array))) for tree in trees]
     modules = {kind.__module__.partition(".")[0] for kind in type(problem).__mro__}
     own = [sys.modules[name] for name in sorted(modules) if not _is_installed(name)]
     for module in own:

@@ -130,4 +130,4 @@ class SimulatorShares(AbstractShares):
 
 def _leaves(stretch: Stretch, rows: Rows) -> list[list[np.ndarray]]:
     trees = stretch.params, stretch.state
-    return [[leaf[rows] for leaf in jax.tree.leaves(tree)] for tree in trees]
+    return [[x[rows] for x in jax.tree.leaves(tree) if isinstance(x, np.ndarray)] for tree in trees]

@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from .._black_box import AbstractBlackBox, AbstractHostProblem
+from .._params import split
 from .ray_actor import Answer, num_bytes
 from .ray_crew import Crew, Member, make_blueprint
 from .ray_shares import Rows, SimulatorShares, StateShares
@@ -74,6 +75,7 @@ class RayStage(AbstractStage):
         self._num_actors = num_actors
         self._patience = patience
         self._crew: Crew | None = None
+        self._others: Any = None
         self._states_travel = isinstance(problem, AbstractHostProblem)
         self._shares = StateShares() if self._states_travel else SimulatorShares(problem.horizon)
         self._lock = threading.Lock()
@@ -83,7 +85,13 @@ class RayStage(AbstractStage):
             outcome = Outcome.begin(stretch)
             if np.all(stretch.over):
                 return outcome
+            others = split(stretch.params)[1].static
+            if self._crew is not None and others != self._others:
+                # Actors have these leaves from when they were started.
+                self._crew.close()
+                self._crew = None
             if self._crew is None:
+                self._others = others
                 blueprint = make_blueprint(self.problem, stretch.params, stretch.state)
                 self._crew = Crew(blueprint, self._num_actors, self._patience)
             this = _Round(stretch, outcome, ~stretch.over)

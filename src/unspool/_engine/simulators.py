@@ -4,11 +4,10 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from .._black_box import AbstractSimulatorProblem
+from .._params import take
 from .failures import Failures, attempt
 from .returned import check_commands, check_step
 from .stage import Outcome, Stretch
@@ -55,7 +54,7 @@ class Simulators:
         for row in np.flatnonzero(~over).tolist():
             try:
                 if stretch.t[row] == 0:
-                    params = _take(stretch.params, row)
+                    params = take(stretch.params, row)
                     stamps[row], at_work[row] = self._begin(problem, names[row], params)
                 else:
                     at_work[row] = self._find(names[row], stamps[row])
@@ -84,11 +83,11 @@ class Simulators:
         self, problem, stretch: Stretch, rows, simulators, i: int
     ) -> tuple[np.ndarray, list[Any]]:
         """The rows for which there is a command in the step to come, and their commands."""
-        params, t = _take((stretch.params, stretch.t), rows)
+        params, t = take((stretch.params, stretch.t), rows)
 
         def decide(place):
             some = simulators[place]
-            made = problem.commands(some, _take(params, place), t[place] + i)
+            made = problem.commands(some, take(params, place), t[place] + i)
             return check_commands(problem, made, len(some))
 
         done, made = attempt(decide, rows, self._failures)
@@ -125,7 +124,3 @@ class Simulators:
             _, simulator = self._busy.pop(names[row], (None, None))
             if simulator is not None and not failed[row]:
                 self._idle.append(simulator)
-
-
-def _take(tree: PyTree, rows) -> PyTree:
-    return jax.tree.map(lambda x: x[rows], tree)

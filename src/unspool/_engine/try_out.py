@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._black_box import AbstractHostProblem, HostState
+from .._params import as_arrays, map_arrays
+from .._random import seeded_key
 from .returned import MisuseError, check_losses, check_over, check_pair, check_states
 
 _NUM_ROWS = 3
@@ -23,8 +25,8 @@ class _Methods:
 
     def __init__(self, problem: AbstractHostProblem):
         self.problem = problem
-        params = jax.device_get(problem.init_params(key=jax.random.key(0)))
-        self.params = jax.tree.map(_spread, params)
+        params = as_arrays(problem.init_params(key=seeded_key(0)))
+        self.params = map_arrays(_spread, params)
         # As large as those to come, which some generators do not take.
         self.seeds = np.arange(1, _NUM_ROWS + 1, dtype=np.uint64) * np.uint64(_SEED)
         self.like: HostState | None = None
@@ -147,7 +149,7 @@ def _spread(x: Any) -> np.ndarray:
 
 def _copy(tree: PyTree, rows: slice) -> PyTree:
     """Some rows, which a method may then change in place."""
-    return jax.tree.map(lambda x: x[rows].copy(), tree)
+    return map_arrays(lambda x: x[rows].copy(), tree)
 
 
 def _agree(first: PyTree, second: PyTree, tolerance: float) -> bool:

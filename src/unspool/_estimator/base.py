@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .. import _rows as rows
 from .._custom_types import (
     IntScalar,
+    KeyLike,
     Params,
     RandomKey,
     RowLosses,
@@ -19,6 +20,9 @@ from .._custom_types import (
     WorkerValues,
 )
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine, settle
+from .._engine.completed import complete
+from .._params import split, strong
+from .._random import as_key
 from .._results import RESULTS
 from .._target import Target
 from .workers import Roster, Workers, warm_up
@@ -30,7 +34,7 @@ EstimatorState = Workers | tuple[Workers, ...]
 class Estimate(eqx.Module):
     """One estimate of a gradient.
 
-    - `grad`: a tree like the parameters, ready for optax.
+    - `grad`: a tree like the parameters, ready for optax; `None` where nothing is trained.
     - `loss`: mean loss per step of the rows used; NaN if there are none.
     - `result`: a member of `RESULTS`.
     - `stats`: scalars: `grad_norm`; `dropped`, workers that failed in this window; `waiting`,
@@ -129,7 +133,7 @@ class AbstractEstimator(eqx.Module):
     def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
         """How many windows into the episode each worker starts."""
 
-    def init(self, engine: AnyEngine, params: Params, *, key: RandomKey) -> EstimatorState:
+    def init(self, engine: AnyEngine, params: Params, *, key: KeyLike) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
 
         **Arguments:**
@@ -142,6 +146,7 @@ class AbstractEstimator(eqx.Module):
         differentiated and the estimator needs it.
         """
         engine, params = self._enter(engine, params)
+        key = as_key(key)
         first, *others = engine.parts
         if not others:
             return settle(first, self._init(first, params, key))
@@ -196,7 +201,8 @@ class AbstractEstimator(eqx.Module):
                 "FullES, PES, GPES, NRES, ESSingle"
             )
         engine.check(params)
-        return engine, rows.strong(params)
+        trained, fixed = split(strong(params))
+        return complete(engine, fixed), trained
 
 
 def tally(
@@ -233,6 +239,7 @@ def tally(
     )
 
 
+@rows.widening
 def conclude(
     tallies: list[Tally], params: Params, num_workers: int, steps_per_window: float
 ) -> Estimate:

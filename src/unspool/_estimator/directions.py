@@ -7,7 +7,6 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from .. import _rows as rows
@@ -41,7 +40,7 @@ class GaussianDirections(AbstractDirections):
     def draw(
         self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
     ) -> PyTree[Float[Array, "workers ..."]]:
-        flat, unravel = ravel_pytree(rows.widen(params))
+        flat, unravel = rows.ravel(rows.widen(params))
 
         def one(birth, block):
             mine = numbered(key, birth, block)

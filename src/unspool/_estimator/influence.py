@@ -109,6 +109,7 @@ class AbstractInfluence(AbstractEstimator):
         roster = workers.roster(engine, incoming, W)
         newborn, birth = roster.newborn, roster.birth
         still = rows.repeat(rows.zeros_like(params), birth.size)
+        may_freeze = not engine.fixed_length or engine.horizon % W > 0
 
         def give_birth(carried):
             trajectories, sketch = carried
@@ -128,7 +129,9 @@ class AbstractInfluence(AbstractEstimator):
             after, losses, step = linearise(unroll, trajectories, still)
             state, direct = step.backward(None, jnp.ones_like(losses[0]))
             pulled = self.sketch.pull(sketch, state, params)
-            moment = jax.tree.map(lambda *xs: sum(xs), moment, direct, pulled)
+            found = jax.tree.map(lambda *xs: sum(xs), moment, direct, pulled)
+            # The step of a frozen row counts for nothing, and its derivative need not exist.
+            moment = rows.where(trajectories.over[0], moment, found) if may_freeze else found
             signs = _sketch_keys(workers.noise_key, birth, trajectories.t + 1)
             sketch = self.sketch.push(sketch, step, signs, params)
             return (after, sketch, moment, total + losses), None

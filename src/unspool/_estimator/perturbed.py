@@ -18,7 +18,7 @@ from .directions import AbstractDirections, GaussianDirections, Kept
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
 from .rounding import Perturbation, draw_dither, hold_pair
-from .sigma import Sigma, least, scale_noise
+from .sigma import Sigma, least_sigma, scale_noise
 from .workers import Workers, choose, enlist
 
 
@@ -169,7 +169,7 @@ class AbstractPerturbed(AbstractEstimator):
             draw_all = ft.partial(directions.draw, params, workers.noise_key, ahead)
             kept = kept.turn(newborn, lambda: draw_all(jnp.zeros_like(birth)))
 
-        sigma = least(tableau.sigma, params, workers.update, carried.drawn_at)
+        sigma = least_sigma(tableau.sigma, params, workers.update, carried.drawn_at)
 
         def draw(t, drawn_at):
             if kept is None:

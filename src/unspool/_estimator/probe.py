@@ -101,7 +101,7 @@ class CentredAntithetic(AbstractProbe):
     def rejoin(self, arms):
         trajectories, _ = arms
         centre = rows.repeat(rows.arm(trajectories.arms, 2), 3)
-        return Trajectories(*centre, *trajectories.clock), None
+        return Trajectories.of(centre, trajectories.clock), None
 
 
 class ControlledAntithetic(AbstractProbe):
@@ -142,12 +142,15 @@ class ControlledAntithetic(AbstractProbe):
             return jax.tree.map(jnp.add, control, more)
 
         control = jax.lax.cond(jnp.any(newborn), through_the_start, lambda x: x, control)
+        # The steps of a frozen row count for nothing, and their derivative need not exist.
+        frozen = trajectories.over[-1]
+        control = rows.where(frozen, rows.zeros_like(control), control)
         pair, pair_losses = engine.unroll(params, pair, num_steps, perturbation.shifts())
         reading = Reading(
             rows.join_arms(pair_losses, losses), (pair_losses[0] - pair_losses[1]) / 2, control
         )
         joined = rows.join_arms(pair.arms, centre.arms)
-        return (Trajectories(*joined, *pair.clock), None), reading
+        return (Trajectories.of(joined, pair.clock), None), reading
 
     def rejoin(self, arms):
         raise ValueError("a control is for arms that stay apart: use CentredAntithetic")
@@ -201,8 +204,8 @@ def _split(trajectories: Trajectories, count: int) -> tuple[Trajectories, Trajec
     rest = trajectories.over.shape[0] - count
     first = rows.block(trajectories.arms, 0, count, axis=0)
     others = rows.block(trajectories.arms, count, rest, axis=0)
-    return Trajectories(*first, *trajectories.clock), Trajectories(*others, *trajectories.clock)
+    return Trajectories.of(first, trajectories.clock), Trajectories.of(others, trajectories.clock)
 
 
 def _with_state(trajectories: Trajectories, state: PyTree) -> Trajectories:
-    return Trajectories(state, *trajectories.arms[1:], *trajectories.clock)
+    return Trajectories.of((state, *trajectories.arms[1:]), trajectories.clock)

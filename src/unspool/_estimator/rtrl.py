@@ -2,7 +2,6 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from .. import _rows as rows
 from .influence import AbstractInfluence, AbstractSketch
@@ -12,17 +11,17 @@ class Columns(AbstractSketch):
     """The derivative itself, a column for each parameter: leaves of workers x columns."""
 
     def blank(self, state, params):
-        size = ravel_pytree(params)[0].size
+        size = rows.ravel(params)[0].size
         return jax.vmap(lambda x: rows.repeat(rows.zeros_like(x), size))(state)
 
     def pull(self, sketch, cotangent, params):
-        _, unravel = ravel_pytree(params)
+        flat, unravel = rows.ravel(params)
         along = lambda column: rows.dot(column, cotangent)
         slopes = jax.vmap(along, in_axes=1, out_axes=1)(sketch)
-        return jax.vmap(unravel)(slopes)
+        return jax.vmap(unravel)(slopes.astype(flat.dtype))
 
     def push(self, sketch, step, keys, params):
-        flat, unravel = ravel_pytree(params)
+        flat, unravel = rows.ravel(params)
         basis = jax.vmap(unravel)(jnp.eye(flat.size, dtype=flat.dtype))
         along = lambda column, direction: step.forward(column, rows.repeat(direction, keys.size))
         return jax.vmap(along, in_axes=(1, 0), out_axes=1)(sketch, basis)

@@ -2,7 +2,6 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
 from .. import _rows as rows
 from .influence import AbstractInfluence, AbstractSketch
@@ -41,7 +40,7 @@ def _balance(left, right):
 
 
 def _draw_signs(key, state):
-    flat, unravel = ravel_pytree(state)
+    flat, unravel = rows.ravel(state)
     return unravel(jax.random.rademacher(key, flat.shape, flat.dtype))
 
 

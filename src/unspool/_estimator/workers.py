@@ -136,7 +136,7 @@ class Workers(eqx.Module):
             birth,
             failed,
             self.survival,
-            Trajectories(*arms, *clock),
+            Trajectories.of(arms, clock),
             carried,
             self.num_workers,
         )
@@ -145,13 +145,13 @@ class Workers(eqx.Module):
 def choose(mask: WorkerMask, new: Trajectories, old: Trajectories) -> Trajectories:
     """Worker by worker, one of two sets of trajectories."""
     arms = rows.where_worker(mask, new.arms, old.arms)
-    return Trajectories(*arms, *rows.where(mask, new.clock, old.clock))
+    return Trajectories.of(arms, rows.where(mask, new.clock, old.clock))
 
 
 def take(trajectories: Trajectories, index: Int[Array, " workers"]) -> Trajectories:
     """The trajectories of the workers with these numbers."""
     pick = lambda tree, axis: jax.tree.map(lambda x: jnp.take(x, index, axis=axis), tree)
-    return Trajectories(*pick(trajectories.arms, 1), *pick(trajectories.clock, 0))
+    return Trajectories.of(pick(trajectories.arms, 1), pick(trajectories.clock, 0))
 
 
 def enlist(

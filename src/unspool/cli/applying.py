@@ -17,7 +17,7 @@ import optax
 from .. import export
 from .._custom_types import RandomKey
 from .._describe import describe
-from .._random import Purpose, stream
+from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Measurement, Trace
 from ..experiments.comparison import Comparison, Grid
 from ..experiments.contenders import CONTENDERS, MOMENTUM, losses_while_training, measured_steps
@@ -116,7 +116,7 @@ class Applying(AbstractExperiment):
 
     def try_out(self) -> None:
         """Traces a run with the learned optimizer, so that what is wrong shows before any."""
-        options = jnp.asarray(0.0), jax.random.key(0), jnp.asarray(False)
+        options = jnp.asarray(0.0), seeded_key(0), jnp.asarray(False)
         run = ft.partial(losses_while_training, self._task, self._learned.make, self.num_steps)
         jax.eval_shape(run, *options)
 

@@ -122,10 +122,10 @@ def _params_at(job: Job, run: Run, update: int) -> Params:
         start = job.engine.init_params(key=stream(job.key, Purpose.PARAMS))
         init = eqx.Partial(make_step(job.engine, job.chunked, job.optimizer)[0], key=job.key)
         like = eqx.filter_eval_shape(init, start)
-    params = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like).params
-    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params)):
+    state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.trained)):
         raise Mistake(
             f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
             f"one with --update, of {', '.join(map(str, run.checkpoints))}"
         )
-    return params
+    return state.params

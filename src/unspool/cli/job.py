@@ -16,7 +16,8 @@ from .._engine import AbstractEngine, AnyEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._memory import Memory
-from .._random import Purpose, stream
+from .._params import split
+from .._random import Purpose, seeded_key, stream
 from .._train import predict_memory
 from . import choices
 from .docs import summary
@@ -54,7 +55,7 @@ class Job:
 
     @property
     def key(self) -> RandomKey:
-        return jax.random.key(self.settings.seed)
+        return seeded_key(self.settings.seed)
 
     def try_out(self) -> tuple[Params, Memory]:
         """The parameters at the start, and the memory that training with them needs.
@@ -75,7 +76,8 @@ class Job:
         """What `config.json` says of the run, besides how to build it again."""
         settings, estimator = self.settings, describe(self.estimator)
         estimator["options"] |= self.estimator_options
-        num_params = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+        trained, _ = split(params)
+        num_params = sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
         return {
             "label": settings.label or estimator["name"],
             "seed": settings.seed,
@@ -88,7 +90,7 @@ class Job:
             },
             "num_updates": settings.num_updates,
             "num_params": num_params,
-            "parameter_names": name_entries(params) if num_params <= _MOST_NAMED else None,
+            "parameter_names": name_entries(trained) if num_params <= _MOST_NAMED else None,
             "float64": jnp.result_type(float) == jnp.float64,
             "environment": environment(),
         }

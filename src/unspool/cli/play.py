@@ -10,7 +10,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._evaluate import evaluate
-from .._random import Purpose, stream
+from .._params import join, split
+from .._random import Purpose, seeded_key, stream
 from .._run import MOST_PARAMS_LOGGED, Run
 from . import choices
 from .job import build_job
@@ -60,7 +61,7 @@ def play(words: Sequence[str]) -> int:
             )
         print(f"{'update':<10}{update}")
         if count := given["num_episodes"]:
-            key = jax.random.key(given["seed"])
+            key = seeded_key(given["seed"])
             found = evaluate(problem, params, key=key, num_episodes=count)
             mean, error = (problem.horizon * float(x) for x in found[:2])
             spread = f" +- {error:.2g}" if count > 1 else ""
@@ -105,9 +106,10 @@ def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
             f"--update must be one that was logged, the nearest is {nearest}, got {update}"
         )
     chosen = max(logged) if update is None else update
-    like = problem.init_params(key=stream(jax.random.key(0), Purpose.PARAMS))
-    flat, unravel = ravel_pytree(like)
-    return chosen, unravel(jnp.asarray(np.array(logged[chosen]), flat.dtype))
+    key = seeded_key(run.config.get("seed", 0))
+    trained, fixed = split(problem.init_params(key=stream(key, Purpose.PARAMS)))
+    flat, unravel = ravel_pytree(trained)
+    return chosen, join(unravel(jnp.asarray(np.array(logged[chosen]), flat.dtype)), fixed)
 
 
 def _write(pictures: Sequence[np.ndarray], file: Path, milliseconds: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import export
 from .._engine import as_engine
+from .._random import seeded_key
 from .._run import MOST_PARAMS_LOGGED, Run
 from ..experiments.folder import run_directory
 from ..experiments.traces import read_traces
@@ -65,7 +66,7 @@ def tune(words: Sequence[str]) -> int:
         raise Mistake(f"--learning-rate must be a finite number above 0, got {rate}")
     directory = Path(settings.pop("directory"))
     with mistakes_of_the_user("in the problem"):
-        params = problem.init_params(key=jax.random.key(0))
+        params = problem.init_params(key=seeded_key(0))
         as_engine(problem).check(params)
     if (count := len(name_entries(params))) > MOST_PARAMS_LOGGED:
         raise Mistake(

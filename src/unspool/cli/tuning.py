@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Params
-from .._random import Purpose, stream
+from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 from ..problems.schedules import ModelTraining, learning_curve
 from . import choices
@@ -65,7 +65,7 @@ class Tuning(AbstractExperiment):
 
     @property
     def _like(self) -> Params:
-        return self.training.init_params(key=jax.random.key(0))
+        return self.training.init_params(key=seeded_key(0))
 
     def entries(self) -> tuple[Entry, ...]:
         make = choices.choose("estimator", self.estimator, choices.estimators())
@@ -158,7 +158,7 @@ class Tuning(AbstractExperiment):
 
     def fresh_runs(self, params: Params) -> "Runs":
         """Training runs with weights and batches that tuning has not seen."""
-        root = stream(jax.random.key(0), Purpose.EVALUATION)
+        root = stream(seeded_key(0), Purpose.EVALUATION)
         keys = jax.random.split(root, self.num_runs)
         found = [learning_curve(self.training, params, key=key) for key in keys]
         stacked = [np.stack([np.asarray(curve[i]) for curve in found]) for i in (1, 2)]

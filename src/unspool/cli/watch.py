@@ -14,6 +14,7 @@ import numpy as np
 from .._checkpoint import save_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
+from .._params import map_arrays, split
 from .._run import Run
 from .._train import Record
 from .job import Job
@@ -63,7 +64,7 @@ def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
     due = last is None or update == settings.num_updates or update - last >= every
     if settings.num_episodes == 0 or not due or last == update:
         return
-    params = jax.tree.map(jnp.asarray, params)
+    params = map_arrays(jnp.asarray, params)
     found = evaluate(job.engine, params, key=job.key, num_episodes=settings.num_episodes)
     line = {name: float(value) for name, value in found._asdict().items()}
     run.append("evaluation", {"update": update} | line | {"num_episodes": found.num_episodes})
@@ -107,7 +108,7 @@ def _conclude(run: Run, record: Record) -> None:
                 f"{'evaluated':<10}{last['loss']:.6g}{error} on {last['num_episodes']} "
                 f"fresh episodes{at_start}"
             )
-    names, values = run.config["parameter_names"], jax.tree.leaves(record.params)
+    names, values = run.config["parameter_names"], jax.tree.leaves(split(record.params)[0])
     if names is not None:
         flat = np.concatenate([np.ravel(value) for value in values])
         pairs = (f"{name} {value:.6g}" for name, value in zip(names, flat, strict=True))

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._estimator import AbstractEstimator
 from .._estimator.base import check_count
+from .._random import seeded_key
 from ..problems.control import AbstractMujocoProblem
 from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
 
@@ -62,7 +63,7 @@ class AbstractControlExperiment(AbstractExperiment):
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        shape = jax.eval_shape(lambda: self.problem.init_params(key=jax.random.key(0))).shape
+        shape = jax.eval_shape(lambda: self.problem.init_params(key=seeded_key(0))).shape
         return tuple(f"weight {row} {column}" for row, column in np.ndindex(*shape))
 
     def control_entry(
@@ -98,7 +99,7 @@ class AbstractControlExperiment(AbstractExperiment):
     def _strip(self, label: str, trace: Trace) -> Picture:
         start, every = self.frames
         problem = self.problem
-        like = problem.init_params(key=jax.random.key(0))
+        like = problem.init_params(key=seeded_key(0))
         params = ravel_pytree(like)[1](trace.params[-1].astype(np.float32))
         last = start + every * (_FRAMES - 1)
         pictures = problem.render(

@@ -21,6 +21,7 @@ from .. import (
 from .._custom_types import RandomKey
 from .._estimator.base import check_count
 from .._problem import AbstractProblem
+from .._random import seeded_key
 from ..extend import AbstractPerturbed
 from ..problems import InfluenceBalancing
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, claim, sgd
@@ -175,7 +176,7 @@ def _measured(label: str) -> str:
 
 def _linearise() -> Linearisation:
     problem = InfluenceBalancing(_UNROLLS)
-    return Linearisation.of(problem, problem.init_params(key=jax.random.key(0)))
+    return Linearisation.of(problem, problem.init_params(key=seeded_key(0)))
 
 
 def _relative_errors(estimator: AbstractPerturbed, key: RandomKey) -> tuple[list[float], float]:

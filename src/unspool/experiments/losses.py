@@ -15,6 +15,7 @@ from .._custom_types import Params, RandomKey
 from .._engine import as_engine
 from .._evaluate import evaluate
 from .._problem import AbstractProblem
+from .._random import seeded_key
 from .._rows import num_bytes
 
 # Rows of a small state fill the lanes of a core; those of a large one its cache.
@@ -88,7 +89,7 @@ def surface(
     """
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
     points = (grid + np.asarray(shifts)).reshape(-1, 2)
-    key = jax.random.key(0)
+    key = seeded_key(0)
     like = problem.init_params(key=key)
     found = losses_at(problem, points, like=like, key=key, num_episodes=num_episodes)
     losses = np.concatenate([losses for losses, _ in found])
@@ -106,5 +107,5 @@ def surface(
 
 def draw_shifts(sigma: float, count: int) -> Float[np.ndarray, "draws 2"]:
     """Antithetic normal shifts of two parameters, always the same ones."""
-    draws: Array = sigma * jax.random.normal(jax.random.key(1), (count // 2, 2))
+    draws: Array = sigma * jax.random.normal(seeded_key(1), (count // 2, 2))
     return np.concatenate([np.asarray(draws), -np.asarray(draws)])

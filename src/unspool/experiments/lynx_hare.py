@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from .. import BPTT, NRES, RTRL
 from .._estimator.base import check_count
+from .._random import seeded_key
 from ..problems import SeriesFit, lotka_volterra
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim
 
@@ -128,7 +129,7 @@ class LynxHareExperiment(AbstractExperiment):
 
     def charts(self, traces):
         problem = self._problem()
-        like = problem.init_params(key=jax.random.key(0))
+        like = problem.init_params(key=seeded_key(0))
         unravel = ravel_pytree(like)[1]
         curves = {
             label: _curve(
@@ -155,7 +156,7 @@ class LynxHareExperiment(AbstractExperiment):
 
 def _curve(problem: SeriesFit, params) -> tuple[np.ndarray, np.ndarray]:
     """The times of the solver's steps, the first observation's included, and the solution."""
-    key = jax.random.key(0)
+    key = seeded_key(0)
     start = problem.init_state(params, key=key)
 
     def step(state, t):

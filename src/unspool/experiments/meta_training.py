@@ -14,6 +14,7 @@ from .. import GPES, NRES, data
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._estimator.base import check_count
+from .._random import seeded_key
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
 from ..report.intervals import interval_words, mean_words, t_interval
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
@@ -96,7 +97,7 @@ class AbstractMetaTraining(AbstractExperiment):
     @property
     def num_params(self) -> int:
         """The parameters of the learned optimizer."""
-        start = self.problem.init_params(key=jax.random.key(0))
+        start = self.problem.init_params(key=seeded_key(0))
         return sum(leaf.size for leaf in jax.tree.leaves(start))
 
     @staticmethod
@@ -142,7 +143,7 @@ class AbstractMetaTraining(AbstractExperiment):
         one = NRES(1, self.window, sigma=SIGMA)
         if period < self.horizon:
             one = GPES(1, self.window, period, sigma=SIGMA)
-        like = problem.init_params(key=jax.random.key(0))
+        like = problem.init_params(key=seeded_key(0))
 
         def measure(key: RandomKey, traces: Mapping[str, Trace]) -> tuple[list[float], float]:
             path, found = traces["NRES"].params, []

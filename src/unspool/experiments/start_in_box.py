@@ -6,6 +6,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
+from .._random import seeded_key
 from ..problems.schedules import AbstractSchedule, Constant, ModelTraining
 from ..problems.schedules.transforms import AbstractTransform
 
@@ -34,7 +35,7 @@ class StartInBox(AbstractProblem):
     @property
     def box(self) -> tuple[Params, Params]:
         """The lowest and the highest coordinates, both in the tree of the parameters."""
-        middle = self.training.init_params(key=jax.random.key(0))
+        middle = self.training.init_params(key=seeded_key(0))
         ends = []
         for end in ("low", "high"):
             corner = {}

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from .. import BPTT, PES, ESSingle, PESAnalytic
 from .._custom_types import RandomKey
 from .._estimator.base import check_count
+from .._random import seeded_key
 from ..extend import AbstractPerturbed
 from ..problems import CharacterLSTM
 from ..problems.character_lstm import GETTYSBURG
@@ -199,13 +200,11 @@ def _name(label: str, window: int) -> str:
 
 
 def _params(problem: CharacterLSTM):
-    return problem.init_params(key=jax.random.key(_PARAMS_SEED))
+    return problem.init_params(key=seeded_key(_PARAMS_SEED))
 
 
 def _exact(problem: CharacterLSTM, params) -> np.ndarray:
     """The gradient of the total loss by reverse mode."""
     reverse = BPTT(1)
-    found, _ = reverse.estimate(
-        problem, params, reverse.init(problem, params, key=jax.random.key(0))
-    )
+    found, _ = reverse.estimate(problem, params, reverse.init(problem, params, key=seeded_key(0)))
     return problem.horizon * np.asarray(ravel_pytree(found.grad)[0], np.float64)

@@ -14,6 +14,7 @@ from scipy import special
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
+from .._random import seeded_key
 from ..extend import AbstractPerturbed, LockStep, Tableau
 
 
@@ -187,7 +188,7 @@ class Linearisation:
 
 @eqx.filter_jit
 def _linearise(problem: AbstractProblem, params: Params):
-    key = jax.random.key(0)
+    key = seeded_key(0)
     theta, to_params = ravel_pytree(params)
     start, to_state = ravel_pytree(problem.init_state(params, key=key))
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from .._custom_types import Params
-from .._random import Purpose, stream
+from .._random import Purpose, seeded_key, stream
 from .._run import Run
 from .._train import TrainingError
 from .base import AbstractEntry, AbstractExperiment, Measurement
@@ -42,7 +41,7 @@ def run_entry(experiment: AbstractExperiment, label: str, directory: Path) -> It
     """
     entry = experiment.entry(label)
     for seed in experiment.seed_values:
-        key = jax.random.key(seed)
+        key = seeded_key(seed)
         params = entry.problem.init_params(key=stream(key, Purpose.PARAMS))
         run = open_run(experiment, entry, seed, params, directory)
         for steps, loss in _run_and_evaluate(run, entry, key, params):
@@ -59,7 +58,7 @@ def run_measurement(
         loss = math.nan
         if seed not in values:
             logged = {label: t for label, found in traces.items() for t in found if t.seed == seed}
-            values[seed], loss = measurement.measure(jax.random.key(seed), logged)
+            values[seed], loss = measurement.measure(seeded_key(seed), logged)
             write_measured(experiment, directory, measurement.label, values)
         yield Advance(measurement.label, seed, measurement.num_steps, loss)
 

@@ -2,12 +2,15 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from .._custom_types import IntScalar, Params
+from .._params import as_arrays, map_arrays, split
+from .._random import seeded_key
 from ..problems.learned_optimizer import AbstractLearnedOptimizer
 
 
@@ -46,10 +49,11 @@ def as_optax(optimizer: AbstractLearnedOptimizer, params: Params) -> optax.Gradi
     `update` raises it if it is called without weights.
     """
     check_params(optimizer, params)
-    own = jax.tree.map(jnp.asarray, params)
+    own = map_arrays(jnp.asarray, params)
+    trained, _ = split(own)
 
     def widen(tree: Any, weights: Any) -> Any:
-        kind = jnp.result_type(*jax.tree.leaves(own), *jax.tree.leaves(weights))
+        kind = jnp.result_type(*jax.tree.leaves(trained), *jax.tree.leaves(weights))
         return jax.tree.map(lambda x: jnp.asarray(x, kind), tree)
 
     # The names are optax's, whose parameters are what is trained.
@@ -85,18 +89,24 @@ def check_params(optimizer: AbstractLearnedOptimizer, params: Params) -> None:
 
 def expected_params(optimizer: AbstractLearnedOptimizer) -> Any:
     """The optimizer's parameters, of which only structure, shapes and types are known."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda key: optimizer.init_params(key=key), key)
+    key = jax.eval_shape(lambda: seeded_key(0))
+    return eqx.filter_eval_shape(lambda key: as_arrays(optimizer.init_params(key=key)), key)
 
 
 def named_leaves(params: Params) -> dict[str, Any]:
     """The arrays of a tree by their paths, `layer0.bias`, in the order of its leaves."""
-    found = jax.tree_util.tree_leaves_with_path(params)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    found = [(path, leaf) for path, leaf in leaves if is_array(leaf)]
     paths = [path for path, _ in found]
     names = [jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path in paths]
     if len(set(names)) < len(names):
         names = [jax.tree_util.keystr(path) for path in paths]
     return dict(zip(names, [leaf for _, leaf in found], strict=True))
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array, or what is known of one."""
+    return hasattr(leaf, "dtype")
 
 
 def shapes(params: Params) -> dict[str, tuple[int, ...]]:

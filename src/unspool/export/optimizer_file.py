@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,14 @@ import optax
 from .._citation import version
 from .._custom_types import Params
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, Frozen
-from .learned_optimizer import as_optax, check_params, expected_params, named_leaves, shapes
+from .learned_optimizer import (
+    as_optax,
+    check_params,
+    expected_params,
+    is_array,
+    named_leaves,
+    shapes,
+)
 from .optimizer_class import OptimizerOrClass, as_field, class_name, fields_of, make_optimizer
 
 _FORMAT = 1
@@ -139,12 +147,13 @@ def read_optimizer(
     except _NO_DESCRIPTION as error:
         raise ValueError(f"{path} must hold a learned optimizer: {error!r}") from error
     found = make_optimizer(path, name, fields, optimizer)
-    like = expected_params(found)
+    like, others = eqx.partition(expected_params(found), is_array)
     params = {key: arrays[key] for key in names}
     if (wanted := shapes(like)) != (given := shapes(params)):
         raise ValueError(f"{path} must hold parameters of shapes {wanted}, got {given}")
     leaves = [jnp.asarray(params[key]) for key in wanted]
-    return SavedOptimizer(found, jax.tree.unflatten(jax.tree.structure(like), leaves), notes)
+    read = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return SavedOptimizer(found, eqx.combine(read, others), notes)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

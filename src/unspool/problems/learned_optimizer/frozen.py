@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 
 from ..._custom_types import Params
+from ..._random import seeded_key
 from .optimizer import AbstractLearnedOptimizer
 
 
@@ -48,7 +49,7 @@ class Frozen(AbstractLearnedOptimizer):
                 f"optimizer must be a learned optimizer, such as MLPOptimizer(), got "
                 f"{self.optimizer!r}"
             )
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.eval_shape(lambda: seeded_key(0))
         legal = _shapes(eqx.filter_eval_shape(lambda k: self.optimizer.init_params(key=k), key))
         if (given := _shapes(self.params)) != legal:
             raise ValueError(

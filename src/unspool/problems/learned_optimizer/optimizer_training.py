@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from ..._problem import AbstractProblem
+from ..._random import seeded_key
 from .._check import check_integer
 from ..schedules import AbstractObjective, ValidLoss
 from ..schedules.objectives import Moment
@@ -64,7 +65,7 @@ class OptimizerTraining(AbstractProblem):
 
     def init_params(self, *, key):
         if self.init_seed is not None:
-            key = jax.random.key(self.init_seed)
+            key = seeded_key(self.init_seed)
         return self.optimizer.init_params(key=key)
 
     def init_state(self, params, *, key):
@@ -102,4 +103,4 @@ class OptimizerTraining(AbstractProblem):
         """The key of a step, or of the start, in the one sequence there is or in this run's."""
         if self.sequence_seed is None:
             return key
-        return jax.random.fold_in(jax.random.key(self.sequence_seed), jnp.asarray(t) + 1)
+        return jax.random.fold_in(seeded_key(self.sequence_seed), jnp.asarray(t) + 1)

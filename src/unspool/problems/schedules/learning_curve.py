@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..._custom_types import Params, RandomKey
+from ..._custom_types import KeyLike, Params, RandomKey
+from ..._random import as_key
 from .model_training import ModelTraining
 
 
@@ -25,7 +26,7 @@ class LearningCurve(NamedTuple):
 
 
 def learning_curve(
-    problem: ModelTraining, params: Params, *, key: RandomKey, every: int | None = None
+    problem: ModelTraining, params: Params, *, key: KeyLike, every: int | None = None
 ) -> LearningCurve:
     """Trains afresh with the hyperparameters that `params` stand for, and looks on.
 
@@ -42,7 +43,7 @@ def learning_curve(
     every = every or max(1, problem.horizon // 100)
     if not 1 <= every <= problem.horizon:
         raise ValueError(f"every must be from 1 to {problem.horizon}, got {every}")
-    return _curve(problem, jax.tree.map(jnp.asarray, params), key, every)
+    return _curve(problem, jax.tree.map(jnp.asarray, params), as_key(key), every)
 
 
 @eqx.filter_jit

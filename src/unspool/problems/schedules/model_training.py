@@ -10,6 +10,7 @@ from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 
 from ..._custom_types import IntScalar, Params
 from ..._problem import AbstractProblem
+from ..._random import seeded_key
 from .._check import check_integer
 from .data import Batch, Data
 from .model import Model
@@ -66,7 +67,7 @@ class ModelTraining(AbstractProblem):
     @property
     def tensors(self) -> tuple[str, ...]:
         """The names of the weights' tensors, in the order of `PerTensor` vectors."""
-        weights = jax.eval_shape(self.model.init, jax.eval_shape(lambda: jax.random.key(0)))
+        weights = jax.eval_shape(self.model.init, jax.eval_shape(lambda: seeded_key(0)))
         return tuple(_name(path) for path, _ in tree_leaves_with_path(weights))
 
     def init_params(self, *, key):

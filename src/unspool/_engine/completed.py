@@ -1,0 +1,75 @@
+"""An engine for what is trained alone, where parameters hold more than that."""
+
+from .._custom_types import Params
+from .._params import Fixed, join
+from .base import AbstractEngine
+
+
+class Completed(AbstractEngine):
+    """Another engine, given the trained part of the parameters instead of all of them.
+
+    Estimators see real arrays only, and the problem the whole tree.
+
+    **Arguments:**
+
+    - `engine`: the engine that runs the whole parameters.
+    - `fixed`: the leaves that are not trained.
+    """
+
+    engine: AbstractEngine
+    fixed: Fixed
+
+    def __init__(self, engine: AbstractEngine, fixed: Fixed):
+        self.engine = engine
+        self.fixed = fixed
+
+    @property
+    def horizon(self) -> int:
+        return self.engine.horizon
+
+    @property
+    def differentiable(self) -> bool:
+        return self.engine.differentiable
+
+    @property
+    def fixed_length(self) -> bool:
+        return self.engine.fixed_length
+
+    @property
+    def ends_early(self) -> bool:
+        return self.engine.ends_early
+
+    @property
+    def copies_states(self) -> bool:
+        return self.engine.copies_states
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return self.engine.failures
+
+    @property
+    def parts(self) -> tuple[AbstractEngine, ...]:
+        parts = self.engine.parts
+        if len(parts) == 1 and parts[0] is self.engine:
+            return (self,)
+        return tuple(Completed(part, self.fixed) for part in parts)
+
+    def init_params(self, *, key) -> Params:
+        return self.engine.init_params(key=key)
+
+    def check(self, params: Params) -> None:
+        self.engine.check(join(params, self.fixed))
+
+    def start(self, params, keys, shift=None):
+        return self.engine.start(join(params, self.fixed), keys, shift)
+
+    def shorten(self, trajectories, births):
+        return self.engine.shorten(trajectories, births)
+
+    def unroll(self, params, trajectories, num_steps, shift=None):
+        return self.engine.unroll(join(params, self.fixed), trajectories, num_steps, shift)
+
+
+def complete(engine: AbstractEngine, fixed: Fixed) -> AbstractEngine:
+    """The engine for what is trained: the engine itself where nothing is fixed."""
+    return engine if fixed.is_empty else Completed(engine, fixed)
