@@ -20,6 +20,8 @@ class Purpose(enum.IntEnum):
     PARAMS = 6
     REFERENCE = 7
     EVALUATION = 8
+    CHAIN = 9
+    PART = 10
 
 
 def stream(key: RandomKey, purpose: Purpose, *indices: IntScalar | int) -> RandomKey:
@@ -39,3 +41,8 @@ def numbered(key: RandomKey, *indices: IntScalar | int) -> RandomKey:
     counts = jnp.stack([jnp.asarray(index).astype(jnp.uint32) for index in indices])
     words = words.at[: counts.size].set(words[: counts.size] ^ counts)
     return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+
+
+def part_keys(key: RandomKey, count: int) -> list[RandomKey]:
+    """A key for each of several parts of one whole; the only part of a whole has the whole's."""
+    return [key] if count == 1 else [stream(key, Purpose.PART, index) for index in range(count)]

@@ -4,17 +4,31 @@ A slow second opinion: one trajectory at a time, no kernel, no engine, nothing c
 episodes. `check_unbiased` holds estimators against it where no closed form is known.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._custom_types import Params, RandomKey
+from ._custom_types import IntScalar, Params, RandomKey
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._target import Target
+
+
+class EpisodeStart(NamedTuple):
+    """How an episode begins.
+
+    - `key`: the episode's randomness.
+    - `birth`: its number, which a curriculum makes its length depend on.
+    - `update`: estimates made before it, which a schedule makes sigma depend on.
+    """
+
+    key: RandomKey
+    birth: IntScalar
+    update: IntScalar
 
 
 @eqx.filter_jit
@@ -26,17 +40,36 @@ def sample_gradients(
     key: RandomKey,
     num_samples: int,
 ) -> PyTree[Float[Array, "samples ..."]]:
-    r"""Independent unbiased samples of a target gradient, one episode each.
+    """Independent samples of a target gradient that neither a curriculum nor a schedule moves."""
+    none = jnp.zeros(num_samples, int)
+    starts = EpisodeStart(jax.random.split(stream(key, Purpose.REFERENCE), num_samples), none, none)
+    sample = lambda start: sample_gradient(problem, params, target, start, problem.horizon)
+    return jax.vmap(sample)(starts)
 
-    A sample is a gradient of an episode's *total* loss, divided by the horizon. With noise it is
+
+def sample_gradient(
+    problem: AbstractProblem,
+    params: Params,
+    target: Target,
+    start: EpisodeStart,
+    steps_per_update: int,
+) -> Params:
+    r"""One unbiased sample of a target gradient: an episode's.
+
+    It is the gradient of the episode's *total* loss, divided by the horizon. With noise it is
     the score-function estimate of an antithetic pair,
-    $\sum_t \frac{\ell_t^+ - \ell_t^-}{2} \sum_{j \le t / \mathrm{period}} z_j / \sigma$; without,
-    reverse mode. Where the target has a window, every window starts from the unperturbed state.
+    $\sum_t \frac{\ell_t^+ - \ell_t^-}{2} \sum_{j \le t / \mathrm{period}} z_j / \sigma_j$;
+    without, reverse mode. Where the target has a window, every window starts from the unperturbed
+    state. The $\sigma_j$ of a schedule is that of the update in which $z_j$ is drawn, of which
+    there is one every `steps_per_update` steps.
     """
-    sample = _score_sample if target.is_smoothed else _derivative_sample
-    keys = jax.random.split(stream(key, Purpose.REFERENCE), num_samples)
-    samples = jax.vmap(lambda key: sample(problem, params, target, key))(keys)
-    return jax.tree.map(lambda x: x / problem.horizon, samples)
+    episode = _Episode(problem, start.key, start.birth)
+    if target.is_smoothed:
+        update = lambda t: start.update + t // steps_per_update
+        sample = _score_sample(episode, params, target, update)
+    else:
+        sample = _derivative_sample(episode, params, target)
+    return jax.tree.map(lambda x: x / problem.horizon, sample)
 
 
 class _Episode(eqx.Module):
@@ -44,6 +77,13 @@ class _Episode(eqx.Module):
 
     problem: AbstractProblem
     key: RandomKey
+    birth: IntScalar
+
+    @property
+    def length(self) -> IntScalar:
+        drawn = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
+        most = jnp.minimum(drawn, self.problem.longest(self.birth))
+        return jnp.clip(most, 1, self.problem.horizon)
 
     def start(self, params: Params):
         state = self.problem.init_state(params, key=stream(self.key, Purpose.START))
@@ -52,7 +92,7 @@ class _Episode(eqx.Module):
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
         state, over = row
-        length = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
+        length = self.length
         over = over | (t >= length)
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
         loss = jnp.where(over, 0.0, loss * self.problem.weight(length))
@@ -60,8 +100,8 @@ class _Episode(eqx.Module):
         return (state, over | self.problem.is_over(state)), loss
 
 
-def _derivative_sample(problem, params, target: Target, key: RandomKey) -> Params:
-    episode = _Episode(problem, key)
+def _derivative_sample(episode: _Episode, params, target: Target) -> Params:
+    horizon = episode.problem.horizon
 
     def total(params):
         def step(row, t):
@@ -70,29 +110,30 @@ def _derivative_sample(problem, params, target: Target, key: RandomKey) -> Param
                 row = jax.tree.map(lambda x: jnp.where(inside, x, jax.lax.stop_gradient(x)), row)
             return episode.step(params, row, t)
 
-        return jnp.sum(jax.lax.scan(step, episode.start(params), jnp.arange(problem.horizon))[1])
+        return jnp.sum(jax.lax.scan(step, episode.start(params), jnp.arange(horizon))[1])
 
     return jax.grad(total)(params)
 
 
-def _score_sample(problem, params, target: Target, key: RandomKey) -> Params:
-    T = problem.horizon
+def _score_sample(
+    episode: _Episode, params, target: Target, update: Callable[[IntScalar], IntScalar]
+) -> Params:
+    T = episode.problem.horizon
     W, K = target.window or T, target.period or T
-    episode = _Episode(problem, key)
     leaves, structure = jax.tree.flatten(params)
-    sigmas = _sigmas(target, structure)
 
     def draw(block):
-        keys = jax.random.split(stream(key, Purpose.NOISE, block), len(leaves))
-        return [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+        keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
+        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+        return noise, _sigmas(target, structure, update(block * K))
 
-    def shifted(sign, noise):
+    def shifted(sign, noise, sigmas):
         moved = [x + sign * s * z for x, s, z in zip(leaves, sigmas, noise, strict=True)]
         return jax.tree.unflatten(structure, moved)
 
     def step(carry, t):
         centre, plus, minus, credit, gradient = carry
-        noise = draw(t // K)
+        noise, sigmas = draw(t // K)
         fresh = (t % K == 0) | (t % W == 0)
         if target.window is not None:
             branch = (t % W == 0) & (t > 0)
@@ -103,23 +144,23 @@ def _score_sample(problem, params, target: Target, key: RandomKey) -> Params:
         credit = [
             c + jnp.where(fresh, z / s, 0.0) for c, z, s in zip(credit, noise, sigmas, strict=True)
         ]
-        plus, above = episode.step(shifted(1, noise), plus, t)
-        minus, below = episode.step(shifted(-1, noise), minus, t)
+        plus, above = episode.step(shifted(1, noise, sigmas), plus, t)
+        minus, below = episode.step(shifted(-1, noise, sigmas), minus, t)
         slope = (above - below) / 2
         gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
         return (centre, plus, minus, credit, gradient), None
 
     nothing = [jnp.zeros_like(x) for x in leaves]
-    first = draw(0)
-    arms = (episode.start(shifted(1, first)), episode.start(shifted(-1, first)))
+    first = draw(jnp.zeros((), int))
+    arms = (episode.start(shifted(1, *first)), episode.start(shifted(-1, *first)))
     carry = (episode.start(params), *arms, nothing, nothing)
     (*_, gradient), _ = jax.lax.scan(step, carry, jnp.arange(T))
     return jax.tree.unflatten(structure, gradient)
 
 
-def _sigmas(target: Target, structure) -> list[Any]:
-    """The scale of each leaf; of a schedule, the first."""
-    sigma = target.sigma(jnp.zeros((), int)) if callable(target.sigma) else target.sigma
+def _sigmas(target: Target, structure, update: IntScalar) -> list[Any]:
+    """The scale of each leaf, for noise drawn at the given update."""
+    sigma = target.sigma(update) if callable(target.sigma) else target.sigma
     if jax.tree.structure(sigma) == structure:
         return jax.tree.leaves(sigma)
     return [sigma] * structure.num_leaves

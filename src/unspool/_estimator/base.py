@@ -19,6 +19,7 @@ from .._custom_types import (
     WorkerValues,
 )
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine
+from .._random import part_keys
 from .._results import RESULTS
 from .._target import Target
 from .workers import Workers, warm_up
@@ -135,11 +136,9 @@ class AbstractEstimator(eqx.Module):
         differentiated and the estimator needs it.
         """
         engine, params = self._enter(engine, params)
-        first, *others = engine.parts
-        if not others:
-            return self._init(first, params, key)
-        pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
-        return tuple(self._init(part, params, part_key) for part, part_key in pairs)
+        pairs = zip(engine.parts, part_keys(key, len(engine.parts)), strict=True)
+        workers = tuple(self._init(part, params, part_key) for part, part_key in pairs)
+        return workers if len(workers) > 1 else workers[0]
 
     @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
