@@ -20,7 +20,7 @@ Tree = dict[str, str]
 
 LAYERS = (
     ("_custom_types", "_memory", "_random", "_results", "_rows", "_target", "_threads", "data"),
-    ("_black_box", "_problem"),
+    ("_black_box", "_problem", "_wrapper"),
     ("_engine",),
     ("_estimator",),
     (

@@ -137,8 +137,8 @@ class AbstractEstimator(eqx.Module):
         """
         engine, params = self._enter(engine, params)
         pairs = zip(engine.parts, part_keys(key, len(engine.parts)), strict=True)
-        workers = tuple(self._init(part, params, part_key) for part, part_key in pairs)
-        return workers if len(workers) > 1 else workers[0]
+        workers = [self._init(part, params, part_key) for part, part_key in pairs]
+        return tuple(workers) if len(workers) > 1 else workers[0]
 
     @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
