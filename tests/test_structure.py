@@ -24,6 +24,7 @@ LAYERS = (
     ("_engine",),
     ("_estimator",),
     (
+        "_chains",
         "_check_unbiased",
         "_diagnose",
         "_evaluate",

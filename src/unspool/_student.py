@@ -21,7 +21,7 @@ def quantile(upper_tail: float, degrees: int) -> float:
     low, high = 0.0, 1.0
     while two_sided(high, degrees) > 2 * upper_tail:
         low, high = high, 2 * high
-    for _ in range(60):
+    for _ in range(50):
         middle = (low + high) / 2
         if two_sided(middle, degrees) > 2 * upper_tail:
             low = middle
@@ -44,19 +44,15 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
 
 def _fraction(a: float, b: float, x: float) -> float:
     """The continued fraction of the incomplete beta function, by the method of Lentz."""
-    above, below = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    above, below = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or _TINY)
     product = below
     for m in range(1, 10_000):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
-            below = 1 / _away_from_zero(1 + term * below)
-            above = _away_from_zero(1 + term / above)
+            below = 1 / ((1 + term * below) or _TINY)
+            above = (1 + term / above) or _TINY
             product *= above * below
         if abs(above * below - 1) < 1e-15:
             break
     return product
-
-
-def _away_from_zero(x: float) -> float:
-    return x if abs(x) > _TINY else _TINY
