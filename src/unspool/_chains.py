@@ -17,7 +17,7 @@ from ._estimator.workers import Workers
 from ._random import Purpose, part_keys, stream
 from ._reference import EpisodeStart, sample_gradient
 
-_LEAST_EPISODES, _EPISODES_OF_CHAIN = 2, 8
+_EPISODES_OF_WORKER, _EPISODES_OF_ALL = 2, 2000
 _Episodes = Int[Array, "episodes workers"]
 
 
@@ -35,9 +35,10 @@ class Plan(NamedTuple):
     whole: bool
 
     @classmethod
-    def of(cls, engine: AbstractEngine, estimator: AbstractEstimator) -> "Plan":
-        # Few episodes make the noise of a chain skewed, which at 30 chains no correction mends.
-        num_episodes = max(_LEAST_EPISODES, -(-_EPISODES_OF_CHAIN // estimator.num_workers))
+    def of(cls, engine: AbstractEngine, estimator: AbstractEstimator, num_chains: int) -> "Plan":
+        # Few episodes make the noise of few chains skewed, which no correction mends altogether.
+        least = -(-_EPISODES_OF_ALL // (estimator.num_workers * num_chains))
+        num_episodes = max(_EPISODES_OF_WORKER, least)
         num_windows = estimator.num_windows(engine.horizon)
         whole = not engine.fixed_length or callable(estimator.target(engine.horizon).sigma)
         begun = num_windows - 1 if estimator.num_warmup_windows(engine.horizon) else 0

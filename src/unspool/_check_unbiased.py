@@ -84,7 +84,8 @@ def check_unbiased(
       loss of an episode, divided by the horizon, for the estimator's `target(horizon)`; of a
       `JointEngine` the mean over its problems. By default it is simulated from the definition; on
       the host, where that cannot be, it has to be given.
-    - `num_chains`: independent chains, at least 30. More find smaller biases.
+    - `num_chains`: independent chains, at least 30. More find smaller biases. Few are longer: there
+      are 2000 episodes at least, and two of every worker.
     - `level`: how improbable a deviation must be to fail, between 0 and 1.
 
     **Returns:** a `BiasTest`; look at `verdict`, `reason`, and at `z`.
@@ -103,7 +104,7 @@ def check_unbiased(
             f"reference must be given for {type(odd[0]).__name__}: only problems in JAX can be "
             "simulated from the definition"
         )
-    plan = Plan.of(engine, estimator)
+    plan = Plan.of(engine, estimator, num_chains)
     keys = jax.random.split(stream(key, Purpose.CHAIN), num_chains)
     mean, starts, dropped = run_chains(engine, estimator, params, keys, plan)
     mean, dropped = np.asarray(mean, np.float64), int(np.sum(dropped))

@@ -14,6 +14,8 @@ PerCoordinate = Float[np.ndarray, " params"]
 
 _POWER = 0.9
 _TOP = 3
+# A larger one is that of a few chains, and would explain any deviation away.
+_LARGEST_SKEWNESS = 1.5
 # A run that would not have seen the gradient turned around has decided nothing.
 _LARGEST_BLIND_SPOT = 2.0
 
@@ -55,6 +57,7 @@ class Statistics(NamedTuple):
         z = mean / at_least
         spread = np.sqrt(whole / num_chains)
         skewness = _divide(np.mean(centred**3, axis=0), spread**3) * (noise / at_least) ** 3
+        skewness = np.clip(skewness, -_LARGEST_SKEWNESS, _LARGEST_SKEWNESS)
         q = z / math.sqrt(num_chains)
         moved = q + skewness * q**2 / 3 + skewness**2 * q**3 / 27 + skewness / (6 * num_chains)
         t = np.minimum(np.abs(z), np.abs(moved) * math.sqrt(num_chains))
