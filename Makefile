@@ -54,6 +54,7 @@ bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosa
 	$(BIN)/python benchmarks/run.py benchmarks/results/cpu.json \
 		$$([ -x $(PEERS)/bin/python ] && echo --peers $(PEERS)/bin/python)
 	$(BIN)/python benchmarks/swimmer.py benchmarks/results/swimmer.json
+	$(BIN)/python benchmarks/false_alarms.py benchmarks/results/false_alarms.json
 
 # In an environment of its own: what it needs is nobody else's business.
 $(PEERS): $(STAMP)

@@ -276,15 +276,6 @@ def test_noise_in_the_data_changes_no_mean(name):
     accept(result)
 
 
-def test_an_estimate_that_is_no_number_is_rejected():
-    problem = problems.LinearQuadratic()
-    reference = jnp.full(4, jnp.nan)
-    result = unspool.check_unbiased(
-        problem, unspool.BPTT(1), key=jax.random.key(0), reference=reference, num_chains=30
-    )
-    assert not result.passed and result.p_value == 0
-
-
 SIMULATED = {
     "cubic": unspool.NRES(4, 3, SIGMA),
     "learned start": unspool.TruncatedES(4, 3, SIGMA),
@@ -314,17 +305,3 @@ def test_the_gradient_simulated_from_its_definition_is_the_closed_form(name):
     assert np.all(error < 0.05 * np.max(np.abs(exact)))
     assert np.max(np.abs(mean - exact) / error) < 4.5
     assert np.max(np.abs(mean - other) / error) > 6
-
-
-class Mislabelled(unspool.TruncatedES):
-    """Truncated, which it does not say."""
-
-    def target(self, horizon):
-        return unspool.Target(None, None, self.sigma)
-
-
-def test_the_reference_is_simulated_where_no_closed_form_is_known():
-    problem, key = PROBLEMS["cubic"], jax.random.key(0)
-    settings = {"key": key, "num_chains": 600, "level": LEVEL}
-    accept(unspool.check_unbiased(problem, unspool.NRES(4, 3, SIGMA), **settings))
-    assert not unspool.check_unbiased(problem, Mislabelled(4, 3, SIGMA), **settings).passed

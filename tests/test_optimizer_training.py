@@ -263,11 +263,15 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
 
 def test_an_evaluation_of_several_tasks_is_the_mean_of_theirs():
     parts, params = joined(), start(training())
-    each = [unspool.evaluate(part, params, key=KEY, num_episodes=50) for part in parts]
-    found = unspool.evaluate(unspool.JointEngine(parts), params, key=KEY, num_episodes=50)
-    assert float(found.loss) == pytest.approx(sum(float(e.loss) for e in each) / 2)
+    each = [unspool.evaluate(part, params, key=KEY, num_episodes=400) for part in parts]
+    found = unspool.evaluate(unspool.JointEngine(parts), params, key=KEY, num_episodes=400)
+    # Each has episodes of its own, so that the two means differ by their errors.
     errors = math.hypot(*(float(e.standard_error) for e in each)) / 2
-    assert float(found.standard_error) == pytest.approx(errors)
+    difference = float(found.loss) - sum(float(e.loss) for e in each) / 2
+    assert 0 < abs(difference) < 4 * math.sqrt(2) * errors
+    assert float(found.standard_error) == pytest.approx(errors, rel=0.2)
+    alone = unspool.evaluate(unspool.JointEngine(parts[:1]), params, key=KEY, num_episodes=400)
+    assert alone.loss == each[0].loss
 
 
 def test_several_tasks_are_trained_counted_and_resumed(tmp_path):

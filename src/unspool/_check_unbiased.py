@@ -1,43 +1,51 @@
 """The proof by simulation that an estimator's mean is what it should be."""
 
-import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from . import _rows as rows
+from ._chains import Plan, run_chains, simulate_references
 from ._custom_types import KeyLike, Params
-from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine, settle
+from ._engine import AnyEngine, LocalEngine, as_engine, settle
 from ._estimator import AbstractEstimator
 from ._params import match, split
 from ._random import Purpose, as_key, stream
-from ._reference import sample_gradients
+from ._verdict import Decision, judge
 
-_EPISODES = 2
 _ROUNDING = 1e3
+_LEAST_CHAINS = 30
 
 
 class BiasTest(NamedTuple):
     """An estimator's mean against the gradient of its estimand, coordinate by coordinate.
 
-    - `passed`: whether `p_value` is at least the level asked for.
+    - `passed`: whether the `verdict` is `"unbiased"`.
+    - `verdict`: `"unbiased"`; `"biased"`, if `p_value` is below the level asked for; or
+      `"not decided"`, if the run could not have seen a bias as large as the gradient, if its tails
+      are too heavy to know, or if workers were dropped.
+    - `reason`: why, in a sentence.
     - `p_value`: the chance that an unbiased estimator strays as far in some coordinate.
-    - `z`: deviation from the reference in standard errors of both.
+    - `z`: deviation from the reference in standard errors, Student's t of `num_chains - 1` degrees.
     - `mean`, `reference`: the two gradients, flat; `standard_error` is that of their difference.
-    - `num_chains`, `num_estimates`: independent chains, and estimates averaged in each.
+    - `detectable`: the bias that a run like this one sees in nine of ten cases, in the units of
+      the gradient.
+    - `num_chains`, `num_estimates`: independent chains, and estimates made in each.
     - `dropped`: workers left out; their absence is a bias of its own.
     """
 
     passed: bool
+    verdict: Decision
+    reason: str
     p_value: float
     z: Float[np.ndarray, " params"]
     mean: Float[np.ndarray, " params"]
     reference: Float[np.ndarray, " params"]
     standard_error: Float[np.ndarray, " params"]
+    detectable: Float[np.ndarray, " params"]
     num_chains: int
     num_estimates: int
     dropped: int
@@ -55,12 +63,17 @@ def check_unbiased(
 ) -> BiasTest:
     r"""Tests whether an estimator's mean is the gradient it promises, on a problem of yours.
 
-    $$ z_p = \frac{\mathrm{mean}_c \big( A_{c,p} - E_c \, g_p \big)}{\text{standard error}} $$
+    $$ t_p = \frac{\mathrm{mean}_c \big( A_{c,p} - R_{c,p} \big)}{\text{standard error}} $$
 
-    with $A_c$ what a chain's estimates add up to, per worker, $E_c$ the episodes it began, and $g$
-    the gradient of an episode's total loss. Parameters stay fixed. Where episodes differ in
-    length this compares the gradient up to the factor that `AbstractProblem` speaks of, after
-    four horizons of running in. The largest $|z|$ is judged with Bonferroni's correction.
+    with $A_c$ what a chain's estimates add up to for each of its episodes, and $R_c$ the mean
+    gradient of as many episodes, simulated from the definition. Parameters stay fixed. Chains are
+    independent and alike, so that $t_p$ follows Student's law; the largest is judged, with
+    Bonferroni's correction, once what skewed noise does to it is taken off.
+
+    If episodes differ in length, or sigma follows a schedule, $A_c$ is made of whole episodes, and
+    each has one in $R_c$ with its number and with the sigmas of the updates at which its noises
+    were drawn. When an episode begins depends on earlier ones, its own data and noise do not:
+    the mean of $A_c - R_c$ is zero whenever episodes begin.
 
     **Arguments:**
 
@@ -69,87 +82,85 @@ def check_unbiased(
     - `key`: all randomness; another key is another test.
     - `params`: where; by default the problem's `init_params`.
     - `reference`: the right answer, if known in closed form: the gradient of the expected total
-      loss of an episode, divided by the horizon, for the estimator's `target(horizon)`. By
-      default it is simulated from the definition, with as many episodes as the chains have; on
+      loss of an episode, divided by the horizon, for the estimator's `target(horizon)`; of a
+      `JointEngine` the mean over its problems. By default it is simulated from the definition; on
       the host, where that cannot be, it has to be given.
-    - `num_chains`: independent chains, at least 30. More find smaller biases.
-    - `level`: how improbable a deviation must be to fail.
+    - `num_chains`: independent chains, at least 30. More find smaller biases. Few are longer: there
+      are 2000 episodes at least, and two of every worker.
+    - `level`: how improbable a deviation must be to fail, between 0 and 1.
 
-    **Returns:** a `BiasTest`; look at `passed`, and at `z`.
+    **Returns:** a `BiasTest`; look at `verdict`, `reason`, and at `z`.
 
-    **Raises:** `ValueError` for too few chains, parameters that do not fit, or no `reference` where
-    there has to be one.
+    **Raises:** `ValueError` for too few chains, a level that is none, parameters or a reference
+    that do not fit, or no `reference` where there has to be one.
     """
-    if num_chains < 30:
-        raise ValueError(f"num_chains must be at least 30, got {num_chains}")
-    engine = as_engine(problem)
-    key = as_key(key)
-    if reference is None and not isinstance(engine, LocalEngine):
-        raise ValueError(
-            f"reference must be given for {type(engine).__name__}: only a single problem in JAX "
-            "can be simulated from the definition"
-        )
+    _check_settings(num_chains, level)
+    engine, key = as_engine(problem), as_key(key)
     if params is None:
         params = engine.init_params(key=stream(key, Purpose.PARAMS))
     engine.check(params)
     trained, _ = split(params)
-    num_windows = estimator.num_windows(engine.horizon)
-    running_in = 0 if engine.fixed_length else 4 * num_windows
-    num_estimates = _EPISODES * num_windows
-    keys = jax.random.split(key, num_chains)
-    chains = _run_chains(engine, estimator, params, keys, num_estimates, running_in)
-    total, episodes, dropped = jax.device_get(settle(engine, chains))
-    if reference is None and isinstance(engine, LocalEngine):
-        num_samples = num_chains * estimator.num_workers
-        target = estimator.target(engine.horizon)
-        samples = sample_gradients(engine.problem, params, target, key=key, num_samples=num_samples)
-        exact, reference_error = _mean_and_error(samples, num_samples)
+    given = None if reference is None else _flatten_reference(reference, trained)
+    if given is None and (odd := [x for x in engine.parts if not isinstance(x, LocalEngine)]):
+        raise ValueError(
+            f"reference must be given for {type(odd[0]).__name__}: only problems in JAX can be "
+            "simulated from the definition"
+        )
+    plan = Plan.of(engine, estimator, num_chains)
+    keys = jax.random.split(stream(key, Purpose.CHAIN), num_chains)
+    chains = settle(engine, run_chains(engine, estimator, params, keys, plan))
+    mean, starts, dropped = chains
+    mean, dropped = np.asarray(mean, np.float64), int(np.sum(dropped))
+    if given is None:
+        expected = np.asarray(simulate_references(engine, estimator, params, starts), np.float64)
+        given = expected.mean(0)
     else:
-        exact = np.asarray(rows.ravel(match(trained, reference))[0], np.float64)
-        reference_error = np.zeros_like(exact)
-    deviation = total - np.outer(episodes, exact)
-    per_episode = episodes.mean()
-    mean = exact + deviation.mean(0) / per_episode
-    spread = deviation.std(0, ddof=1) / math.sqrt(num_chains) / per_episode
-    error = np.hypot(spread, reference_error)
+        expected = given
+    size = np.max(np.abs(given))
     leaves = jax.tree.leaves(trained)
     precision = np.repeat([float(jnp.finfo(x.dtype).eps) for x in leaves], [x.size for x in leaves])
-    rounding = _ROUNDING * precision * np.max(np.abs(exact))
-    z = (mean - exact) / np.maximum(np.hypot(error, rounding), np.finfo(float).tiny)
-    p_value = min(1.0, z.size * math.erfc(np.max(np.abs(z)) / math.sqrt(2)))
-    if not np.all(np.isfinite(z)):
-        p_value = 0.0
-    sizes = (num_chains, num_estimates, int(dropped.sum()))
-    return BiasTest(p_value >= level, p_value, z, mean, exact, error, *sizes)
+    found = judge(mean - expected, size, _ROUNDING * precision * size, level)
+    decision, reason = found.decision, found.reason
+    if dropped:
+        decision = "biased" if decision == "biased" else "not decided"
+        reason = f"{dropped} workers were dropped, and those left do not stand for all; {reason}"
+    return BiasTest(
+        passed=decision == "unbiased",
+        verdict=decision,
+        reason=reason,
+        p_value=found.p_value,
+        z=found.statistics.z,
+        mean=mean.mean(0),
+        reference=given,
+        standard_error=found.statistics.noise,
+        detectable=found.detectable,
+        num_chains=num_chains,
+        num_estimates=plan.num_estimates,
+        dropped=dropped,
+    )
 
 
-def _mean_and_error(samples: Params, num_samples: int):
-    flat = np.asarray(jax.vmap(lambda x: rows.ravel(x)[0])(samples), np.float64)
-    return flat.mean(0), flat.std(0, ddof=1) / math.sqrt(num_samples)
+def _check_settings(num_chains, level):
+    whole = isinstance(num_chains, int) and not isinstance(num_chains, bool)
+    if not whole or num_chains < _LEAST_CHAINS:
+        raise ValueError(
+            f"num_chains must be an integer of at least {_LEAST_CHAINS}, got {num_chains!r}"
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level must be above 0 and below 1, got {level!r}")
 
 
-@eqx.filter_jit
-def _run_chains(
-    engine: AbstractEngine,
-    estimator: AbstractEstimator,
-    params: Params,
-    keys: Array,
-    num_estimates: int,
-    running_in: int,
-):
-    """Per chain: what the estimates add up to in units of an episode's gradient; the episodes
-    that a worker began; the workers dropped."""
-
-    def estimate(workers, _):
-        estimate, workers = estimator.estimate(engine, params, workers)
-        stats = estimate.stats
-        return workers, (rows.ravel(estimate.grad)[0], stats["episodes"], stats["dropped"])
-
-    def chain(key):
-        workers = estimator.init(engine, params, key=key)
-        _, history = jax.lax.scan(estimate, workers, length=running_in + num_estimates)
-        grads, episodes, dropped = jax.tree.map(lambda x: x[running_in:], history)
-        total = jnp.sum(grads, axis=0) / estimator.num_windows(engine.horizon)
-        return total, jnp.sum(episodes) / estimator.num_workers, jnp.sum(dropped)
-
-    return jax.vmap(chain)(keys) if engine.copies_states else jax.lax.map(chain, keys)
+def _flatten_reference(reference: Params, trained: Params) -> Float[np.ndarray, " params"]:
+    try:
+        flat = rows.ravel(match(trained, reference))[0]
+    except ValueError:
+        raise ValueError(
+            f"reference must be a tree like what is trained, {jax.tree.structure(trained)}, "
+            f"got {jax.tree.structure(reference)}"
+        ) from None
+    size = rows.ravel(trained)[0].size
+    if flat.size != size:
+        raise ValueError(
+            f"reference must have as many numbers as the parameters, {size}, got {flat.size}"
+        )
+    return np.asarray(flat, np.float64)

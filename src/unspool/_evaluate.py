@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ._custom_types import KeyLike, Params, Scalar
 from ._engine import AnyEngine, as_engine, settle
-from ._random import Purpose, as_key, stream
+from ._random import Purpose, as_key, part_keys, stream
 
 
 class Evaluation(NamedTuple):
@@ -32,7 +32,7 @@ def evaluate(
     """The objective at unperturbed parameters: total loss over total length of fresh episodes.
 
     An episode that ends early counts with the length that it might have had. Of a `JointEngine` it
-    is the mean over its problems.
+    is the mean over its problems, each on episodes of its own.
 
     **Arguments:**
 
@@ -47,8 +47,10 @@ def evaluate(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     engine = as_engine(engine)
     engine.check(params)
-    key = as_key(key)
-    found = [_evaluate(part, params, key, num_episodes) for part in engine.parts]
+    # Parts with common episodes would have errors in common, which adding up squares leaves out.
+    keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(engine.parts))
+    pairs = zip(engine.parts, keys, strict=True)
+    found = [_evaluate(part, params, part_key, num_episodes) for part, part_key in pairs]
     settle(engine, found)
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
@@ -57,7 +59,7 @@ def evaluate(
 
 @eqx.filter_jit
 def _evaluate(engine, params, key, num_episodes):
-    keys = jax.random.split(stream(key, Purpose.EVALUATION), num_episodes)
+    keys = jax.random.split(key, num_episodes)
     trajectories = engine.start(params, keys)
     _, losses = engine.unroll(params, trajectories, engine.horizon)
     losses = losses[0]

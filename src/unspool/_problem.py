@@ -68,6 +68,11 @@ class AbstractProblem(eqx.Module):
         return jnp.array(self.horizon)
 
     @property
+    def ends_early(self) -> bool:
+        """Whether `is_over` may be true, which is then asked after every step."""
+        return type(self).is_over is not AbstractProblem.is_over
+
+    @property
     def fixed_length(self) -> bool:
         """Whether all episodes that do not end early have `horizon` steps, which runs faster."""
         kind = type(self)

@@ -25,6 +25,8 @@ class Purpose(enum.IntEnum):
     PARAMS = 6
     REFERENCE = 7
     EVALUATION = 8
+    CHAIN = 9
+    PART = 10
 
 
 def seeded_key(seed: IntScalar | int) -> RandomKey:
@@ -91,3 +93,8 @@ def numbered(key: RandomKey, *indices: IntScalar | int) -> RandomKey:
     counts = jnp.stack([jnp.asarray(index).astype(jnp.uint32) for index in indices])
     words = words.at[: counts.size].set(words[: counts.size] ^ counts)
     return jax.random.wrap_key_data(words, impl=_GENERATOR)
+
+
+def part_keys(key: RandomKey, count: int) -> list[RandomKey]:
+    """A key for each of several parts of one whole; the only part of a whole has the whole's."""
+    return [key] if count == 1 else [stream(key, Purpose.PART, index) for index in range(count)]

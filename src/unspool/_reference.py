@@ -4,18 +4,34 @@ A slow second opinion: one trajectory at a time, no kernel, no engine, nothing c
 episodes. `check_unbiased` holds estimators against it where no closed form is known.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from . import _rows as rows
-from ._custom_types import KeyLike, Params, RandomKey
+from ._custom_types import IntScalar, KeyLike, Params, RandomKey
 from ._estimator.sigma import sigma_at
 from ._params import Fixed, join, split
 from ._problem import AbstractProblem
 from ._random import Purpose, stream
 from ._target import Target
+
+
+class EpisodeStart(NamedTuple):
+    """How an episode begins.
+
+    - `key`: the episode's randomness.
+    - `birth`: its number, which a curriculum makes its length depend on.
+    - `update`: estimates made before it, which a schedule makes sigma depend on.
+    """
+
+    key: RandomKey
+    birth: IntScalar
+    update: IntScalar
 
 
 @eqx.filter_jit
@@ -27,19 +43,37 @@ def sample_gradients(
     key: KeyLike,
     num_samples: int,
 ) -> PyTree[Float[Array, "samples ..."]]:
-    r"""Independent unbiased samples of a target gradient, one episode each.
+    """Independent samples of a target gradient that neither a curriculum nor a schedule moves."""
+    none = jnp.zeros(num_samples, int)
+    starts = EpisodeStart(jax.random.split(stream(key, Purpose.REFERENCE), num_samples), none, none)
+    sample = lambda start: sample_gradient(problem, params, target, start, problem.horizon)
+    return jax.vmap(sample)(starts)
 
-    A sample is a gradient of an episode's *total* loss, divided by the horizon. With noise it is
+
+def sample_gradient(
+    problem: AbstractProblem,
+    params: Params,
+    target: Target,
+    start: EpisodeStart,
+    steps_per_update: int,
+) -> Params:
+    r"""One unbiased sample of a target gradient: an episode's.
+
+    It is the gradient of the episode's *total* loss, divided by the horizon. With noise it is
     the score-function estimate of an antithetic pair,
-    $\sum_t \frac{\ell_t^+ - \ell_t^-}{2} \sum_{j \le t / \mathrm{period}} z_j / \sigma$; without,
-    reverse mode. Where the target has a window, every window starts from the unperturbed state.
+    $\sum_t \frac{\ell_t^+ - \ell_t^-}{2} \sum_{j \le t / \mathrm{period}} z_j / \sigma_j$;
+    without, reverse mode. Where the target has a window, every window starts from the unperturbed
+    state. The $\sigma_j$ of a schedule is that of the update in which $z_j$ is drawn, of which
+    there is one every `steps_per_update` steps.
     """
-    sample = _score_sample if target.is_smoothed else _derivative_sample
-    keys = jax.random.split(stream(key, Purpose.REFERENCE), num_samples)
     trained, fixed = split(params)
-    episode = lambda key: _Episode(problem, fixed, key)
-    samples = jax.vmap(lambda key: sample(episode(key), trained, target))(keys)
-    return jax.tree.map(lambda x: x / problem.horizon, samples)
+    episode = _Episode(problem, fixed, start.key, start.birth)
+    if target.is_smoothed:
+        update = lambda t: start.update + t // steps_per_update
+        sample = _score_sample(episode, trained, target, update)
+    else:
+        sample = _derivative_sample(episode, trained, target)
+    return jax.tree.map(lambda x: x / problem.horizon, sample)
 
 
 class _Episode(eqx.Module):
@@ -48,6 +82,13 @@ class _Episode(eqx.Module):
     problem: AbstractProblem
     fixed: Fixed
     key: RandomKey
+    birth: IntScalar
+
+    @property
+    def length(self) -> IntScalar:
+        drawn = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
+        most = jnp.minimum(drawn, self.problem.longest(self.birth))
+        return jnp.clip(most, 1, self.problem.horizon)
 
     def start(self, params: Params):
         params = join(params, self.fixed)
@@ -56,10 +97,11 @@ class _Episode(eqx.Module):
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
-        params = join(params, self.fixed)
         state, over = row
-        length = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
+        length = self.length
         over = over | (t >= length)
+        # A step that is not taken has no derivative, not even one that is no number.
+        params, state = rows.constant_where(over, (join(params, self.fixed), state))
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
         loss = jnp.where(over, 0.0, rows.multiply(loss, self.problem.weight(length)))
         state = jax.tree.map(lambda new, old: jnp.where(over, old, new), stepped, state)
@@ -67,6 +109,8 @@ class _Episode(eqx.Module):
 
 
 def _derivative_sample(episode: _Episode, params: Params, target: Target) -> Params:
+    horizon = episode.problem.horizon
+
     def total(params):
         def step(row, t):
             if target.window is not None:
@@ -74,37 +118,39 @@ def _derivative_sample(episode: _Episode, params: Params, target: Target) -> Par
                 row = jax.tree.map(lambda x: jnp.where(inside, x, jax.lax.stop_gradient(x)), row)
             return episode.step(params, row, t)
 
-        return jnp.sum(
-            jax.lax.scan(step, episode.start(params), jnp.arange(episode.problem.horizon))[1]
-        )
+        return jnp.sum(jax.lax.scan(step, episode.start(params), jnp.arange(horizon))[1])
 
     return jax.grad(total)(params)
 
 
-def _score_sample(episode: _Episode, params: Params, target: Target) -> Params:
+def _score_sample(
+    episode: _Episode,
+    params: Params,
+    target: Target,
+    update: Callable[[IntScalar], IntScalar],
+) -> Params:
     T = episode.problem.horizon
     W, K = target.window or T, target.period or T
     leaves, structure = jax.tree.flatten(params)
-    # Of a schedule, the first.
-    sigmas = jax.tree.leaves(sigma_at(target.sigma, params, jnp.zeros((), int)))
 
     def draw(block):
         keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
-        return [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+        return noise, jax.tree.leaves(sigma_at(target.sigma, params, update(block * K)))
 
     @rows.widening
-    def shifted(sign, noise):
+    def shifted(sign, noise, sigmas):
         steps = zip(leaves, sigmas, noise, strict=True)
         moved = [(x + sign * s * z).astype(x.dtype) for x, s, z in steps]
         return jax.tree.unflatten(structure, moved)
 
     @rows.widening
-    def score(noise):
+    def score(noise, sigmas):
         return [(z / s).astype(float) for z, s in zip(noise, sigmas, strict=True)]
 
     def step(carry, t):
         centre, plus, minus, credit, gradient = carry
-        noise = draw(t // K)
+        noise, sigmas = draw(t // K)
         fresh = (t % K == 0) | (t % W == 0)
         if target.window is not None:
             branch = (t % W == 0) & (t > 0)
@@ -112,16 +158,17 @@ def _score_sample(episode: _Episode, params: Params, target: Target) -> Params:
             plus, minus = choose(plus), choose(minus)
             credit = [jnp.where(t % W == 0, 0.0, c) for c in credit]
             centre, _ = episode.step(params, centre, t)
-        credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, score(noise), strict=True)]
-        plus, above = episode.step(shifted(1, noise), plus, t)
-        minus, below = episode.step(shifted(-1, noise), minus, t)
+        fresh_score = score(noise, sigmas)
+        credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, fresh_score, strict=True)]
+        plus, above = episode.step(shifted(1, noise, sigmas), plus, t)
+        minus, below = episode.step(shifted(-1, noise, sigmas), minus, t)
         slope = jnp.asarray(above - below, float) / 2
         gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
         return (centre, plus, minus, credit, gradient), None
 
     nothing = [jnp.zeros(x.shape) for x in leaves]
-    first = draw(0)
-    arms = (episode.start(shifted(1, first)), episode.start(shifted(-1, first)))
+    first = draw(jnp.zeros((), int))
+    arms = (episode.start(shifted(1, *first)), episode.start(shifted(-1, *first)))
     carry = (episode.start(params), *arms, nothing, nothing)
     (*_, gradient), _ = jax.lax.scan(step, carry, jnp.arange(T))
     return jax.tree.unflatten(structure, gradient)

@@ -1,4 +1,4 @@
-"""What an estimator of your own is made of; `docs/extending.md` shows how."""
+"""What an estimator or a problem of your own is made of; `docs/extending.md` shows how."""
 
 from ._estimator.directions import AbstractDirections as AbstractDirections
 from ._estimator.directions import GaussianDirections as GaussianDirections
@@ -20,3 +20,4 @@ from ._estimator.probe import Tangent as Tangent
 from ._estimator.reverse import AbstractReverse as AbstractReverse
 from ._estimator.sigma import Sigma as Sigma
 from ._estimator.sigma import as_sigma as as_sigma
+from ._wrapper import AbstractWrapper as AbstractWrapper

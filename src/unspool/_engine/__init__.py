@@ -4,6 +4,7 @@ from .host import HostEngine as HostEngine
 from .host import settle as settle
 from .joint import JointEngine as JointEngine
 from .local import LocalEngine as LocalEngine
+from .masked import MaskedEngine as MaskedEngine
 from .ray import RayEngine as RayEngine
 from .wrap import AnyEngine as AnyEngine
 from .wrap import as_engine as as_engine

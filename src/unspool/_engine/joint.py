@@ -55,6 +55,10 @@ class JointEngine(AbstractEngine):
         return all(engine.differentiable for engine in self.engines)
 
     @property
+    def fixed_length(self) -> bool:
+        return all(engine.fixed_length for engine in self.engines)
+
+    @property
     def copies_states(self) -> bool:
         return all(engine.copies_states for engine in self.engines)
 

@@ -55,7 +55,7 @@ class LocalEngine(AbstractEngine):
 
     @property
     def ends_early(self) -> bool:
-        return type(self.problem).is_over is not AbstractProblem.is_over
+        return self.problem.ends_early
 
     @property
     def random_length(self) -> bool:

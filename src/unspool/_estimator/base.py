@@ -22,7 +22,7 @@ from .._custom_types import (
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine, settle
 from .._engine.completed import complete
 from .._params import split, strong
-from .._random import as_key
+from .._random import as_key, part_keys
 from .._results import RESULTS
 from .._target import Target
 from .workers import Roster, Workers, warm_up
@@ -146,12 +146,9 @@ class AbstractEstimator(eqx.Module):
         differentiated and the estimator needs it.
         """
         engine, params = self._enter(engine, params)
-        key = as_key(key)
-        first, *others = engine.parts
-        if not others:
-            return settle(first, self._init(first, params, key))
-        pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
-        return tuple(settle(part, self._init(part, params, part_key)) for part, part_key in pairs)
+        pairs = zip(engine.parts, part_keys(as_key(key), len(engine.parts)), strict=True)
+        workers = [settle(part, self._init(part, params, part_key)) for part, part_key in pairs]
+        return tuple(workers) if len(workers) > 1 else workers[0]
 
     @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:

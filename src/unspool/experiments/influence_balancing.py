@@ -22,6 +22,7 @@ from .._custom_types import RandomKey
 from .._estimator.base import check_count
 from .._problem import AbstractProblem
 from .._random import seeded_key
+from .._wrapper import AbstractWrapper
 from ..extend import AbstractPerturbed
 from ..problems import InfluenceBalancing
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, claim, sgd
@@ -60,25 +61,42 @@ _DESCRIPTION = (
 )
 
 
-class LossAtEnd(AbstractProblem):
-    """Another problem, of whose losses only that of the last step counts."""
+class LossAtEnd(AbstractWrapper):
+    """Another problem, of whose losses only that of an episode's last step counts.
+
+    Where the length of an episode is drawn, no step knows whether it is the last. Each then has
+    the change since the one before for its loss; they add up to the last one's.
+    """
 
     problem: AbstractProblem
-    horizon: int
 
     def __init__(self, problem: AbstractProblem):
         self.problem = problem
-        self.horizon = problem.horizon
 
-    def init_params(self, *, key):
-        return self.problem.init_params(key=key)
+    @property
+    def inner(self) -> AbstractProblem:
+        return self.problem
 
     def init_state(self, params, *, key):
-        return self.problem.init_state(params, key=key)
+        state = self.inner.init_state(params, key=key)
+        return state if self.fixed_length else (state, jnp.zeros(()))
 
     def step(self, params, state, t, *, key):
-        state, loss = self.problem.step(params, state, t, key=key)
-        return state, jnp.where(t == self.horizon - 1, self.horizon * loss, 0.0)
+        if self.fixed_length:
+            state, loss = self.inner.step(params, state, t, key=key)
+            last = (t == self.horizon - 1) | self.inner.is_over(state)
+            return state, jnp.where(last, self.horizon * loss, 0.0)
+        state, before = state
+        state, loss = self.inner.step(params, state, t, key=key)
+        change = self.horizon * (loss - before)
+        return (state, jnp.asarray(loss, before.dtype)), change
+
+    def is_over(self, state):
+        return self.inner.is_over(state if self.fixed_length else state[0])
+
+    @property
+    def ends_early(self):
+        return self.inner.ends_early
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from .. import NRES, PES, RTRL, ESSingle, TruncatedES
 from .. import data as loaders
 from .._estimator.base import check_count
-from .._problem import AbstractProblem
+from .._wrapper import AbstractWrapper
 from ..problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim
 
@@ -88,24 +88,20 @@ class Ridge(NamedTuple):
         )
 
 
-class StartAnywhere(AbstractProblem):
+class StartAnywhere(AbstractWrapper):
     """The tuning of a penalty from a random start."""
 
     training: ModelTraining
-    horizon: int
 
     def __init__(self, training: ModelTraining):
         self.training = training
-        self.horizon = training.horizon
+
+    @property
+    def inner(self) -> ModelTraining:
+        return self.training
 
     def init_params(self, *, key):
         return {"l2": jax.random.uniform(key, (), minval=_STARTS[0], maxval=_STARTS[1])}
-
-    def init_state(self, params, *, key):
-        return self.training.init_state(params, key=key)
-
-    def step(self, params, state, t, *, key):
-        return self.training.step(params, state, t, key=key)
 
 
 @dataclass(frozen=True)

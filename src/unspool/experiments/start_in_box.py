@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from .._custom_types import Params
-from .._problem import AbstractProblem
 from .._random import seeded_key
+from .._wrapper import AbstractWrapper
 from ..problems.schedules import AbstractSchedule, Constant, ModelTraining
 from ..problems.schedules.transforms import AbstractTransform
 
 
-class StartInBox(AbstractProblem):
+class StartInBox(AbstractWrapper):
     """The training of a model, whose tuning starts at a point drawn uniformly from a box.
 
     The box is made of the bounds of all hyperparameters, in the coordinates that are tuned: a rate
@@ -24,13 +24,15 @@ class StartInBox(AbstractProblem):
     """
 
     training: ModelTraining
-    horizon: int
 
     def __init__(self, training: ModelTraining):
         self.training = training
-        self.horizon = training.horizon
         for name in training.space | training.model.space:
             _transform(training, name)
+
+    @property
+    def inner(self) -> ModelTraining:
+        return self.training
 
     @property
     def box(self) -> tuple[Params, Params]:
@@ -50,12 +52,6 @@ class StartInBox(AbstractProblem):
         low, unravel = ravel_pytree(self.box[0])
         high, _ = ravel_pytree(self.box[1])
         return unravel(jax.random.uniform(key, low.shape, low.dtype, low, high))
-
-    def init_state(self, params, *, key):
-        return self.training.init_state(params, key=key)
-
-    def step(self, params, state, t, *, key):
-        return self.training.step(params, state, t, key=key)
 
 
 def _transform(training: ModelTraining, name: str) -> AbstractTransform:

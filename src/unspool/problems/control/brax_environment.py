@@ -6,14 +6,14 @@ import io
 import warnings
 from typing import Any
 
-from ..._problem import AbstractProblem
+from ..._wrapper import AbstractWrapper
 from .jax_environment import JaxEnvironment
 from .linear_policy import LinearPolicy
 from .mujoco_rows import draw_without_screen
 from .policy import AbstractPolicy
 
 
-class BraxEnvironment(AbstractProblem):
+class BraxEnvironment(AbstractWrapper):
     """A policy in an environment of Brax, named by what `brax.envs` calls it.
 
     It is a `JaxEnvironment`, whose description says what counts. Actions beyond [-1, 1] are left
@@ -44,18 +44,6 @@ class BraxEnvironment(AbstractProblem):
         """The same around the environment itself, with which to render, for example."""
         environment = _make(self.id, self.backend)
         return JaxEnvironment(environment, self.horizon, self.policy, self.clip_actions)
-
-    def init_params(self, *, key):
-        return self.inner.init_params(key=key)
-
-    def init_state(self, params, *, key):
-        return self.inner.init_state(params, key=key)
-
-    def step(self, params, state, t, *, key):
-        return self.inner.step(params, state, t, key=key)
-
-    def is_over(self, state):
-        return self.inner.is_over(state)
 
 
 @ft.lru_cache

@@ -1,0 +1,85 @@
+"""Losses of some episodes alone."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .. import _rows as rows
+from .._custom_types import Clocks, Params, RandomKey
+from .base import AbstractEngine, Trajectories
+
+
+class MaskedEngine(AbstractEngine):
+    """Another engine, of whose episodes only some have losses; those of the others are zero.
+
+    Whole episodes can so be told from those that a count of estimates cuts off, whatever the
+    estimator does with losses. Failures show in every episode.
+
+    **Arguments:**
+
+    - `engine`: the other.
+    - `first`: of each worker, the first of its episodes that counts, by number.
+    - `count`: how many of its episodes count.
+    """
+
+    engine: AbstractEngine
+    first: Clocks
+    count: int = eqx.field(static=True)
+
+    def __init__(self, engine: AbstractEngine, first: Clocks, count: int):
+        self.engine = engine
+        self.first = first
+        self.count = count
+
+    @property
+    def horizon(self) -> int:
+        return self.engine.horizon
+
+    @property
+    def differentiable(self) -> bool:
+        return self.engine.differentiable
+
+    @property
+    def fixed_length(self) -> bool:
+        return self.engine.fixed_length
+
+    @property
+    def ends_early(self) -> bool:
+        return self.engine.ends_early
+
+    @property
+    def copies_states(self) -> bool:
+        return self.engine.copies_states
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return self.engine.failures
+
+    def init_params(self, *, key: RandomKey) -> Params:
+        return self.engine.init_params(key=key)
+
+    def check(self, params: Params) -> None:
+        self.engine.check(params)
+
+    def start(self, params, keys, shift=None):
+        started = self.engine.start(params, keys, shift)
+        return _with_state(started, (started.state, jnp.zeros_like(started.over)))
+
+    def shorten(self, trajectories, births):
+        state, counts = trajectories.state
+        shortened = self.engine.shorten(_with_state(trajectories, state), births)
+        num_workers = self.first.size
+        index = (births - jnp.take(self.first, births % num_workers)) // num_workers
+        counted = (index >= 0) & (index < self.count)
+        return _with_state(shortened, (shortened.state, rows.repeat(counted, counts.shape[0])))
+
+    def unroll(self, params, trajectories, num_steps, shift=None):
+        state, counts = trajectories.state
+        plain = _with_state(trajectories, state)
+        after, losses = self.engine.unroll(params, plain, num_steps, shift)
+        counted = counts | ~jnp.isfinite(losses)
+        losses = jnp.where(counted, losses, jnp.zeros_like(losses))
+        return _with_state(after, (after.state, counts)), losses
+
+
+def _with_state(trajectories: Trajectories, state) -> Trajectories:
+    return Trajectories.of((state, *trajectories.arms[1:]), trajectories.clock)

@@ -1,0 +1,57 @@
+"""A problem around another, of which it keeps whatever it does not change."""
+
+import abc
+
+from ._problem import AbstractProblem
+
+
+class AbstractWrapper(AbstractProblem):
+    """Another problem with something changed: what a subclass does not define is the other's.
+
+    Early ends, drawn lengths, curricula and weights are then not lost on the way, nor is the speed
+    of episodes that have none of them. A subclass names the other problem by the property `inner`
+    and defines the methods that differ.
+    """
+
+    @property
+    @abc.abstractmethod
+    def inner(self) -> AbstractProblem:
+        """The other problem."""
+
+    @property
+    def horizon(self) -> int:
+        return self.inner.horizon
+
+    def init_params(self, *, key):
+        return self.inner.init_params(key=key)
+
+    def init_state(self, params, *, key):
+        return self.inner.init_state(params, key=key)
+
+    def step(self, params, state, t, *, key):
+        return self.inner.step(params, state, t, key=key)
+
+    def is_over(self, state):
+        return self.inner.is_over(state)
+
+    def draw_length(self, *, key):
+        return self.inner.draw_length(key=key)
+
+    def longest(self, birth):
+        return self.inner.longest(birth)
+
+    def weight(self, length):
+        return self.inner.weight(length)
+
+    @property
+    def ends_early(self) -> bool:
+        return type(self).is_over is not AbstractWrapper.is_over or self.inner.ends_early
+
+    @property
+    def fixed_length(self) -> bool:
+        kind = type(self)
+        return (
+            kind.draw_length is AbstractWrapper.draw_length
+            and kind.longest is AbstractWrapper.longest
+            and self.inner.fixed_length
+        )

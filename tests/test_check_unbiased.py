@@ -1,0 +1,377 @@
+"""`check_unbiased` itself: its statistics, its verdicts, and the episodes that it compares."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import unspool
+from unspool import problems
+from unspool._random import Purpose, part_keys, stream
+from unspool._reference import sample_gradients
+from unspool._student import quantile, two_sided
+from unspool._verdict import Statistics, judge, largest_share
+from unspool.extend import AbstractInfluence, AbstractSketch
+from unspool.problems._closed_form import flatten, ramp
+
+KEY = jax.random.key(0)
+
+
+# --- The statistics ---
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 29, 99, 999, 100_000])
+def test_tails_of_student_are_right_far_out(degrees):
+    for t in (0.0, 0.3, 1.0, 2.5, 5.0, 8.0, 20.0):
+        exact = 2 * scipy.stats.t.sf(t, degrees)
+        assert two_sided(t, degrees) == two_sided(-t, degrees)
+        assert abs(two_sided(t, degrees) / exact - 1) < 1e-9
+    for tail in (0.1, 1e-3, 1e-6, 1e-9):
+        assert abs(scipy.stats.t.sf(quantile(tail, degrees), degrees) / tail - 1) < 1e-9
+    assert two_sided(math.inf, degrees) == 0
+
+
+def symmetric(num_chains=40, size=2, seed=0):
+    """Deviations of no skewness, with mean zero and different scales."""
+    half = np.random.default_rng(seed).normal(size=(num_chains // 2, size))
+    return np.concatenate([half, -half]) * (1.0 + np.arange(size))
+
+
+def test_the_p_value_is_two_sided_and_corrected():
+    noise = symmetric()
+    error = noise.std(0, ddof=1) / math.sqrt(40)
+    for sign in (1, -1):
+        found = judge(noise + sign * np.array([0.0, 3.0]) * error, 10.0, 0.0, 0.05)
+        assert np.allclose(found.statistics.z, [0, 3 * sign], atol=1e-12)
+        assert abs(found.p_value / (2 * 2 * scipy.stats.t.sf(3.0, 39)) - 1) < 1e-9
+        assert found.decision == "biased"
+    wide = judge(np.tile(noise + 3 * error, 10), 10.0, 0.0, 0.05)
+    assert abs(wide.p_value / (20 * 2 * scipy.stats.t.sf(3.0, 39)) - 1) < 1e-9
+    assert wide.decision == "unbiased"
+
+
+NOISES = {
+    "gaussian": lambda z, w, u: z,
+    "squared": lambda z, w, u: z**2 - 1,
+    "credited": lambda z, w, u: z * w * u * (1 + u),
+}
+
+
+def simulate(noise, num_chains, size):
+    """Chains whose noise is a mean over eight episodes; each coordinate is a test of its own."""
+    draws = np.random.default_rng(num_chains).normal(size=(3, 8, num_chains, size))
+    return NOISES[noise](*draws).mean(axis=0)
+
+
+@pytest.mark.parametrize(("num_chains", "size"), [(30, 20_000), (100, 6000)])
+@pytest.mark.parametrize("noise", NOISES)
+def test_alarms_are_as_rare_as_the_level_says(noise, num_chains, size):
+    t = Statistics.of(simulate(noise, num_chains, size), 0.0).t
+    rate = lambda level: np.mean(t > quantile(level / 2, num_chains - 1))
+    error = math.sqrt(0.05 * 0.95 / size)
+    # Not rarer by much either: a standard error that is too large hides biases.
+    assert 0.038 - 4 * error < rate(0.05) < 0.05 + 4 * error
+    assert rate(0.001) < 0.0015 + 4 * math.sqrt(0.0015 / size)
+    if (noise, num_chains) == ("squared", 30):
+        # What Student's statistic, or a normal law, would have done.
+        z = np.abs(Statistics.of(simulate(noise, num_chains, size), 0.0).z)
+        assert np.mean(z > quantile(0.0005, 29)) > 0.0025
+        assert np.mean(z > scipy.stats.norm.isf(0.0005)) > 0.005
+
+
+def test_what_is_detectable_is_detected_nine_times_of_ten():
+    noise = simulate("gaussian", 100, 6000)
+    detectable = judge(noise[:, :1], 1.0, 0.0, 0.01).detectable[0]
+    expected = (quantile(0.005, 99) + quantile(0.1, 99)) * noise[:, 0].std(ddof=1) / 10
+    assert abs(detectable / expected - 1) < 1e-9
+    bias = (quantile(0.005, 99) + quantile(0.1, 99)) / math.sqrt(8 * 100)
+    t = Statistics.of(noise + bias, 0.0).t
+    assert abs(np.mean(t > quantile(0.005, 99)) - 0.9) < 0.02
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_skewed_noise_explains_no_large_deviation_away(sign):
+    noise = np.exp(np.random.default_rng(0).normal(size=(1000, 1)))
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    found = judge(noise + sign * 6 / math.sqrt(1000), 10.0, 0.0, 1e-6)
+    assert abs(found.statistics.z[0]) == pytest.approx(6.0) and found.decision == "biased"
+
+
+def test_noise_as_large_as_the_gradient_decides_nothing():
+    noise = simulate("gaussian", 100, 3)
+    verdict = lambda scale: judge(noise, scale, 0.0, 1e-3)
+    blind = verdict(1.0).detectable.max()
+    assert verdict(0.49 * blind).decision == "not decided"
+    assert "would have gone unseen" in verdict(0.49 * blind).reason
+    assert verdict(0.51 * blind).decision == "unbiased"
+    # What is seen in spite of the noise is a bias all the same.
+    assert judge(noise + 10.0, 0.1, 0.0, 1e-3).decision == "biased"
+    assert judge(np.zeros((30, 2)), 0.0, 0.0, 1e-3).decision == "unbiased"
+
+
+def test_heavy_tails_decide_nothing():
+    rng = np.random.default_rng(0)
+    tails = {
+        "normal": rng.normal(size=(1000, 500)),
+        "products": rng.normal(size=(4, 8, 1000, 500)).prod(axis=0).mean(axis=0),
+        "Cauchy": rng.standard_cauchy((1000, 500)),
+        "log-normal": np.exp(3 * rng.normal(size=(1000, 500))) - math.exp(4.5),
+    }
+    heavy = {
+        name: np.mean(Statistics.of(chains, 0.0).top_share > largest_share(1000))
+        for name, chains in tails.items()
+    }
+    assert heavy["normal"] == 0 and heavy["products"] < 0.02
+    assert heavy["Cauchy"] > 0.85 and heavy["log-normal"] > 0.85
+    # Also where the noise would not be too large, and where a coordinate strays.
+    for chains in (tails["Cauchy"], tails["log-normal"]):
+        found = judge(chains, np.inf, 0.0, 1e-3)
+        assert found.decision == "not decided" and "tails are so heavy" in found.reason
+    assert judge(tails["products"], np.inf, 0.0, 1e-3).decision == "unbiased"
+
+
+# --- What is compared ---
+
+
+def check(problem, estimator, params, reference=None, **options):
+    options = {"key": KEY, "num_chains": 300, "level": 1e-4} | options
+    return unspool.check_unbiased(problem, estimator, params=params, reference=reference, **options)
+
+
+class Line(unspool.AbstractProblem):
+    """A loss linear in the parameters: the gradient is (1, 2) whatever the noise."""
+
+    horizon: int = 2
+
+    def init_params(self, *, key):
+        return jnp.zeros(2)
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(())
+
+    def step(self, params, state, t, *, key):
+        return state, params @ jnp.array([1.0, 2.0])
+
+
+def test_the_standard_error_is_that_of_the_closed_form(float64):
+    r"""One pair's estimate $z\, z \cdot g$ has variance $|g|^2 + g_p^2$, and kurtosis below 40."""
+    exact = jnp.array([1.0, 2.0])
+    estimator, num_chains = unspool.FullES(4, 0.1), 2000
+    variance = np.array([5.0 + 1.0, 5.0 + 4.0]) / (4 * 2 * num_chains)
+    for reference, factor in ((exact, 1.0), (None, 2.0)):
+        found = check(Line(), estimator, jnp.zeros(2), reference, num_chains=num_chains)
+        assert found.num_estimates == 2
+        ratio = found.standard_error**2 / (factor * variance)
+        assert np.all(np.abs(ratio - 1) < 4 * math.sqrt((3 + 40 / 8) / num_chains))
+        assert found.verdict == "unbiased" and found.passed
+    # Few chains have more episodes, so that their noise is not too skewed.
+    assert check(Line(), unspool.FullES(1, 0.1), jnp.zeros(2), exact).num_estimates == 7
+
+
+def test_alarms_of_whole_tests_are_as_rare_as_the_level_says():
+    estimator, exact = unspool.FullES(4, 0.1), jnp.array([1.0, 2.0])
+    p_values = [
+        check(Line(), estimator, jnp.zeros(2), exact, key=key, num_chains=30).p_value
+        for key in jax.random.split(KEY, 200)
+    ]
+    # The correction for two coordinates that go together is a little too much.
+    assert 0.15 < np.mean(np.array(p_values) < 0.25) < 0.30
+    assert 0.01 < np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_each_noise_counts_with_the_sigma_of_its_own_update(float64):
+    r"""On a cubic, with $\sigma_u$ for update $u$: window $w$ of an episode that begins at update
+    $b$ has $\sigma_{b+w}$, and the gradient has the variance of all of them."""
+    problem, sigma = problems.Cubic(horizon=6), lambda update: 1.0 * 0.6**update
+    params = problem.init_params(key=KEY)
+    features, blocks = ramp(6), np.arange(6) // 2
+    mean = (features @ flatten(params)).cumsum()
+    gain = features.cumsum(axis=0)
+
+    def exact(begins):
+        reach = [(features * (blocks == k)[:, None]).cumsum(axis=0) for k in range(3)]
+        variance = sum((r**2).sum(axis=1) * sigma(begins + k) ** 2 for k, r in enumerate(reach))
+        return (mean**2 + variance - 1) @ gain / 6
+
+    # Of three windows: one worker is at the start of its first episode, two are not and count
+    # their second one first. Each has two episodes.
+    estimator = unspool.PES(3, 2, sigma)
+    begins = [first + 3 * number for first in (0, 1, 2) for number in range(2)]
+    expected = np.mean([exact(b) for b in begins], axis=0)
+    found = check(problem, estimator, params, num_chains=2000)
+    assert found.verdict == "unbiased", found
+    error = found.standard_error
+    assert np.all(np.abs(found.reference - expected) < 4 * error)
+    assert np.all(np.abs(found.mean - expected) < 4 * error)
+    assert np.any(np.abs(exact(0) - expected) > 6 * error)
+    first = problem.exact_gradient(params, unspool.Target(None, 2, sigma(0)))
+    assert check(problem, estimator, params, first, num_chains=2000).verdict == "biased"
+
+
+class Curriculum(problems.RandomLength):
+    """Episodes of one window at first, of the whole horizon afterwards, with weights."""
+
+    horizon: int = 6
+    lengths: tuple[int, ...] = (4, 6)
+    average_per_episode: bool = True
+
+    def longest(self, birth):
+        return jnp.where(birth < 14, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "num_chains"), [(unspool.NRES(4, 2, 0.3), 1000), (unspool.UORO(4, 2), 300)]
+)
+def test_episodes_are_as_long_as_a_curriculum_says(estimator, num_chains, float64):
+    problem, params = Curriculum(), jnp.array([0.1, 0.1])
+    found = check(problem, estimator, params, num_chains=num_chains)
+    assert found.verdict == "unbiased", found
+    plain = problems.RandomLength(6, (4, 6), average_per_episode=True)
+    exact = plain.exact_gradient(params, estimator.target(6))
+    assert check(problem, estimator, params, exact, num_chains=num_chains).verdict == "biased"
+
+
+def test_lengths_that_go_round_in_step_bias_nothing(float64):
+    """Episodes of three windows out of four: workers spread over four never even out."""
+    problem, estimator = problems.RandomLength(4, (3,)), unspool.NRES(4, 1, 0.1)
+    params = jnp.array([0.1, 0.1])
+    exact = problem.exact_gradient(params, estimator.target(4))
+    found = check(problem, estimator, params, exact, num_chains=1000)
+    assert found.verdict == "unbiased", found
+
+
+JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, (2, 6)))
+
+
+@pytest.mark.parametrize("estimator", [unspool.BPTT(2), unspool.PES(4, 2, 0.2)])
+def test_of_several_problems_the_mean_is_compared(estimator, float64):
+    engine, params = unspool.JointEngine(JOINED), jnp.array([0.4, 0.2])
+    each = [np.asarray(p.exact_gradient(params, estimator.target(6))) for p in JOINED]
+    exact = np.mean(each, axis=0)
+    found = check(engine, estimator, params, jnp.asarray(exact))
+    assert found.verdict == "unbiased", found
+    assert check(engine, estimator, params, jnp.asarray(each[0])).verdict == "biased"
+    found = check(engine, estimator, params)
+    assert found.verdict == "unbiased", found
+    assert np.all(np.abs(found.reference - exact) < 4 * found.standard_error + 1e-9)
+
+
+def test_no_two_streams_have_a_key_in_common():
+    keys = [stream(KEY, purpose) for purpose in Purpose if purpose != Purpose.PART]
+    keys += [*jax.random.split(stream(KEY, Purpose.CHAIN), 30), *part_keys(KEY, 12)]
+    words = {tuple(jax.random.key_data(key).tolist()) for key in keys}
+    assert len(words) == len(keys)
+    # The keys of a split are those of streams, so that what is split must be a stream of its own.
+    data = jax.random.key_data(jax.random.split(KEY, 12))
+    assert {tuple(x) for x in data.tolist()} & words
+
+
+def test_problems_of_one_evaluation_share_no_randomness():
+    """The mean of two equal problems is less noisy than one; common episodes would hide that."""
+    problem = problems.LinearQuadratic(noise=1.0)
+    engine, params = unspool.JointEngine([problem, problem]), problem.init_params(key=KEY)
+    evaluate = lambda key: unspool.evaluate(engine, params, key=key, num_episodes=20)
+    found = jax.jit(jax.vmap(lambda key: evaluate(key)[:2]))(jax.random.split(KEY, 400))
+    losses, errors = (np.asarray(x, np.float64) for x in found)
+    ratio = losses.std(ddof=1) / math.sqrt(np.mean(errors**2))
+    assert abs(ratio - 1) < 4 / math.sqrt(2 * 400)
+
+
+# --- What decides nothing ---
+
+
+class Exploding(AbstractSketch):
+    """A rank-one sketch whose signs are forgotten to be balanced: its noise grows without bound."""
+
+    def blank(self, state, params):
+        return unspool.UORO(1, 1).sketch.blank(state, params)
+
+    def pull(self, sketch, cotangent, params):
+        return unspool.UORO(1, 1).sketch.pull(sketch, cotangent, params)
+
+    def push(self, sketch, step, keys, params):
+        state, influence = unspool.UORO(1, 1).sketch.push(sketch, step, keys, params)
+        signs = jax.vmap(lambda key: jax.random.rademacher(key, (), float))(keys)
+        return jax.tree.map(lambda x: jax.vmap(jnp.multiply)(30.0 * signs, x), state), influence
+
+
+class Planted(AbstractInfluence):
+    num_workers: int
+    window: int
+    estimand = "gradient"
+    needs_derivatives = True
+
+    @property
+    def sketch(self):
+        return Exploding()
+
+
+class Failing(problems.LinearQuadratic):
+    """One step in fifty has no loss."""
+
+    def step(self, params, state, t, *, key):
+        state, loss = super().step(params, state, t, key=key)
+        return state, jnp.where(jax.random.uniform(key) < 0.02, jnp.nan, loss)
+
+
+def test_a_mean_that_drowns_in_noise_is_not_called_unbiased(float64):
+    problem = problems.LinearQuadratic()
+    params = problem.init_params(key=KEY)
+    exact = problem.exact_gradient(params, unspool.Target())
+    found = check(problem, Planted(4, 3), params, exact)
+    assert np.max(np.abs(found.mean)) > 10 * np.max(np.abs(found.reference))
+    assert found.p_value > 1e-4
+    assert not found.passed and found.verdict == "not decided", found
+
+
+def test_a_run_with_dropped_workers_decides_nothing(float64):
+    problem = Failing()
+    params = problem.init_params(key=KEY)
+    exact = problem.exact_gradient(params, unspool.Target())
+    found = check(problem, unspool.NRES(4, 3, 0.1), params, exact)
+    assert found.dropped > 0 and not found.passed
+    assert f"{found.dropped} workers were dropped" in found.reason
+
+
+def test_an_estimate_that_is_no_number_is_rejected():
+    problem = problems.LinearQuadratic()
+    result = unspool.check_unbiased(
+        problem, unspool.BPTT(1), key=KEY, reference=jnp.full(4, jnp.nan), num_chains=30
+    )
+    assert not result.passed and result.p_value == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_chains": 29}, "num_chains must be an integer of at least 30, got 29"),
+        ({"num_chains": True}, "num_chains must be an integer of at least 30, got True"),
+        ({"level": 0.0}, "level must be above 0 and below 1, got 0.0"),
+        ({"reference": jnp.zeros(3)}, "reference must have as many numbers .* 2, got 3"),
+    ],
+)
+def test_misuse_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        check(Line(), unspool.BPTT(1), jnp.zeros(2), **options)
+
+
+def test_the_reference_is_simulated_where_no_closed_form_is_known(float64):
+    """On problems that have one, the simulation agrees with it; a wrong target is rejected."""
+    cubic, truncated = problems.Cubic(horizon=12), unspool.TruncatedES(4, 3, 0.1)
+    for problem, estimator in (
+        (cubic, truncated),
+        (problems.LearnedStart(horizon=12), unspool.NRES(4, 3, 0.1)),
+        (problems.EarlyEnd(), truncated),
+    ):
+        params = problem.init_params(key=KEY)
+        result = check(problem, estimator, params, num_chains=400)
+        assert result.verdict == "unbiased", result
+        exact = flatten(problem.exact_gradient(params, estimator.target(12)))
+        assert np.all(np.abs(result.reference - exact) < 4 * result.standard_error)
+    target, params = unspool.NRES(4, 3, 0.1).target(12), cubic.init_params(key=KEY)
+    full = sample_gradients(cubic, params, target, key=KEY, num_samples=20_000)
+    wrong = jax.tree.map(lambda x: jnp.mean(x, axis=0), full)
+    assert check(cubic, truncated, params, wrong, num_chains=400).verdict == "biased"
