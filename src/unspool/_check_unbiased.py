@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float
 from ._custom_types import Params, RandomKey
 from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._programs import call_program
 from ._random import Purpose, stream
 from ._reference import sample_gradients
 
@@ -94,7 +94,9 @@ def check_unbiased(
     running_in = 0 if engine.fixed_length else 4 * num_windows
     num_estimates = _EPISODES * num_windows
     keys = jax.random.split(key, num_chains)
-    chains = _run_chains(engine, estimator, params, keys, num_estimates, running_in)
+    chains = call_program(
+        _run_chains, engine, estimator, params, keys, num_estimates, running_in
+    )
     total, episodes, dropped = jax.device_get(chains)
     if reference is None and isinstance(engine, LocalEngine):
         num_samples = num_chains * estimator.num_workers
@@ -124,7 +126,6 @@ def _mean_and_error(samples: Params, num_samples: int):
     return flat.mean(0), flat.std(0, ddof=1) / math.sqrt(num_samples)
 
 
-@eqx.filter_jit
 def _run_chains(
     engine: AbstractEngine,
     estimator: AbstractEstimator,

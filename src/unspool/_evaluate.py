@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from ._custom_types import Params, RandomKey, Scalar
 from ._engine import AnyEngine, as_engine
+from ._programs import call_program
 from ._random import Purpose, stream
 
 
@@ -47,13 +47,14 @@ def evaluate(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     engine = as_engine(engine)
     engine.check(params)
-    found = [_evaluate(part, params, key, num_episodes) for part in engine.parts]
+    found = [
+        call_program(_evaluate, part, params, key, int(num_episodes)) for part in engine.parts
+    ]
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
     return Evaluation(jnp.mean(losses), error, num_episodes)
 
 
-@eqx.filter_jit
 def _evaluate(engine, params, key, num_episodes):
     keys = jax.random.split(stream(key, Purpose.EVALUATION), num_episodes)
     trajectories = engine.start(params, keys)

@@ -13,11 +13,11 @@ from jaxtyping import Array, Float, PyTree
 
 from ._custom_types import Params, RandomKey
 from ._problem import AbstractProblem
+from ._programs import call_program
 from ._random import Purpose, stream
 from ._target import Target
 
 
-@eqx.filter_jit
 def sample_gradients(
     problem: AbstractProblem,
     params: Params,
@@ -33,6 +33,10 @@ def sample_gradients(
     $\sum_t \frac{\ell_t^+ - \ell_t^-}{2} \sum_{j \le t / \mathrm{period}} z_j / \sigma$; without,
     reverse mode. Where the target has a window, every window starts from the unperturbed state.
     """
+    return call_program(_sample_gradients, problem, params, target, key, num_samples)
+
+
+def _sample_gradients(problem, params, target, key, num_samples):
     sample = _score_sample if target.is_smoothed else _derivative_sample
     keys = jax.random.split(stream(key, Purpose.REFERENCE), num_samples)
     samples = jax.vmap(lambda key: sample(problem, params, target, key))(keys)

@@ -17,6 +17,7 @@ from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
+from ._programs import Program, compile_program
 from ._random import Purpose, stream
 from ._results import RESULTS
 
@@ -26,8 +27,6 @@ _BY_SEVERITY = (
     RESULTS.dropped_workers,
 )
 _MOST_DROPPED = 0.5
-_MOST_PROGRAMS = 16
-_PROGRAMS: dict[Any, Any] = {}
 
 
 class TrainState(eqx.Module):
@@ -148,16 +147,17 @@ def train(
     if log_every < 1:
         raise ValueError(f"log_every must be at least 1, got {log_every}")
     engine = as_engine(engine)
+    job = (engine, estimator, optimizer)
+    programs: dict[int, Program] = {}
     if state is None:
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
-        predict_memory(
-            engine, estimator, optimizer, params, log_every=min(log_every, num_updates)
-        ).check()
+        count = min(log_every, num_updates)
+        programs[count] = _compile_first(job, params, count)
+        read_memory(programs[count].compiled).check()
         state = make_step(engine, estimator, optimizer)[0](params, key=key)
-    job = (engine, estimator, optimizer)
-    return _records(job, state, num_updates, log_every, throw)
+    return _records(job, programs, state, num_updates, log_every, throw)
 
 
 def begin_anew(
@@ -190,11 +190,8 @@ def predict_memory(
 
     **Raises:** `ValueError` as `train` does.
     """
-    engine = as_engine(engine)
-    init, _ = make_step(engine, estimator, optimizer)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
-    return read_memory(_compile_updates((engine, estimator, optimizer), state, log_every))
+    job = (as_engine(engine), estimator, optimizer)
+    return read_memory(_compile_first(job, params, log_every).compiled)
 
 
 def _last_failure(engine) -> str:
@@ -203,10 +200,6 @@ def _last_failure(engine) -> str:
 
 def _is_workers(x: Any) -> bool:
     return isinstance(x, Workers)
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
 
 
 def _run_updates(job, state, count):
@@ -223,21 +216,21 @@ def _run_updates(job, state, count):
     return state, history
 
 
-def _compile_updates(job, state, count):
+def _compile_first(job, params, count) -> Program:
+    """The program of the first `count` updates, before there is a state."""
+    init, _ = make_step(*job)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
+    return _compile_updates(job, state, count)
+
+
+def _compile_updates(job, state, count) -> Program:
     """`_run_updates` ready to run; trainings that differ in numbers alone share the program."""
-    leaves, structure = jax.tree.flatten((job, state))
-    kinds = ((x.shape, x.dtype) if _is_number(x) else x for x in leaves)
-    signature = (structure, tuple(kinds), count)
-    if signature not in _PROGRAMS:
-        if len(_PROGRAMS) == _MOST_PROGRAMS:
-            del _PROGRAMS[next(iter(_PROGRAMS))]
-        numbers, rest = eqx.partition(job, _is_number)
-        run = lambda numbers, state: _run_updates(eqx.combine(numbers, rest), state, count)
-        _PROGRAMS[signature] = jax.jit(run, donate_argnums=1).lower(numbers, state).compile()
-    return _PROGRAMS[signature]
+    run = lambda job, state: _run_updates(job, state, count)
+    return compile_program(run, job, state, donated=1)
 
 
-def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
+def _records(job, programs, state, num_updates, log_every, throw) -> Iterator[Record]:
     engine, estimator, _ = job
     steps = len(engine.parts) * estimator.num_steps(engine.horizon)
     sequential = estimator.num_sequential_steps(engine.horizon)
@@ -245,10 +238,10 @@ def _records(job, state, num_updates, log_every, throw) -> Iterator[Record]:
     seconds, useful = 0.0, 0
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
-        run_updates = _compile_updates(job, state, count)
+        if count not in programs:
+            programs[count] = _compile_updates(job, state, count)
         began = time.perf_counter()
-        numbers = eqx.filter(job, _is_number)
-        state, history = jax.block_until_ready(run_updates(numbers, state))
+        state, history = jax.block_until_ready(programs[count](job, state))
         seconds += time.perf_counter() - began
         history = jax.device_get(history)
         useful += int(np.sum(history["useful_steps"], dtype=np.int64))

@@ -19,6 +19,7 @@ from .._custom_types import (
     WorkerValues,
 )
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine
+from .._programs import call_known_program, call_program
 from .._results import RESULTS
 from .._target import Target
 from .workers import Workers, warm_up
@@ -137,11 +138,13 @@ class AbstractEstimator(eqx.Module):
         engine, params = self._enter(engine, params)
         first, *others = engine.parts
         if not others:
-            return self._init(first, params, key)
+            return call_program(type(self)._init, self, first, params, key)
         pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
-        return tuple(self._init(part, params, part_key) for part, part_key in pairs)
+        return tuple(
+            call_program(type(self)._init, self, part, params, part_key)
+            for part, part_key in pairs
+        )
 
-    @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         workers = self._enlist(engine, params, key)
         if self.num_warmup_windows(engine.horizon) == 0:
@@ -150,11 +153,20 @@ class AbstractEstimator(eqx.Module):
         advance = lambda workers: self._advance(engine, params, workers)[1]
         return warm_up(advance, workers, phases, self.num_warmup_windows(engine.horizon))
 
-    @eqx.filter_jit
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
-        """One estimate at `params`, and the state for the next. A pure function."""
+        """One estimate at `params`, and the state for the next. A pure function.
+
+        It is compiled once and used again while the same problem and estimator are passed, and
+        what these read is as it was: arrays, globals and closures, methods. A file that `step`
+        itself reads is not noticed here, as it is by `train`.
+        """
+        return call_known_program(_estimate, (self, engine), params, state)
+
+    def _estimate(
+        self, engine: AnyEngine, params: Params, state: EstimatorState
+    ) -> tuple[Estimate, EstimatorState]:
         engine, params = self._enter(engine, params)
         workers = (state,) if isinstance(state, Workers) else state
         pairs = zip(engine.parts, workers, strict=True)
@@ -180,6 +192,10 @@ class AbstractEstimator(eqx.Module):
             )
         engine.check(params)
         return engine, rows.strong(params)
+
+
+def _estimate(estimator: AbstractEstimator, *arguments):
+    return estimator._estimate(*arguments)
 
 
 def tally(
