@@ -6,6 +6,9 @@ else once that has changed, and JAX does not notice. Here a program is found by 
 its equations and the values of its constants.
 """
 
+import contextlib
+import contextvars
+import functools as ft
 import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -25,6 +28,7 @@ _KNOWN: dict[Hashable, "_Known"] = {}
 # Part of the key of every cache of JAX: under a value never seen before all is traced anew, the
 # user's own jitted functions and the bodies of loops included.
 _traced_for = jax.make_user_context(None)
+_occasion: contextvars.ContextVar[object] = contextvars.ContextVar("occasion")
 # Settings of JAX that make another program of the same function.
 _SETTINGS = (
     "jax_enable_x64",
@@ -76,14 +80,30 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
         return leaves
 
     numbers = _split(arguments, donated)
-    with _traced_for(object()):
+    with _traced_for(_occasion.get(object())):
         traced = jax.jit(run, donate_argnums=1).trace(*numbers)
     places = tuple(map(_place, jax.tree.leaves(numbers)))
-    key = _freeze(traced.jaxpr), places, len(numbers[1]), jax.config.jax_default_device
+    key = _Freezer().freeze(traced.jaxpr), places, len(numbers[1]), jax.config.jax_default_device
     if key not in _COMPILED:
         _make_room(_COMPILED)
         _COMPILED[key] = traced.lower().compile()
     return Program(_COMPILED[key], made[-1], donated)
+
+
+@contextlib.contextmanager
+def one_occasion():
+    """Programs traced within share what they have in common, which saves time."""
+    token = _occasion.set(_occasion.get(object()))
+    try:
+        yield
+    finally:
+        _occasion.reset(token)
+
+
+def find_shapes(function: Callable, *arguments: PyTree) -> PyTree:
+    """The shapes of what a function returns, traced now."""
+    with _traced_for(_occasion.get(object())):
+        return eqx.filter_eval_shape(function, *arguments)
 
 
 def call_program(function: Callable, *arguments: PyTree) -> PyTree:
@@ -168,51 +188,74 @@ def _place(x: Any) -> Any:
     return x.sharding if isinstance(x, jax.Array) and x.committed else None
 
 
-def _freeze(x: Any) -> Hashable:
-    """Equal for what makes equal programs. Holds on to objects known by their identity alone."""
-    if isinstance(x, core.ClosedJaxpr):
-        return "closed", _freeze_jaxpr(x.jaxpr), tuple(map(_freeze, x.consts))
-    if isinstance(x, core.Jaxpr):
-        return "open", _freeze_jaxpr(x)
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return str(jax.random.key_impl(x)), _freeze(jax.random.key_data(x))
-    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
-        array = np.asarray(x)
-        digest = hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8)).digest()
-        return array.shape, str(array.dtype), digest
-    if isinstance(x, (tuple, list)):
-        return type(x), tuple(map(_freeze, x))
-    if isinstance(x, dict):
-        return dict, tuple((_freeze(key), _freeze(value)) for key, value in x.items())
-    if isinstance(x, (bool, int, float, complex)):
-        return type(x), repr(x)
-    if hasattr(x, "func") and hasattr(x, "keywords"):
-        return type(x), _freeze(x.func), _freeze(x.args), _freeze(dict(x.keywords))
-    try:
-        hash(x)
-    except TypeError:
-        return _Same(x)
-    return type(x), x
+class _Freezer:
+    """Makes of a traced program something that is equal for equal programs alone."""
+
+    def __init__(self):
+        # By identity: what is traced once is part of a program many times.
+        self._frozen: dict[int, tuple[Any, Hashable]] = {}
+
+    def freeze(self, x: Any) -> Hashable:
+        """What stands for a parameter of an equation. It holds on to objects that have no value."""
+        if isinstance(x, core.ClosedJaxpr):
+            if id(x) not in self._frozen:
+                frozen = self._freeze_jaxpr(x.jaxpr), tuple(map(self.freeze, x.consts))
+                self._frozen[id(x)] = x, frozen
+            return self._frozen[id(x)][1]
+        if isinstance(x, core.Jaxpr):
+            return self._freeze_jaxpr(x)
+        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return str(jax.random.key_impl(x)), self.freeze(jax.random.key_data(x))
+        if hasattr(x, "__array__"):
+            return _freeze_array(x)
+        if isinstance(x, (tuple, list)):
+            return type(x), tuple(map(self.freeze, x))
+        if isinstance(x, dict):
+            items = [(self.freeze(key), self.freeze(value)) for key, value in x.items()]
+            return dict, tuple(items)
+        if isinstance(x, (bool, int, float, complex)):
+            return type(x), repr(x)  # As numbers, -0.0 and 0.0 would be equal.
+        if isinstance(x, ft.partial):
+            return ft.partial, self.freeze(x.func), self.freeze(x.args), self.freeze(x.keywords)
+        try:
+            hash(x)
+        except TypeError:
+            return _Same(x)
+        return type(x), x
+
+    def _freeze_jaxpr(self, jaxpr: core.Jaxpr) -> Hashable:
+        numbers: dict[Any, int] = {}
+
+        def name(atom):
+            if isinstance(atom, core.Literal):
+                return _freeze_array(atom.val), atom.aval
+            if atom in numbers:
+                return numbers[atom]
+            numbers[atom] = len(numbers)
+            return numbers[atom], atom.aval
+
+        frozen = [tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
+        for equation in jaxpr.eqns:
+            params = equation.params
+            if equation.primitive.name in _OWN_DERIVATIVES:
+                params = {key: x for key, x in params.items() if isinstance(x, core.ClosedJaxpr)}
+            frozen.append(
+                (
+                    equation.primitive,
+                    tuple(map(name, equation.invars)),
+                    tuple((key, self.freeze(params[key])) for key in sorted(params)),
+                    tuple(map(name, equation.outvars)),
+                )
+            )
+        frozen.append(tuple(map(name, jaxpr.outvars)))
+        return tuple(frozen)
 
 
-def _freeze_jaxpr(jaxpr: core.Jaxpr) -> Hashable:
-    numbers: dict[Any, int] = {}
-
-    def name(atom):
-        if isinstance(atom, core.Literal):
-            return _freeze(np.asarray(atom.val)), str(atom.aval)
-        return numbers.setdefault(atom, len(numbers)), str(atom.aval)
-
-    def equation(eqn):
-        params = eqn.params
-        if eqn.primitive.name in _OWN_DERIVATIVES:
-            params = {key: x for key, x in params.items() if isinstance(x, core.ClosedJaxpr)}
-        frozen = tuple((key, _freeze(params[key])) for key in sorted(params))
-        return eqn.primitive, tuple(map(name, eqn.invars)), frozen, tuple(map(name, eqn.outvars))
-
-    enter = tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))
-    equations = tuple(map(equation, jaxpr.eqns))
-    return enter, equations, tuple(map(name, jaxpr.outvars))
+def _freeze_array(x: Any) -> Hashable:
+    array = np.ascontiguousarray(x)
+    whole = array.view(np.uint8)
+    value = whole.tobytes() if whole.size < 64 else hashlib.blake2b(whole).digest()
+    return np.shape(x), str(array.dtype), value
 
 
 class _Same:

@@ -17,7 +17,7 @@ from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
-from ._programs import Program, compile_program
+from ._programs import Program, compile_program, find_shapes, one_occasion
 from ._random import Purpose, stream
 from ._results import RESULTS
 
@@ -154,9 +154,10 @@ def train(
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
         count = min(log_every, num_updates)
-        programs[count] = _compile_first(job, params, count)
-        read_memory(programs[count].compiled).check()
-        state = make_step(engine, estimator, optimizer)[0](params, key=key)
+        with one_occasion():
+            programs[count] = _compile_first(job, params, count)
+            read_memory(programs[count].compiled).check()
+            state = make_step(*job)[0](params, key=key)
     return _records(job, programs, state, num_updates, log_every, throw)
 
 
@@ -220,7 +221,7 @@ def _compile_first(job, params, count) -> Program:
     """The program of the first `count` updates, before there is a state."""
     init, _ = make_step(*job)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state = eqx.filter_eval_shape(lambda params, key: init(params, key=key), params, key)
+    state = find_shapes(lambda params, key: init(params, key=key), params, key)
     return _compile_updates(job, state, count)
 
 
