@@ -128,7 +128,9 @@ def strong(tree: PyTree) -> PyTree:
 
     def one(x):
         x = jnp.asarray(x)
-        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+        # Keys have no such thing.
+        weak = getattr(x, "weak_type", False)
+        return jax.lax.convert_element_type(x, x.dtype) if weak else x
 
     return jax.tree.map(one, tree)
 

@@ -17,6 +17,7 @@ from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
+from ._optimizer import as_optimizer, evaluation_params, start_optimizer, update
 from ._programs import Program, compile_program, find_shapes, one_occasion
 from ._random import Purpose, stream
 from ._results import RESULTS
@@ -49,7 +50,8 @@ class Record(NamedTuple):
     - `loss`, `grad_norm`: means over the updates since the last record.
     - `dropped`: workers left out since the last record.
     - `result`: the worst outcome since the last record, a member of `RESULTS`.
-    - `params`: the parameters, as NumPy arrays.
+    - `params`: the parameters, as NumPy arrays: those that the optimizer recommends, where it
+      trains others, as schedule-free ones do.
     - `state`: everything, to go on from. Its buffers are used again by the next updates: save it,
       or copy it, before asking for the next record.
     """
@@ -84,22 +86,20 @@ def make_step(
     were; its `result` says so.
     """
     engine = as_engine(engine)
-    optimizer_with_extras = optax.with_extra_args_support(optimizer)
+    optimizer = as_optimizer(optimizer)
 
     def init(params: Params, *, key: RandomKey) -> TrainState:
         params = rows.strong(jax.tree.map(jnp.array, params))
+        optimizer_state = start_optimizer(optimizer, params)
         workers = estimator.init(engine, params, key=key)
-        return TrainState(params, rows.strong(optimizer.init(params)), workers, jnp.zeros((), int))
+        return TrainState(params, optimizer_state, workers, jnp.zeros((), int))
 
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
         estimate, workers = estimator.estimate(engine, state.params, state.workers)
         usable = (estimate.result != RESULTS.all_workers_dropped) & (
             estimate.result != RESULTS.nonfinite_gradient
         )
-        updates, optimizer_state = optimizer_with_extras.update(
-            estimate.grad, state.optimizer, state.params, value=estimate.loss
-        )
-        moved = (optax.apply_updates(state.params, updates), optimizer_state)
+        moved = update(optimizer, estimate.grad, state.optimizer, state.params, estimate.loss)
         params, optimizer_state = jax.tree.map(
             lambda new, old: jnp.where(usable, new, old), moved, (state.params, state.optimizer)
         )
@@ -260,7 +260,7 @@ def _records(job, programs, state, num_updates, log_every, throw) -> Iterator[Re
             grad_norm=float(np.mean(history["grad_norm"])),
             dropped=dropped,
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
-            params=jax.device_get(jax.tree.map(jnp.copy, state.params)),
+            params=jax.device_get(jax.tree.map(jnp.copy, evaluation_params(state.optimizer, state.params))),
             state=state,
         )
         yield record

@@ -15,6 +15,7 @@ from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._describe import describe
 from .._engine import JointEngine, LocalEngine
+from .._optimizer import evaluation_params
 from .._random import Purpose, stream
 from .._run import Run
 from .._train import make_step
@@ -122,7 +123,8 @@ def _params_at(job: Job, run: Run, update: int) -> Params:
         start = job.engine.init_params(key=stream(job.key, Purpose.PARAMS))
         init = eqx.Partial(make_step(job.engine, job.chunked, job.optimizer)[0], key=job.key)
         like = eqx.filter_eval_shape(init, start)
-    params = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like).params
+    state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
+    params = evaluation_params(state.optimizer, state.params)
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(params)):
         raise Mistake(
             f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
