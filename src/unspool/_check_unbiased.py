@@ -94,9 +94,7 @@ def check_unbiased(
     running_in = 0 if engine.fixed_length else 4 * num_windows
     num_estimates = _EPISODES * num_windows
     keys = jax.random.split(key, num_chains)
-    chains = call_program(
-        _run_chains, engine, estimator, params, keys, num_estimates, running_in
-    )
+    chains = call_program(_run_chains, engine, estimator, params, keys, num_estimates, running_in)
     total, episodes, dropped = jax.device_get(chains)
     if reference is None and isinstance(engine, LocalEngine):
         num_samples = num_chains * estimator.num_workers

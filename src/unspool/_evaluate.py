@@ -47,9 +47,7 @@ def evaluate(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     engine = as_engine(engine)
     engine.check(params)
-    found = [
-        call_program(_evaluate, part, params, key, int(num_episodes)) for part in engine.parts
-    ]
+    found = [call_program(_evaluate, part, params, key, int(num_episodes)) for part in engine.parts]
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
     return Evaluation(jnp.mean(losses), error, num_episodes)

@@ -11,6 +11,10 @@ import optax.contrib
 from . import _rows as rows
 from ._custom_types import Params, Scalar
 
+AnyOptimizer = optax.GradientTransformation | optax.MultiSteps
+"""Any optimizer of optax, or of the same form."""
+
+
 def as_optimizer(optimizer: Any) -> optax.GradientTransformation:
     """An optimizer as optax's other functions take it.
 

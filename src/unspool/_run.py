@@ -11,12 +11,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-import optax
 
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._custom_types import Params, RandomKey
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._optimizer import AnyOptimizer
 from ._random import Purpose, stream
 from ._results import name_result
 from ._train import Record, TrainingError, begin_anew, make_step, train
@@ -97,7 +97,7 @@ class Run:
         self,
         engine: AnyEngine,
         estimator: AbstractEstimator,
-        optimizer: optax.GradientTransformation,
+        optimizer: AnyOptimizer,
         *,
         num_updates: int,
         key: RandomKey,

@@ -17,7 +17,7 @@ from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._memory import Memory, read_memory
-from ._optimizer import as_optimizer, evaluation_params, start_optimizer, update
+from ._optimizer import AnyOptimizer, as_optimizer, evaluation_params, start_optimizer, update
 from ._programs import Program, compile_program, find_shapes, one_occasion
 from ._random import Purpose, stream
 from ._results import RESULTS
@@ -77,7 +77,7 @@ class TrainingError(RuntimeError):
 def make_step(
     engine: AnyEngine,
     estimator: AbstractEstimator,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
 ) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
     """A pair of pure functions: `init(params, *, key)` and `step(state)`.
 
@@ -111,7 +111,7 @@ def make_step(
 def train(
     engine: AnyEngine,
     estimator: AbstractEstimator,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
     *,
     num_updates: int,
     key: RandomKey,
@@ -177,7 +177,7 @@ def begin_anew(
 def predict_memory(
     engine: AnyEngine,
     estimator: AbstractEstimator,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
     params: Params,
     *,
     log_every: int = 1,
@@ -260,7 +260,9 @@ def _records(job, programs, state, num_updates, log_every, throw) -> Iterator[Re
             grad_norm=float(np.mean(history["grad_norm"])),
             dropped=dropped,
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
-            params=jax.device_get(jax.tree.map(jnp.copy, evaluation_params(state.optimizer, state.params))),
+            params=jax.device_get(
+                jax.tree.map(jnp.copy, evaluation_params(state.optimizer, state.params))
+            ),
             state=state,
         )
         yield record

@@ -141,8 +141,7 @@ class AbstractEstimator(eqx.Module):
             return call_program(type(self)._init, self, first, params, key)
         pairs = zip(engine.parts, jax.random.split(key, len(engine.parts)), strict=True)
         return tuple(
-            call_program(type(self)._init, self, part, params, part_key)
-            for part, part_key in pairs
+            call_program(type(self)._init, self, part, params, part_key) for part, part_key in pairs
         )
 
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
