@@ -17,7 +17,7 @@ import pytest
 
 import unspool
 from unspool import _citation
-from unspool._estimator.base import check_count
+from unspool._counts import check_count
 from unspool.cli import choices
 from unspool.cli.__main__ import main
 from unspool.cli.job import build_job

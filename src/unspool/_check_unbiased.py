@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from ._counts import as_count
 from ._custom_types import Params, RandomKey
 from ._engine import AbstractEngine, AnyEngine, LocalEngine, as_engine
 from ._estimator import AbstractEstimator
@@ -79,8 +80,7 @@ def check_unbiased(
     **Raises:** `ValueError` for too few chains, parameters that do not fit, or no `reference` where
     there has to be one.
     """
-    if num_chains < 30:
-        raise ValueError(f"num_chains must be at least 30, got {num_chains}")
+    num_chains = as_count("num_chains", num_chains, least=30)
     engine = as_engine(problem)
     if reference is None and not isinstance(engine, LocalEngine):
         raise ValueError(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ._counts import as_count
 from ._custom_types import Params, RandomKey, Scalar
 from ._engine import AnyEngine, as_engine
 from ._programs import call_program
@@ -43,11 +44,10 @@ def evaluate(
 
     **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    num_episodes = as_count("num_episodes", num_episodes)
     engine = as_engine(engine)
     engine.check(params)
-    found = [call_program(_evaluate, part, params, key, int(num_episodes)) for part in engine.parts]
+    found = [call_program(_evaluate, part, params, key, num_episodes) for part in engine.parts]
     losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
     return Evaluation(jnp.mean(losses), error, num_episodes)

@@ -193,7 +193,7 @@ def _items(collection: Any) -> tuple[Any, ...]:
 def _digest(array: np.ndarray) -> bytes:
     if array.dtype.hasobject:
         return repr(array.tolist()).encode()
-    return hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8)).digest()
+    return hashlib.blake2b(np.ascontiguousarray(array).view(np.uint8).data).digest()
 
 
 def _names(code: types.CodeType) -> set[str]:

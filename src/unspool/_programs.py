@@ -31,12 +31,12 @@ _traced_for = jax.make_user_context(None)
 _occasion: contextvars.ContextVar[object] = contextvars.ContextVar("occasion")
 # Settings of JAX that make another program of the same function.
 _SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
-    "jax_default_device",
+    "enable_x64",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "default_device",
 )
 # What these primitives hold besides are rules of derivatives, made anew by every trace: a program
 # that has been traced has no more use for them.
@@ -83,7 +83,7 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
     with _traced_for(_occasion.get(object())):
         traced = jax.jit(run, donate_argnums=1).trace(*numbers)
     places = tuple(map(_place, jax.tree.leaves(numbers)))
-    key = _Freezer().freeze(traced.jaxpr), places, len(numbers[1]), jax.config.jax_default_device
+    key = _Freezer().freeze(traced.jaxpr), places, len(numbers[1]), _setting("default_device")
     if key not in _COMPILED:
         _make_room(_COMPILED)
         _COMPILED[key] = traced.lower().compile()
@@ -123,7 +123,7 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
     leaves, structure = jax.tree.flatten(arguments)
     if _is_inside(leaves):
         return function(*arguments)
-    kinds = [*map(_kind, leaves), *(getattr(jax.config, name) for name in _SETTINGS)]
+    kinds = [*map(_kind, leaves), *map(_setting, _SETTINGS)]
     key = function, *map(id, settings)
     known = _KNOWN.get(key)
     if (
@@ -145,7 +145,11 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
 
 def is_number(x: Any) -> bool:
     """Whether something is an array, or stands for one."""
-    return isinstance(x, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
+    return isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, f"jax_{name}")
 
 
 def _make_room(programs: dict[Hashable, Any]) -> None:
@@ -155,7 +159,7 @@ def _make_room(programs: dict[Hashable, Any]) -> None:
 
 def _is_inside(leaves: list[Any]) -> bool:
     """Whether a call is part of another program, or shall not be one."""
-    return jax.config.jax_disable_jit or any(isinstance(leaf, Tracer) for leaf in leaves)
+    return _setting("disable_jit") or any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _split(arguments, donated: int | None) -> tuple[list[Any], list[Any]]:
@@ -204,7 +208,7 @@ class _Freezer:
             return self._frozen[id(x)][1]
         if isinstance(x, core.Jaxpr):
             return self._freeze_jaxpr(x)
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if isinstance(x, jax.Array) and jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
             return str(jax.random.key_impl(x)), self.freeze(jax.random.key_data(x))
         if hasattr(x, "__array__"):
             return _freeze_array(x)
@@ -234,7 +238,7 @@ class _Freezer:
             numbers[atom] = len(numbers)
             return numbers[atom], atom.aval
 
-        frozen = [tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
+        frozen: list[Hashable] = [tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
         for equation in jaxpr.eqns:
             params = equation.params
             if equation.primitive.name in _OWN_DERIVATIVES:
@@ -254,7 +258,7 @@ class _Freezer:
 def _freeze_array(x: Any) -> Hashable:
     array = np.ascontiguousarray(x)
     whole = array.view(np.uint8)
-    value = whole.tobytes() if whole.size < 64 else hashlib.blake2b(whole).digest()
+    value = whole.tobytes() if whole.size < 64 else hashlib.blake2b(whole.data).digest()
     return np.shape(x), str(array.dtype), value
 
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ._checkpoint import load_checkpoint, save_checkpoint
+from ._counts import LARGEST, as_count
 from ._custom_types import Params, RandomKey
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
@@ -123,7 +124,14 @@ class Run:
         of another experiment.
         """
         engine = as_engine(engine)
-        checkpoint_every = checkpoint_every or max(1, num_updates // 5)
+        num_updates = as_count("num_updates", num_updates, most=LARGEST)
+        if checkpoint_every is None:
+            checkpoint_every = max(1, num_updates // 5)
+        checkpoint_every = as_count("checkpoint_every", checkpoint_every)
+        if log_every is not None:
+            log_every = as_count("log_every", log_every)
+        if resume_from is not None:
+            resume_from = as_count("resume_from", resume_from, least=0)
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)

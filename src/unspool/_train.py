@@ -1,6 +1,7 @@
 """The trainer: many updates in one compiled loop, a record now and then."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import optax
 
 from . import _rows as rows
+from ._counts import LARGEST, as_count
 from ._custom_types import IntScalar, Params, RandomKey
 from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
@@ -28,6 +30,7 @@ _BY_SEVERITY = (
     RESULTS.dropped_workers,
 )
 _MOST_DROPPED = 0.5
+_MANY_STEPS = 1e8
 
 
 class TrainState(eqx.Module):
@@ -128,7 +131,7 @@ def train(
 
     - `engine`: an engine, or a problem for the local one.
     - `estimator`, `optimizer`: how gradients are estimated, and any optax optimizer.
-    - `num_updates`: updates to make in all; those that `state` has behind it count.
+    - `num_updates`: updates to make in all, below 2**31; those that `state` has behind it count.
     - `key`: the one source of randomness. Not used when going on from `state`.
     - `params`: where to start; by default what the problem's `init_params` gives.
     - `state`: where to go on: a `Record`'s state, or a loaded checkpoint. The bits are those of
@@ -137,15 +140,14 @@ def train(
     - `throw`: whether to raise `TrainingError`, after the record that shows it, when there is no
       usable estimate or more than half of the workers were dropped.
 
-    **Raises:** `ValueError` for counts below 1 or parameters that are not finite floats;
-    `MemoryError` before anything is run, if it would not fit.
+    **Raises:** `ValueError` for counts that are no integers of at least 1, parameters that are not
+    finite floats, or an optimizer that needs more than gradients and losses; `MemoryError` before
+    anything is run, if it would not fit; `TrainingError` before episodes have no numbers left.
     """
-    if num_updates < 1:
-        raise ValueError(f"num_updates must be at least 1, got {num_updates}")
+    num_updates = as_count("num_updates", num_updates, most=LARGEST)
     if log_every is None:
         log_every = max(1, num_updates // 100)
-    if log_every < 1:
-        raise ValueError(f"log_every must be at least 1, got {log_every}")
+    log_every = as_count("log_every", log_every)
     engine = as_engine(engine)
     job = (engine, estimator, optimizer)
     programs: dict[int, Program] = {}
@@ -153,6 +155,7 @@ def train(
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
+        _warn_of_long_start(engine, estimator, num_updates)
         count = min(log_every, num_updates)
         with one_occasion():
             programs[count] = _compile_first(job, params, count)
@@ -192,7 +195,34 @@ def predict_memory(
     **Raises:** `ValueError` as `train` does.
     """
     job = (as_engine(engine), estimator, optimizer)
+    log_every = as_count("log_every", log_every)
     return read_memory(_compile_first(job, params, log_every).compiled)
+
+
+def _warn_of_long_start(engine, estimator, num_updates) -> None:
+    """Warns where most of the time would go by before the first update."""
+    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
+    before = estimator.num_warmup_windows(engine.horizon) * steps
+    if before > max(num_updates * steps, _MANY_STEPS):
+        warnings.warn(
+            f"{before:.2g} problem steps will be run to spread the workers over episodes of "
+            f"{engine.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
+            "horizon, longer windows or fewer workers need fewer, and ESSingle none",
+            stacklevel=3,
+        )
+
+
+def _check_births_left(state: TrainState, count: int) -> None:
+    """Raises `TrainingError` if episodes could come to have numbers that there were before."""
+    for part in jax.tree.leaves(state.workers, is_leaf=_is_workers):
+        last = int(jnp.max(part.birth)) + (count + 1) * part.num_workers
+        if last > jnp.iinfo(part.birth.dtype).max:
+            raise TrainingError(
+                f"training stopped at update {int(state.update)}: the numbers of episodes, of "
+                f"which {int(jnp.max(part.birth))} are used, would not last for {count} more "
+                f"updates of {part.num_workers} workers, and randomness would come again; go on "
+                'with another key, or count in 64 bits: jax.config.update("jax_enable_x64", True)'
+            )
 
 
 def _last_failure(engine) -> str:
@@ -239,6 +269,7 @@ def _records(job, programs, state, num_updates, log_every, throw) -> Iterator[Re
     seconds, useful = 0.0, 0
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
+        _check_births_left(state, count)
         if count not in programs:
             programs[count] = _compile_updates(job, state, count)
         began = time.perf_counter()

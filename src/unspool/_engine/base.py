@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, Shaped
 
+from .._counts import LARGEST, as_count
 from .._custom_types import Clocks, Params, RandomKey, RowLosses, RowMask, WorkerMask
 
 
@@ -105,9 +106,8 @@ class AbstractEngine(eqx.Module):
 
 
 def check_horizon(horizon: object) -> None:
-    """Raises `ValueError` unless it is an integer of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
+    """Raises `ValueError` unless it is an integer of at least 1 that a clock can reach."""
+    as_count("horizon", horizon, most=LARGEST)
 
 
 def check_params(params: Params) -> None:

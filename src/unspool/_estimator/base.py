@@ -243,12 +243,3 @@ def conclude(tally: Tally, steps_per_window: float) -> Estimate:
         first, second = (x / tally.healthy for x in tally.slopes)
         stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
     return Estimate(grad, tally.loss / tally.steps, outcome, stats)
-
-
-def check_count(**arguments: int | None) -> None:
-    """Raises `ValueError` unless every argument is an integer of at least 1, or `None`."""
-    for name, value in arguments.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

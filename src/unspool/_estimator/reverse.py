@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .. import _rows as rows
+from .._counts import check_count
 from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
-from .base import AbstractEstimator, Tally, check_count, tally
+from .base import AbstractEstimator, Tally, tally
 from .phases import EvenPhases
 from .workers import Workers, choose, enlist, retire, take
 
