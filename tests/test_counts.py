@@ -89,17 +89,15 @@ def test_training_stops_before_the_numbers_of_episodes_come_again():
     state = eqx.tree_at(lambda s: s.workers.birth, record.state, last)
     again = unspool.train(*JOB, num_updates=40, log_every=4, key=KEY, state=state)
     used = []
-    with pytest.raises(unspool.TrainingError, match=r"numbers of episodes.*jax_enable_x64"):
+    with pytest.raises(unspool.TrainingError, match=r"no numbers left.*jax_enable_x64"):
         for record in again:
             used.append(int(jnp.max(record.state.workers.birth)))
     assert len(used) >= 2 and all(2**31 - 20 < birth < 2**31 for birth in used)
 
 
 def test_a_long_start_is_announced_before_it_runs(monkeypatch):
-    monkeypatch.setattr("unspool._train._MANY_STEPS", 100)
+    monkeypatch.setattr("unspool._limits._MANY_STEPS", 100)
     problem = problems.Cubic(horizon=400)
-    with pytest.warns(
-        UserWarning, match="1.6e\\+03 problem steps will be run to spread.*ESSingle none"
-    ):
+    with pytest.warns(UserWarning, match=r"1.6e\+03 problem steps .* ESSingle none"):
         unspool.train(problem, NRES, optax.sgd(0.1), num_updates=2, key=KEY)
     unspool.train(problem, NRES, optax.sgd(0.1), num_updates=2000, key=KEY)

@@ -133,8 +133,10 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
         or not known.guards.hold()
     ):
         _KNOWN.pop(key, None)
+        program = compile_program(function, *arguments)
+        # Afterwards: a step that counts how often it is traced has then counted.
         guards = Guards(settings)
-        known = _Known(compile_program(function, *arguments), structure, kinds, guards)
+        known = _Known(program, structure, kinds, guards)
         if guards.complete:
             _make_room(_KNOWN)
             _KNOWN[key] = known

@@ -1,7 +1,6 @@
 """The trainer: many updates in one compiled loop, a record now and then."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
+from ._limits import births_run_out, warn_of_long_start
 from ._memory import Memory, read_memory
 from ._optimizer import AnyOptimizer, as_optimizer, evaluation_params, start_optimizer, update
 from ._programs import Program, compile_program, find_shapes, one_occasion
@@ -30,7 +30,6 @@ _BY_SEVERITY = (
     RESULTS.dropped_workers,
 )
 _MOST_DROPPED = 0.5
-_MANY_STEPS = 1e8
 
 
 class TrainState(eqx.Module):
@@ -155,11 +154,11 @@ def train(
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
-        _warn_of_long_start(engine, estimator, num_updates)
         count = min(log_every, num_updates)
         with one_occasion():
             programs[count] = _compile_first(job, params, count)
             read_memory(programs[count].compiled).check()
+            warn_of_long_start(engine, estimator, num_updates)
             state = make_step(*job)[0](params, key=key)
     return _records(job, programs, state, num_updates, log_every, throw)
 
@@ -170,9 +169,7 @@ def begin_anew(
     """The state with new episodes, in place of those whose simulators are gone."""
     key = jax.random.fold_in(key, state.update)
     workers = estimator.init(engine, state.params, key=key)
-    updates = lambda workers: [
-        part.update for part in jax.tree.leaves(workers, is_leaf=_is_workers)
-    ]
+    updates = lambda workers: [part.update for part in _parts(workers)]
     workers = eqx.tree_at(updates, workers, updates(state.workers))
     return TrainState(state.params, state.optimizer, workers, state.update)
 
@@ -199,38 +196,12 @@ def predict_memory(
     return read_memory(_compile_first(job, params, log_every).compiled)
 
 
-def _warn_of_long_start(engine, estimator, num_updates) -> None:
-    """Warns where most of the time would go by before the first update."""
-    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
-    before = estimator.num_warmup_windows(engine.horizon) * steps
-    if before > max(num_updates * steps, _MANY_STEPS):
-        warnings.warn(
-            f"{before:.2g} problem steps will be run to spread the workers over episodes of "
-            f"{engine.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
-            "horizon, longer windows or fewer workers need fewer, and ESSingle none",
-            stacklevel=3,
-        )
-
-
-def _check_births_left(state: TrainState, count: int) -> None:
-    """Raises `TrainingError` if episodes could come to have numbers that there were before."""
-    for part in jax.tree.leaves(state.workers, is_leaf=_is_workers):
-        last = int(jnp.max(part.birth)) + (count + 1) * part.num_workers
-        if last > jnp.iinfo(part.birth.dtype).max:
-            raise TrainingError(
-                f"training stopped at update {int(state.update)}: the numbers of episodes, of "
-                f"which {int(jnp.max(part.birth))} are used, would not last for {count} more "
-                f"updates of {part.num_workers} workers, and randomness would come again; go on "
-                'with another key, or count in 64 bits: jax.config.update("jax_enable_x64", True)'
-            )
-
-
 def _last_failure(engine) -> str:
     return f"\n\nThe last failure of a simulator:\n{engine.failures[-1]}" if engine.failures else ""
 
 
-def _is_workers(x: Any) -> bool:
-    return isinstance(x, Workers)
+def _parts(workers: EstimatorState) -> list[Workers]:
+    return jax.tree.leaves(workers, is_leaf=lambda x: isinstance(x, Workers))
 
 
 def _run_updates(job, state, count):
@@ -269,7 +240,13 @@ def _records(job, programs, state, num_updates, log_every, throw) -> Iterator[Re
     seconds, useful = 0.0, 0
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
-        _check_births_left(state, count)
+        births = [part.birth for part in _parts(state.workers)]
+        if births_run_out(births, count):
+            raise TrainingError(
+                f"training stopped at update {done}: episodes have no numbers left for {count} "
+                "more updates, and randomness would come again; go on with another key, or count "
+                'in 64 bits: jax.config.update("jax_enable_x64", True)'
+            )
         if count not in programs:
             programs[count] = _compile_updates(job, state, count)
         began = time.perf_counter()
