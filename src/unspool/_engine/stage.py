@@ -4,7 +4,7 @@ import abc
 import collections
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -221,6 +221,8 @@ class Simulators:
         self._failures = failures
         self._busy: dict[tuple[int, int], tuple[int, Any]] = {}
         self._idle: list[Any] = []
+        self._version: Hashable = None
+        self._outdated: dict[tuple[int, int], Any] = {}
         self._stamp = 0
 
     def advance(self, problem: AbstractSimulatorProblem, stretch: Stretch) -> Outcome:
@@ -269,8 +271,12 @@ class Simulators:
         self._busy = {name: found for name, found in self._busy.items() if name[0] not in gone}
 
     def _begin(self, problem, name, params) -> tuple[int, Any]:
+        if problem.version != self._version:
+            # Those at work end their episodes, and begin no other.
+            self._version, self._idle = problem.version, []
+            self._outdated = {name: simulator for name, (_, simulator) in self._busy.items()}
         _, simulator = self._busy.pop(name, (None, None))
-        if simulator is None:
+        if simulator is None or self._outdated.pop(name, None) is simulator:
             simulator = self._idle.pop() if self._idle else problem.make()
         problem.reset(simulator, params, seed=name[0])
         self._stamp += 1
@@ -293,7 +299,8 @@ class Simulators:
         ended = over | dropped | (stretch.t + stretch.num_steps >= problem.horizon)
         for row in np.flatnonzero(ended):
             _, simulator = self._busy.pop(names[row], (None, None))
-            if simulator is not None and not failed[row]:
+            outdated = self._outdated.pop(names[row], None)
+            if simulator is not None and simulator is not outdated and not failed[row]:
                 self._idle.append(simulator)
 
 
