@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[1]
 Tree = dict[str, str]
 
 LAYERS = (
-    ("_custom_types", "_memory", "_random", "_results", "_rows", "_target", "_threads", "data"),
-    ("_black_box", "_problem"),
+    ("_counts", "_custom_types", "_frozen", "_memory", "_random", "_results", "_rows", "_target")
+    + ("_threads", "data"),
+    ("_black_box", "_guards", "_problem", "_programs"),
     ("_engine",),
     ("_estimator",),
-    ("_check_unbiased", "_diagnose", "_evaluate", "_reference", "_train"),
+    ("_check_unbiased", "_diagnose", "_evaluate", "_limits", "_optimizer", "_reference", "_train"),
     ("_checkpoint", "_citation", "_describe", "_run"),
     ("problems", "report"),
     ("__init__", "export", "extend"),

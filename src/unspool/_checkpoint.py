@@ -123,7 +123,7 @@ def _is_key(leaf: Any) -> bool:
 def _store(leaf: Any) -> _Stored:
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
         raise TypeError(f"it must be an array, got a {type(leaf).__name__}")
-    if _is_key(leaf):
+    if isinstance(leaf, jax.Array) and _is_key(leaf):
         return _Stored(np.asarray(jax.random.key_data(leaf)), f"key {jax.random.key_impl(leaf)}")
     array = np.asarray(leaf)
     if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1:

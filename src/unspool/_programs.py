@@ -8,8 +8,8 @@ its equations and the values of its constants.
 
 import contextlib
 import contextvars
-import functools as ft
-import hashlib
+import dataclasses
+import types
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -17,14 +17,16 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
-from jax.extend import core
 from jaxtyping import PyTree
 
+from ._frozen import freeze
 from ._guards import Guards
 
 _MOST_PROGRAMS = 32
 _COMPILED: dict[Hashable, Any] = {}
-_KNOWN: dict[Hashable, "_Known"] = {}
+_KNOWN: dict[Hashable, list["_Known"]] = {}
+_MOST_ALIKE = 8
+_VALUES = bool, int, float, complex, str, bytes, np.generic, types.MethodType
 # Part of the key of every cache of JAX: under a value never seen before all is traced anew, the
 # user's own jitted functions and the bodies of loops included.
 _traced_for = jax.make_user_context(None)
@@ -38,9 +40,6 @@ _SETTINGS = (
     "numpy_rank_promotion",
     "default_device",
 )
-# What these primitives hold besides are rules of derivatives, made anew by every trace: a program
-# that has been traced has no more use for them.
-_OWN_DERIVATIVES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 
 class Program(NamedTuple):
@@ -59,9 +58,14 @@ class _Known(NamedTuple):
     """A program, and what has to be as it was for it to be the right one."""
 
     program: Program
-    structure: Any
+    form: list[Any]
     kinds: list[Any]
+    structure: Any
     guards: Guards
+
+    def fits(self, form: list[Any], kinds: list[Any], structure: Any) -> bool:
+        alike = len(form) == len(self.form) and all(map(_is_the_same, form, self.form))
+        return alike and kinds == self.kinds and structure == self.structure
 
 
 def compile_program(function: Callable, *arguments: PyTree, donated: int | None = None) -> Program:
@@ -83,7 +87,7 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
     with _traced_for(_occasion.get(object())):
         traced = jax.jit(run, donate_argnums=1).trace(*numbers)
     places = tuple(map(_place, jax.tree.leaves(numbers)))
-    key = _Freezer().freeze(traced.jaxpr), places, len(numbers[1]), _setting("default_device")
+    key = freeze(traced.jaxpr), places, len(numbers[1]), _setting("default_device")
     if key not in _COMPILED:
         _make_room(_COMPILED)
         _COMPILED[key] = traced.lower().compile()
@@ -116,32 +120,31 @@ def call_program(function: Callable, *arguments: PyTree) -> PyTree:
 def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: PyTree) -> PyTree:
     """As `call_program`, for calls so frequent that tracing each would be too slow.
 
-    The program is that of an earlier call if the objects of `settings` are the same ones, and what
-    they lead to is as it was: fields, methods, and the globals and closures that these read.
+    The program is that of an earlier call whose `settings` were of the same classes and held the
+    same but for arrays, if what they lead to is as it was: methods, and the globals and closures
+    that these read.
     """
     arguments = *settings, *trees
-    leaves, structure = jax.tree.flatten(arguments)
+    leaves = jax.tree.leaves(arguments)
     if _is_inside(leaves):
         return function(*arguments)
-    kinds = [*map(_kind, leaves), *map(_setting, _SETTINGS)]
-    key = function, *map(id, settings)
-    known = _KNOWN.get(key)
-    if (
-        known is None
-        or known.structure != structure
-        or known.kinds != kinds
-        or not known.guards.hold()
-    ):
-        _KNOWN.pop(key, None)
+    numbers = [x for x in leaves if is_number(x)]
+    kinds = [*map(_kind, numbers), *map(_setting, _SETTINGS)]
+    others = [x for x in jax.tree.leaves(trees) if not is_number(x)]
+    form, structure = [*_describe(settings), *others], jax.tree.structure(trees)
+    key = function, *map(type, settings)
+    alike = _KNOWN.setdefault(key, [])
+    known = next((x for x in alike if x.fits(form, kinds, structure)), None)
+    if known is None or not known.guards.hold():
         program = compile_program(function, *arguments)
         # Afterwards: a step that counts how often it is traced has then counted.
-        guards = Guards(settings)
-        known = _Known(program, structure, kinds, guards)
-        if guards.complete:
-            _make_room(_KNOWN)
-            _KNOWN[key] = known
+        new = _Known(program, form, kinds, structure, Guards(settings))
+        alike[:] = [x for x in alike if x is not known][1 - _MOST_ALIKE :]
+        if new.guards.complete:
+            alike.append(new)
+        known = new
     program = known.program
-    found = program.compiled([x for x in leaves if is_number(x)], [])
+    found = program.compiled(numbers, [])
     return jax.tree.unflatten(program.structure, found)
 
 
@@ -183,95 +186,33 @@ def _join(arguments, donated: int | None, kept, given_up) -> tuple[Any, ...]:
     return tuple(put(index, argument) for index, argument in enumerate(arguments))
 
 
+def _describe(tree: Any, static: bool = False) -> list[Any]:
+    """What a tree consists of, static fields included and arrays that are none left out."""
+    if is_number(tree) and not static:
+        return [is_number]
+    parts: list[Any] = []
+    if isinstance(tree, eqx.Module):
+        for field in dataclasses.fields(tree):
+            inside = static or field.metadata.get("static", False)
+            parts += field.name, *_describe(getattr(tree, field.name, None), inside)
+    elif type(tree) in (tuple, list):
+        parts = [x for part in tree for x in _describe(part, static)]
+    elif type(tree) is dict:
+        parts = [x for name, part in tree.items() for x in (name, *_describe(part, static))]
+    else:
+        return [tree]
+    return [type(tree), len(parts), *parts]
+
+
+def _is_the_same(x: Any, y: Any) -> bool:
+    """Whether two objects are one, or cannot be told apart whatever happens to them."""
+    return x is y or (type(x) is type(y) and isinstance(x, _VALUES) and x == y)
+
+
 def _kind(x: Any) -> Any:
-    if isinstance(x, jax.Array):
-        return x.aval, _place(x)
-    return (x.shape, x.dtype) if is_number(x) else x
+    return (x.aval, _place(x)) if isinstance(x, jax.Array) else (x.shape, x.dtype)
 
 
 def _place(x: Any) -> Any:
     """Where an array has to stay, if anywhere."""
     return x.sharding if isinstance(x, jax.Array) and x.committed else None
-
-
-class _Freezer:
-    """Makes of a traced program something that is equal for equal programs alone."""
-
-    def __init__(self):
-        # By identity: what is traced once is part of a program many times.
-        self._frozen: dict[int, tuple[Any, Hashable]] = {}
-
-    def freeze(self, x: Any) -> Hashable:
-        """What stands for a parameter of an equation. It holds on to objects that have no value."""
-        if isinstance(x, core.ClosedJaxpr):
-            if id(x) not in self._frozen:
-                frozen = self._freeze_jaxpr(x.jaxpr), tuple(map(self.freeze, x.consts))
-                self._frozen[id(x)] = x, frozen
-            return self._frozen[id(x)][1]
-        if isinstance(x, core.Jaxpr):
-            return self._freeze_jaxpr(x)
-        if isinstance(x, jax.Array) and jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return str(jax.random.key_impl(x)), self.freeze(jax.random.key_data(x))
-        if hasattr(x, "__array__"):
-            return _freeze_array(x)
-        if isinstance(x, (tuple, list)):
-            return type(x), tuple(map(self.freeze, x))
-        if isinstance(x, dict):
-            items = [(self.freeze(key), self.freeze(value)) for key, value in x.items()]
-            return dict, tuple(items)
-        if isinstance(x, (bool, int, float, complex)):
-            return type(x), repr(x)  # As numbers, -0.0 and 0.0 would be equal.
-        if isinstance(x, ft.partial):
-            return ft.partial, self.freeze(x.func), self.freeze(x.args), self.freeze(x.keywords)
-        try:
-            hash(x)
-        except TypeError:
-            return _Same(x)
-        return type(x), x
-
-    def _freeze_jaxpr(self, jaxpr: core.Jaxpr) -> Hashable:
-        numbers: dict[Any, int] = {}
-
-        def name(atom):
-            if isinstance(atom, core.Literal):
-                return _freeze_array(atom.val), atom.aval
-            if atom in numbers:
-                return numbers[atom]
-            numbers[atom] = len(numbers)
-            return numbers[atom], atom.aval
-
-        frozen: list[Hashable] = [tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
-        for equation in jaxpr.eqns:
-            params = equation.params
-            if equation.primitive.name in _OWN_DERIVATIVES:
-                params = {key: x for key, x in params.items() if isinstance(x, core.ClosedJaxpr)}
-            frozen.append(
-                (
-                    equation.primitive,
-                    tuple(map(name, equation.invars)),
-                    tuple((key, self.freeze(params[key])) for key in sorted(params)),
-                    tuple(map(name, equation.outvars)),
-                )
-            )
-        frozen.append(tuple(map(name, jaxpr.outvars)))
-        return tuple(frozen)
-
-
-def _freeze_array(x: Any) -> Hashable:
-    array = np.ascontiguousarray(x)
-    whole = array.view(np.uint8)
-    value = whole.tobytes() if whole.size < 64 else hashlib.blake2b(whole.data).digest()
-    return np.shape(x), str(array.dtype), value
-
-
-class _Same:
-    """Equal to itself alone, and holds on to what it stands for."""
-
-    def __init__(self, x: Any):
-        self.x = x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.x is self.x
-
-    def __hash__(self) -> int:
-        return id(self.x)
