@@ -503,3 +503,34 @@ def test_cart_pole_is_learned():
         )  # fmt: skip
         assert mean_return(problem.init_params(key=key), key) < 50
         assert mean_return(last.params, key) > 150
+
+
+def test_an_environment_registered_anew_is_the_one_played():
+    """By a problem made before as well as after, and of one that is equal to it."""
+
+    class Pays(Walk):
+        pays = 1.0
+
+        def step(self, action):
+            observation, _, terminated, truncated, info = super().step(action)
+            return observation, self.pays, terminated, truncated, info
+
+    class PaysMore(Pays):
+        pays = 3.0
+
+    def evaluate(problem):
+        params = problem.init_params(key=jax.random.key(0))
+        return float(unspool.evaluate(problem, params, key=jax.random.key(0), num_episodes=2).loss)
+
+    options = {"id": "unspool/Changing-v0", "max_episode_steps": 5}
+    gymnasium.register(entry_point=Pays, **options)
+    try:
+        old = GymnasiumProblem(options["id"])
+        before = evaluate(old)
+        del gymnasium.registry[options["id"]]
+        gymnasium.register(entry_point=PaysMore, **options)
+        new = GymnasiumProblem(options["id"])
+        assert new == old
+        assert evaluate(old) == evaluate(new) == 3 * before != 0
+    finally:
+        del gymnasium.registry[options["id"]]

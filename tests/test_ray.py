@@ -443,7 +443,7 @@ def test_actors_that_cannot_be_started_are_told_of(start):
 
 
 def test_misuse_is_named(monkeypatch):
-    with pytest.raises(ValueError, match="num_actors must be at least 1, or None, got 0"):
+    with pytest.raises(ValueError, match="num_actors must be an integer of at least 1, got 0"):
         unspool.RayEngine(Batched(), 0)
     with pytest.raises(ValueError, match="patience must be a positive number of seconds, got 0.0"):
         unspool.RayEngine(Batched(), patience=0.0)

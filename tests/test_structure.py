@@ -20,7 +20,9 @@ Tree = dict[str, str]
 
 LAYERS = (
     (
+        "_counts",
         "_custom_types",
+        "_frozen",
         "_memory",
         "_params",
         "_random",
@@ -30,7 +32,7 @@ LAYERS = (
         "_threads",
         "data",
     ),
-    ("_black_box", "_problem", "_wrapper"),
+    ("_black_box", "_guards", "_problem", "_programs", "_wrapper"),
     ("_engine",),
     ("_estimator",),
     (
@@ -38,6 +40,9 @@ LAYERS = (
         "_check_unbiased",
         "_diagnose",
         "_evaluate",
+        "_failure_rate",
+        "_limits",
+        "_optimizer",
         "_reference",
         "_student",
         "_train",

@@ -1,7 +1,7 @@
 """What a user writes where JAX cannot go: simulators that run on the host, in NumPy or beyond."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -32,8 +32,8 @@ class AbstractBlackBox(abc.ABC):
 
     The methods may compute with JAX, which for them has a CPU device of its own.
 
-    Instances are compared by what compiled programs are looked up with: make a subclass with
-    fields a frozen dataclass.
+    Instances are hashed and compared: make a subclass with fields a frozen dataclass. Every
+    instance has an engine of its own, and so simulators of its own.
     """
 
     horizon: int
@@ -82,6 +82,14 @@ class AbstractSimulatorProblem(AbstractBlackBox):
     @abc.abstractmethod
     def make(self) -> Any:
         """A new simulator."""
+
+    @property
+    def version(self) -> Hashable:
+        """What simulators are made from, such as a file's time of change, if it can change.
+
+        Simulators of another version begin no further episode. Looked at with every episode.
+        """
+        return None
 
     @abc.abstractmethod
     def reset(self, simulator: Any, params: HostParams, *, seed: int) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
@@ -54,7 +53,6 @@ class Plan(NamedTuple):
         return JointEngine(parts) if len(parts) > 1 else parts[0]
 
 
-@eqx.filter_jit
 def run_chains(
     engine: AbstractEngine,
     estimator: AbstractEstimator,
@@ -110,7 +108,6 @@ def _starts(key: RandomKey, first: Clocks, updates: _Episodes) -> EpisodeStart:
     return EpisodeStart(keys, births, updates)
 
 
-@eqx.filter_jit
 def simulate_references(
     engine: AbstractEngine,
     estimator: AbstractEstimator,

@@ -9,10 +9,12 @@ from jaxtyping import Float
 
 from . import _rows as rows
 from ._chains import Plan, run_chains, simulate_references
+from ._counts import as_count
 from ._custom_types import KeyLike, Params
 from ._engine import AnyEngine, LocalEngine, as_engine, settle
 from ._estimator import AbstractEstimator
 from ._params import match, split
+from ._programs import call_program
 from ._random import Purpose, as_key, stream
 from ._verdict import Decision, judge
 
@@ -94,7 +96,9 @@ def check_unbiased(
     **Raises:** `ValueError` for too few chains, a level that is none, parameters or a reference
     that do not fit, or no `reference` where there has to be one.
     """
-    _check_settings(num_chains, level)
+    num_chains = as_count("num_chains", num_chains, least=_LEAST_CHAINS)
+    if not 0 < level < 1:
+        raise ValueError(f"level must be above 0 and below 1, got {level!r}")
     engine, key = as_engine(problem), as_key(key)
     if params is None:
         params = engine.init_params(key=stream(key, Purpose.PARAMS))
@@ -108,11 +112,12 @@ def check_unbiased(
         )
     plan = Plan.of(engine, estimator, num_chains)
     keys = jax.random.split(stream(key, Purpose.CHAIN), num_chains)
-    chains = settle(engine, run_chains(engine, estimator, params, keys, plan))
-    mean, starts, dropped = chains
+    chains = call_program(run_chains, engine, estimator, params, keys, plan)
+    mean, starts, dropped = settle(engine, chains)
     mean, dropped = np.asarray(mean, np.float64), int(np.sum(dropped))
     if given is None:
-        expected = np.asarray(simulate_references(engine, estimator, params, starts), np.float64)
+        simulated = call_program(simulate_references, engine, estimator, params, starts)
+        expected = np.asarray(simulated, np.float64)
         given = expected.mean(0)
     else:
         expected = given
@@ -138,16 +143,6 @@ def check_unbiased(
         num_estimates=plan.num_estimates,
         dropped=dropped,
     )
-
-
-def _check_settings(num_chains, level):
-    whole = isinstance(num_chains, int) and not isinstance(num_chains, bool)
-    if not whole or num_chains < _LEAST_CHAINS:
-        raise ValueError(
-            f"num_chains must be an integer of at least {_LEAST_CHAINS}, got {num_chains!r}"
-        )
-    if not 0 < level < 1:
-        raise ValueError(f"level must be above 0 and below 1, got {level!r}")
 
 
 def _flatten_reference(reference: Params, trained: Params) -> Float[np.ndarray, " params"]:

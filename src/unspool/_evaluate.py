@@ -2,24 +2,29 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ._counts import as_count
 from ._custom_types import KeyLike, Params, Scalar
 from ._engine import AnyEngine, as_engine, settle
+from ._programs import call_program
 from ._random import Purpose, as_key, part_keys, stream
 
 
 class Evaluation(NamedTuple):
-    """The mean loss per step over `num_episodes` fresh episodes, and its standard error.
+    """The mean loss per step over fresh episodes, and its standard error.
 
-    The standard error is NaN for a single episode.
+    - `loss`: NaN if all episodes failed.
+    - `standard_error`: NaN for a single episode.
+    - `num_episodes`: how many were run, of each problem.
+    - `dropped`: those whose loss is not finite, which are left out.
     """
 
     loss: Scalar
     standard_error: Scalar
     num_episodes: int
+    dropped: int = 0
 
 
 def evaluate(
@@ -43,28 +48,28 @@ def evaluate(
 
     **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    num_episodes = as_count("num_episodes", num_episodes)
     engine = as_engine(engine)
     engine.check(params)
     # Parts with common episodes would have errors in common, which adding up squares leaves out.
     keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(engine.parts))
-    pairs = zip(engine.parts, keys, strict=True)
-    found = [_evaluate(part, params, part_key, num_episodes) for part, part_key in pairs]
+    run = lambda part, key: call_program(_evaluate, part, params, key, num_episodes)
+    found = [run(*pair) for pair in zip(engine.parts, keys, strict=True)]
     settle(engine, found)
-    losses, errors = (jnp.stack(values) for values in zip(*found, strict=True))
+    losses, errors, dropped = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
-    return Evaluation(jnp.mean(losses), error, num_episodes)
+    return Evaluation(jnp.mean(losses), error, num_episodes, int(jnp.sum(dropped)))
 
 
-@eqx.filter_jit
 def _evaluate(engine, params, key, num_episodes):
     keys = jax.random.split(key, num_episodes)
     trajectories = engine.start(params, keys)
     _, losses = engine.unroll(params, trajectories, engine.horizon)
-    losses = losses[0]
-    length = jnp.mean(trajectories.end.astype(losses.dtype))
-    loss = jnp.mean(losses) / length
-    residual = losses - loss * trajectories.end.astype(losses.dtype)
-    spread = jnp.sqrt(jnp.sum(residual**2) / jnp.maximum(num_episodes - 1, 1) / num_episodes)
-    return loss, jnp.where(num_episodes > 1, spread / length, jnp.nan)
+    losses, length = losses[0], trajectories.end.astype(losses.dtype)
+    healthy = jnp.isfinite(losses)
+    count = jnp.sum(healthy).astype(losses.dtype)
+    mean = lambda x: jnp.sum(jnp.where(healthy, x, 0)) / count
+    loss = mean(losses) / mean(length)
+    squares = mean((losses - loss * length) ** 2)
+    error = jnp.sqrt(squares / (count - 1)) / mean(length)
+    return loss, jnp.where(count > 1, error, jnp.nan), jnp.sum(~healthy)

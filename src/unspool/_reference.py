@@ -17,7 +17,8 @@ from ._custom_types import IntScalar, KeyLike, Params, RandomKey
 from ._estimator.sigma import sigma_at
 from ._params import Fixed, join, split
 from ._problem import AbstractProblem
-from ._random import Purpose, stream
+from ._programs import call_program
+from ._random import Purpose, as_key, stream
 from ._target import Target
 
 
@@ -34,7 +35,6 @@ class EpisodeStart(NamedTuple):
     update: IntScalar
 
 
-@eqx.filter_jit
 def sample_gradients(
     problem: AbstractProblem,
     params: Params,
@@ -44,6 +44,10 @@ def sample_gradients(
     num_samples: int,
 ) -> PyTree[Float[Array, "samples ..."]]:
     """Independent samples of a target gradient that neither a curriculum nor a schedule moves."""
+    return call_program(_sample_gradients, problem, params, target, as_key(key), num_samples)
+
+
+def _sample_gradients(problem, params, target, key, num_samples):
     none = jnp.zeros(num_samples, int)
     starts = EpisodeStart(jax.random.split(stream(key, Purpose.REFERENCE), num_samples), none, none)
     sample = lambda start: sample_gradient(problem, params, target, start, problem.horizon)

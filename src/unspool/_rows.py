@@ -188,8 +188,9 @@ def strong(tree: PyTree) -> PyTree:
 
     def one(x):
         x = jnp.asarray(x)
-        # Typed keys know of no weak types.
-        return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x
+        # Keys have no such thing.
+        weak = getattr(x, "weak_type", False)
+        return jax.lax.convert_element_type(x, x.dtype) if weak else x
 
     return jax.tree.map(one, tree)
 

@@ -11,12 +11,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-import optax
 
 from ._checkpoint import load_checkpoint, save_checkpoint
+from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._optimizer import AnyOptimizer
 from ._params import split
 from ._random import Purpose, as_key, stream
 from ._results import name_result
@@ -98,7 +99,7 @@ class Run:
         self,
         engine: AnyEngine,
         estimator: AbstractEstimator,
-        optimizer: optax.GradientTransformation,
+        optimizer: AnyOptimizer,
         *,
         num_updates: int,
         key: KeyLike,
@@ -125,7 +126,14 @@ class Run:
         """
         engine = as_engine(engine)
         key = as_key(key)
-        checkpoint_every = checkpoint_every or max(1, num_updates // 5)
+        num_updates = as_count("num_updates", num_updates, most=LARGEST)
+        if checkpoint_every is None:
+            checkpoint_every = max(1, num_updates // 5)
+        checkpoint_every = as_count("checkpoint_every", checkpoint_every)
+        if log_every is not None:
+            log_every = as_count("log_every", log_every)
+        if resume_from is not None:
+            resume_from = as_count("resume_from", resume_from, least=0)
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree, Shaped
 
+from .._counts import LARGEST, as_count
 from .._custom_types import Clocks, KeyLike, Params, RowLosses, RowMask, WorkerMask
 
 
@@ -124,6 +125,5 @@ class AbstractEngine(eqx.Module):
 
 
 def check_horizon(horizon: object) -> None:
-    """Raises `ValueError` unless it is an integer of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise ValueError(f"horizon must be an integer of at least 1, got {horizon!r}")
+    """Raises `ValueError` unless it is an integer of at least 1 that a clock can reach."""
+    as_count("horizon", horizon, most=LARGEST)

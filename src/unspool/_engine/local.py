@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
+from .._counts import check_count
 from .._custom_types import Clocks, KeyLike, Params, RowLosses
 from .._params import as_arrays, check_params
 from .._problem import AbstractProblem
@@ -46,8 +47,7 @@ class LocalEngine(AbstractEngine):
                 + (" (a class: call it first)" if isinstance(self.problem, type) else "")
             )
         check_horizon(self.problem.horizon)
-        if self.workers_at_once is not None and self.workers_at_once < 1:
-            raise ValueError(f"workers_at_once must be at least 1, got {self.workers_at_once}")
+        check_count(workers_at_once=self.workers_at_once)
 
     @property
     def horizon(self) -> int:

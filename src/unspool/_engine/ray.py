@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from .._black_box import AbstractBlackBox
+from .._counts import check_count
 from .host import AbstractHostEngine, check_black_box
 from .stage import AbstractStage
 
@@ -74,7 +75,7 @@ class RayEngine(AbstractHostEngine):
         patience: float = 60.0,
     ):
         check_black_box(problem)
-        _check_num_actors(num_actors)
+        check_count(num_actors=num_actors)
         if not 0 < patience < math.inf:
             raise ValueError(f"patience must be a positive number of seconds, got {patience}")
         _connect(address or os.environ.get("RAY_ADDRESS"), num_actors)
@@ -93,7 +94,7 @@ class RayEngine(AbstractHostEngine):
         New ones are started with the next stretch. Of too many the newest are killed at once, and
         episodes of their simulators are lost.
         """
-        _check_num_actors(num_actors)
+        check_count(num_actors=num_actors)
         self._rays.resize(num_actors)
 
     def close(self) -> None:
@@ -103,11 +104,6 @@ class RayEngine(AbstractHostEngine):
     @property
     def _rays(self) -> "RayStage":
         return cast("RayStage", self.stage)
-
-
-def _check_num_actors(num_actors: int | None) -> None:
-    if num_actors is not None and num_actors < 1:
-        raise ValueError(f"num_actors must be at least 1, or None, got {num_actors}")
 
 
 def _connect(address: str | None, num_actors: int | None) -> None:

@@ -1,7 +1,7 @@
 """Simulators that keep their state to themselves, one for each row that is under way."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Simulators:
         self._failures = failures
         self._busy: dict[tuple[int, int], tuple[int, Any]] = {}
         self._idle: list[Any] = []
+        self._version: Hashable = None
+        self._outdated: dict[tuple[int, int], Any] = {}
         self._stamp = 0
 
     def advance(self, problem: AbstractSimulatorProblem, stretch: Stretch) -> Outcome:
@@ -98,8 +100,12 @@ class Simulators:
         self._busy = {name: found for name, found in self._busy.items() if name[0] not in gone}
 
     def _begin(self, problem, name, params) -> tuple[int, Any]:
+        if problem.version != self._version:
+            # Those at work end their episodes, and begin no other.
+            self._version, self._idle = problem.version, []
+            self._outdated = {name: simulator for name, (_, simulator) in self._busy.items()}
         _, simulator = self._busy.pop(name, (None, None))
-        if simulator is None:
+        if simulator is None or self._outdated.pop(name, None) is simulator:
             simulator = self._idle.pop() if self._idle else problem.make()
         problem.reset(simulator, params, seed=name[0])
         self._stamp += 1
@@ -122,5 +128,6 @@ class Simulators:
         ended = over | dropped | (stretch.t + stretch.num_steps >= problem.horizon)
         for row in np.flatnonzero(ended):
             _, simulator = self._busy.pop(names[row], (None, None))
-            if simulator is not None and not failed[row]:
+            outdated = self._outdated.pop(names[row], None)
+            if simulator is not None and simulator is not outdated and not failed[row]:
                 self._idle.append(simulator)

@@ -18,9 +18,24 @@ def as_engine(engine: AnyEngine) -> AbstractEngine:
         return engine
     if isinstance(engine, AbstractBlackBox):
         check_black_box(engine)
-        return _of_black_box(engine)
+        return _of_black_box(_Itself(engine))
     return LocalEngine(engine)
 
 
-# Always the same one for a problem, whose simulators it may hold.
-_of_black_box = ft.lru_cache(HostEngine)
+class _Itself:
+    """A problem, equal to no other: not all that it computes with need be compared."""
+
+    def __init__(self, problem: AbstractBlackBox):
+        self.problem = problem
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.problem is self.problem
+
+    def __hash__(self) -> int:
+        return id(self.problem)
+
+
+@ft.lru_cache
+def _of_black_box(key: _Itself) -> HostEngine:
+    """Always the same one for a problem, whose simulators it may hold."""
+    return HostEngine(key.problem)

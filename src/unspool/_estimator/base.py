@@ -22,6 +22,7 @@ from .._custom_types import (
 from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine, settle
 from .._engine.completed import complete
 from .._params import split, strong
+from .._programs import call_known_program, call_program
 from .._random import as_key, part_keys
 from .._results import RESULTS
 from .._target import Target
@@ -147,10 +148,10 @@ class AbstractEstimator(eqx.Module):
         """
         engine, params = self._enter(engine, params)
         pairs = zip(engine.parts, part_keys(as_key(key), len(engine.parts)), strict=True)
-        workers = [settle(part, self._init(part, params, part_key)) for part, part_key in pairs]
+        start = lambda part, key: call_program(type(self)._init, self, part, params, key)
+        workers = [settle(part, start(part, part_key)) for part, part_key in pairs]
         return tuple(workers) if len(workers) > 1 else workers[0]
 
-    @eqx.filter_jit
     def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         workers = self._enlist(engine, params, key)
         if self.num_warmup_windows(engine.horizon) == 0:
@@ -163,10 +164,15 @@ class AbstractEstimator(eqx.Module):
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
-        """One estimate at `params`, and the state for the next. A pure function."""
-        return settle(as_engine(engine), self._estimate(engine, params, state))
+        """One estimate at `params`, and the state for the next. A pure function.
 
-    @eqx.filter_jit
+        It is compiled once and used again while the same problem and estimator are passed, and
+        what these read is as it was: arrays, globals and closures, methods. A file that `step`
+        itself reads is not noticed here, as it is by `train`.
+        """
+        found = call_known_program(_estimate, (self, engine), params, state)
+        return settle(as_engine(engine), found)
+
     def _estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
@@ -200,6 +206,10 @@ class AbstractEstimator(eqx.Module):
         engine.check(params)
         trained, fixed = split(strong(params))
         return complete(engine, fixed), trained
+
+
+def _estimate(estimator: AbstractEstimator, *arguments):
+    return estimator._estimate(*arguments)
 
 
 def tally(
@@ -274,12 +284,3 @@ def conclude(
         first, second = (x / total.healthy for x in total.slopes)
         stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
     return Estimate(grad, jnp.mean(losses), outcome, stats)
-
-
-def check_count(**arguments: int | None) -> None:
-    """Raises `ValueError` unless every argument is an integer of at least 1, or `None`."""
-    for name, value in arguments.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

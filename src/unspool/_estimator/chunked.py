@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from .. import _rows as rows
-from .base import AbstractEstimator, check_count
+from .._counts import check_count
+from .base import AbstractEstimator
 
 
 class Chunked(AbstractEstimator):

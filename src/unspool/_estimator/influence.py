@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from .. import _rows as rows
+from .._counts import check_count
 from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine, Trajectories
 from .._random import numbered
 from .._target import Target
-from .base import AbstractEstimator, Tally, check_count, tally
+from .base import AbstractEstimator, Tally, tally
 from .phases import EvenPhases
 from .workers import Workers, choose, enlist
 

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .. import _rows as rows
+from .._counts import check_count
 from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
-from .base import AbstractEstimator, Tally, check_count, tally
+from .base import AbstractEstimator, Tally, tally
 from .directions import AbstractDirections, GaussianDirections, Kept
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .. import _rows as rows
+from .._counts import check_count
 from .._custom_types import Params, RandomKey, RowLosses, WorkerMask
 from .._engine import AbstractEngine, Trajectories
 from .._target import Target
-from .base import AbstractEstimator, Tally, check_count, tally
+from .base import AbstractEstimator, Tally, tally
 from .phases import EvenPhases
 from .workers import Workers, choose, enlist, take
 

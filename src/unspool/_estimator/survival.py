@@ -10,7 +10,8 @@ from .._custom_types import IntScalar, WorkerMask, WorkerValues
 LEAST_SURVIVAL = 0.05
 """Weights are right as long as so large a share of the episodes gets to the end."""
 
-_EPISODES_REMEMBERED = 32
+_EPISODES_REMEMBERED = 2000
+_EPISODES_OF_WORKER = 32
 
 
 class Survival(eqx.Module):
@@ -21,8 +22,9 @@ class Survival(eqx.Module):
     A worker that fails is missing from the later windows of its episode. Where failures have
     nothing to do with the noise, what the others find there, times $1 / G_k$, makes up for it:
     inverse probability weights with the estimator of Kaplan and Meier (1958). Only earlier
-    updates count, so that a weight owes nothing to the noise that it is applied to. Old counts
-    fade with a memory of 32 episodes, because failures come and go while parameters move.
+    updates count, so that a weight owes nothing to the noise that it is applied to. Counts fade
+    with a memory of 2000 episodes, and 32 of each worker at least, because failures come and go
+    while parameters move.
 
     - `attempted`, `failed`: workers that ran each window, and that failed in it.
     - `weight`: $1 / G_k$ for each window and for the end; exactly one while nothing fails.
@@ -50,13 +52,13 @@ class Survival(eqx.Module):
         self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask
     ) -> "Survival":
         """The counts once these workers have run these windows, or failed in them."""
-        fade = 1 - 1 / self._memory
+        fade = 1 - 1 / self._memory(window.size)
         count = lambda mask: jnp.zeros_like(self.attempted).at[window].add(mask * 1.0)
         attempts = fade * self.attempted + count(attempted)
-        failures = fade * self.failed + count(failed)
-        weigh = lambda: _weigh(attempts, failures)
-        weight = jax.lax.cond(jnp.any(failures > 0), weigh, lambda: self.weight)
-        return Survival(attempts, failures, weight)
+        counted = Survival(attempts, fade * self.failed + count(failed), self.weight)
+        reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - counted.rate)])
+        weight = 1 / jnp.maximum(reached, LEAST_SURVIVAL)
+        return Survival(attempts, counted.failed, weight)
 
     def observe_failures(
         self,
@@ -71,7 +73,8 @@ class Survival(eqx.Module):
         """
 
         def count_from_now_on():
-            uncounted = jnp.minimum(update, self._memory) * (window.size / self.attempted.size)
+            updates = jnp.minimum(update, self._memory(window.size))
+            uncounted = updates * (window.size / self.attempted.size)
             attempts = jnp.where(self.weight[-1] > 1, self.attempted, self.attempted + uncounted)
             return Survival(attempts, self.failed, self.weight).observe(window, attempted, failed)
 
@@ -79,13 +82,13 @@ class Survival(eqx.Module):
         return jax.lax.cond(counting, count_from_now_on, lambda: self)
 
     @property
-    def _memory(self) -> int:
-        return _EPISODES_REMEMBERED * self.attempted.size
+    def rate(self) -> Float[Array, " windows"]:
+        """The share of workers that fail in each window."""
+        # One attempt more with the mean rate, for windows that have hardly been seen.
+        mean = jnp.sum(self.failed) / jnp.maximum(jnp.sum(self.attempted), 1)
+        return jnp.minimum((self.failed + mean) / (self.attempted + 1), 1.0)
 
-
-def _weigh(attempted, failed):
-    # One attempt more with the mean rate, for windows that have hardly been seen.
-    mean = jnp.sum(failed) / jnp.maximum(jnp.sum(attempted), 1)
-    rate = jnp.minimum((failed + mean) / (attempted + 1), 1.0)
-    reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - rate)])
-    return 1 / jnp.maximum(reached, LEAST_SURVIVAL)
+    def _memory(self, num_workers: int) -> int:
+        """In updates."""
+        episodes = max(-(-_EPISODES_REMEMBERED // num_workers), _EPISODES_OF_WORKER)
+        return episodes * self.attempted.size

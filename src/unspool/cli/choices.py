@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import optax
+import optax.contrib
 
 import unspool
 from unspool import experiments as _experiments
@@ -26,10 +27,7 @@ from ..experiments.base import AbstractExperiment
 from .mistakes import Mistake, mistakes_of_the_user, suggest
 from .options import find_options, out_of_reach
 
-_OPTAX = (
-    "adabelief", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lion", "nadam",
-    "radam", "rmsprop", "sgd", "sign_sgd", "yogi",
-)  # fmt: skip
+_NEED_THE_LOSS_AS_A_FUNCTION = "lbfgs", "sophia"
 
 
 def kebab(name: str) -> str:
@@ -60,10 +58,24 @@ def experiments() -> dict[str, type[AbstractExperiment]]:
 
 
 def optimizers() -> dict[str, Callable[[float], optax.GradientTransformation]]:
-    """The optimizers that need a learning rate and nothing else."""
-    found = {kebab(name): getattr(optax, name) for name in _OPTAX if hasattr(optax, name)}
+    """The optimizers of optax that need a learning rate and nothing else."""
+    found = {
+        kebab(name): function
+        for module in (optax.contrib, optax)
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and not name.startswith(("_", "scale_by_"))
+        and name not in _NEED_THE_LOSS_AS_A_FUNCTION
+        and _needs_a_learning_rate_alone(function)
+    }
     found["momentum"] = lambda learning_rate: optax.sgd(learning_rate, momentum=0.9)
     return dict(sorted(found.items()))
+
+
+def _needs_a_learning_rate_alone(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters
+    needed = {name for name, x in parameters.items() if x.default is x.empty}
+    return "learning_rate" in parameters and needed <= {"learning_rate"}
 
 
 def choose(what: str, name: str, choices: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._describe import describe
 from .._engine import JointEngine, LocalEngine
+from .._params import split
 from .._random import Purpose, stream
 from .._run import Run
 from .._train import make_step
@@ -123,9 +124,11 @@ def _params_at(job: Job, run: Run, update: int) -> Params:
         init = eqx.Partial(make_step(job.engine, job.chunked, job.optimizer)[0], key=job.key)
         like = eqx.filter_eval_shape(init, start)
     state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
-    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.trained)):
+    params = state.recommended
+    trained, _ = split(params)
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained)):
         raise Mistake(
             f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
             f"one with --update, of {', '.join(map(str, run.checkpoints))}"
         )
-    return state.params
+    return params

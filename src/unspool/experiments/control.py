@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._counts import check_count
 from .._estimator import AbstractEstimator
-from .._estimator.base import check_count
 from .._random import seeded_key
 from ..problems.control import AbstractMujocoProblem
 from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from .. import NRES, PES, TruncatedES
-from .._estimator.base import check_count
+from .._counts import check_count
 from ..problems.schedules import AbstractObjective, InverseTime, Model, ModelTraining
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam
 from .classifier import Images, accuracy, cross_entropy, init_network, load_images

@@ -18,8 +18,8 @@ from .. import (
     PESAnalytic,
     TruncatedES,
 )
+from .._counts import check_count
 from .._custom_types import RandomKey
-from .._estimator.base import check_count
 from .._problem import AbstractProblem
 from .._random import seeded_key
 from .._wrapper import AbstractWrapper

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .. import BPTT, NRES, PES, TBPTT, FullES, TruncatedES
-from .._estimator.base import check_count
+from .._counts import check_count
 from ..problems import Lorenz, LorenzFromRandomStarts
 from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, claim, expect, sgd
 from .losses import draw_shifts, surface

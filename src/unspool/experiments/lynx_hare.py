@@ -14,7 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .. import BPTT, NRES, RTRL
-from .._estimator.base import check_count
+from .._counts import check_count
 from .._random import seeded_key
 from ..problems import SeriesFit, lotka_volterra
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim

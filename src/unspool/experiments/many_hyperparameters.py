@@ -7,7 +7,7 @@ from typing import ClassVar
 import optax
 
 from .. import NRES, PES, TruncatedES
-from .._estimator.base import check_count
+from .._counts import check_count
 from ..problems.schedules import (
     Constant,
     Log,

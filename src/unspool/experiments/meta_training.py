@@ -11,9 +11,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .. import GPES, NRES, data
+from .._counts import check_count
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
-from .._estimator.base import check_count
 from .._random import seeded_key
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
 from ..report.intervals import interval_words, mean_words, t_interval

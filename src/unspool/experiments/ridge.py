@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from .. import NRES, PES, RTRL, ESSingle, TruncatedES
 from .. import data as loaders
-from .._estimator.base import check_count
+from .._counts import check_count
 from .._wrapper import AbstractWrapper
 from ..problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._counts import check_count
 from .._custom_types import IntScalar, Params, RandomKey, Scalar, State
 from .._describe import describe, environment
-from .._estimator.base import check_count
 from .._problem import AbstractProblem
 from .._random import Purpose, numbered, stream
 from .._run import Run

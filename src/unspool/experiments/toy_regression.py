@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .. import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
-from .._estimator.base import check_count
+from .._counts import check_count
 from ..problems import ToyRegression
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim, expect
 from .losses import surface

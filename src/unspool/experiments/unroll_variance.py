@@ -10,8 +10,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .. import BPTT, PES, ESSingle, PESAnalytic
+from .._counts import check_count
 from .._custom_types import RandomKey
-from .._estimator.base import check_count
 from .._random import seeded_key
 from ..extend import AbstractPerturbed
 from ..problems import CharacterLSTM

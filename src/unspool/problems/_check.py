@@ -2,16 +2,11 @@
 
 import math
 
+from .._counts import as_count
+
 
 def check_integer(name: str, value: object, least: int = 1) -> None:
-    if not isinstance(value, int) or value < least:
-        legal = least
-        if isinstance(value, float) and math.isfinite(value):
-            legal = max(least, round(value))
-        raise ValueError(
-            f"{name} must be an integer of at least {least}, got {value!r}; "
-            f"the nearest legal value is {legal}"
-        )
+    as_count(name, value, least)
 
 
 def check_not_negative(name: str, value: float) -> None:

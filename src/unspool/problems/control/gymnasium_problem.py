@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools as ft
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from .make_options import Options, keep_options, pass_options
 from .mujoco_rows import draw_without_screen
 from .normalisation import Normalisation, measure
 from .policy import AbstractPolicy
+from .registration import read_registration
 
 _SEEDS = 2**31
 
@@ -101,11 +102,20 @@ class GymnasiumProblem(AbstractSimulatorProblem):
 
     @property
     def _spaces(self) -> "_Spaces":
-        return _look_at(self.id, self._options)
+        return _look_at(self.version, self.id, self._options)
 
     @property
     def _normalisation(self) -> Normalisation:
-        return _play_at_random(self.id, self._options, self.normalise_over)
+        return _play_at_random(self.version, self.id, self._options, self.normalise_over)
+
+    @property
+    def version(self) -> Hashable:
+        """How the environment is registered, with the files that its options name."""
+        gymnasium = _gymnasium()
+        try:
+            return read_registration(gymnasium, self.id, dict(self._options).values())
+        except gymnasium.error.Error:
+            return None  # Which `make` will say.
 
     def init_params(self, *, key):
         num_observations = _gymnasium().spaces.utils.flatdim(self._spaces.observation)
@@ -123,7 +133,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         if self.normalise_over:
             observations = self._normalisation.apply(observations)
         outputs = np.asarray(self.policy(params, observations))
-        return list(_as_actions(self._spaces.action, outputs, self.clip_actions))
+        space = simulators[0].environment.action_space
+        return list(_as_actions(space, outputs, self.clip_actions))
 
     def step(self, simulator: _Play, command) -> tuple[float, bool]:
         reward, over = simulator.act(command)
@@ -159,7 +170,7 @@ def _make(id: str, options: Options) -> Any:
 
 
 @ft.lru_cache
-def _look_at(id: str, options: Options) -> _Spaces:
+def _look_at(version: Hashable, id: str, options: Options) -> _Spaces:
     environment = _make(id, options)
     limit = environment.spec.max_episode_steps if environment.spec else None
     spaces = _Spaces(environment.observation_space, environment.action_space, limit)
@@ -173,7 +184,7 @@ def _look_at(id: str, options: Options) -> _Spaces:
 
 
 @ft.lru_cache
-def _play_at_random(id: str, options: Options, count: int) -> Normalisation:
+def _play_at_random(version: Hashable, id: str, options: Options, count: int) -> Normalisation:
     play = _Play(_make(id, options))
     play.environment.action_space.seed(0)
     over, seen = True, []

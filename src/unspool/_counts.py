@@ -1,0 +1,38 @@
+"""Counts are integers, everywhere."""
+
+import math
+import operator
+from typing import Any
+
+LARGEST = 2**31 - 1
+"""The largest clock: steps and updates are counted in 32 bits."""
+
+
+def as_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A count as a Python integer, be it one of NumPy.
+
+    **Raises:** `ValueError` unless it is an integer of at least `least`, and at most `most`.
+    """
+    try:
+        count = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or count < least or (most is not None and count > most):
+        legal = least
+        if isinstance(value, float) and math.isfinite(value):
+            legal = max(least, round(value))
+        legal = legal if count is None else max(least, count)
+        legal = legal if most is None else min(most, legal)
+        above = count is not None and count >= least
+        bounds = f"of at most {most}" if above else f"of at least {least}"
+        raise ValueError(
+            f"{name} must be an integer {bounds}, got {value!r}; the nearest legal value is {legal}"
+        )
+    return count
+
+
+def check_count(**arguments: Any) -> None:
+    """Raises `ValueError` unless every argument is an integer of at least 1, or `None`."""
+    for name, value in arguments.items():
+        if value is not None:
+            as_count(name, value)

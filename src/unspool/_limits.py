@@ -1,0 +1,36 @@
+"""How far training can go, and what it costs to begin."""
+
+import warnings
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from ._custom_types import Clocks
+from ._engine import AbstractEngine
+from ._estimator import AbstractEstimator
+
+_MANY_STEPS = 1e8
+
+
+def warn_of_long_start(engine: AbstractEngine, estimator: AbstractEstimator, num_updates: int):
+    """Warns where more steps are run before the first update than after it, and they are many."""
+    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
+    before = estimator.num_warmup_windows(engine.horizon) * steps
+    if before > max(num_updates * steps, _MANY_STEPS):
+        warnings.warn(
+            f"{before:.2g} problem steps will be run to spread the workers over episodes of "
+            f"{engine.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
+            "horizon, longer windows or fewer workers need fewer, and ESSingle none",
+            stacklevel=3,
+        )
+
+
+def births_run_out(births: Sequence[Clocks], num_updates: int) -> bool:
+    """Whether so many updates could give an episode a number that another had.
+
+    In an update every worker begins one episode at most.
+    """
+    return any(
+        int(jnp.max(birth)) + (num_updates + 1) * birth.size > jnp.iinfo(birth.dtype).max
+        for birth in births
+    )
