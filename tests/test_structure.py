@@ -48,7 +48,7 @@ LAYERS = (
         "_train",
         "_verdict",
     ),
-    ("_checkpoint", "_citation", "_describe", "_run"),
+    ("_checkpoint", "_citation", "_describe", "_lock", "_run"),
     ("problems", "report"),
     ("__init__", "export", "extend"),
     ("experiments",),

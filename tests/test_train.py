@@ -204,3 +204,17 @@ def test_a_checkpoint_of_another_experiment_is_refused(tmp_path):
         list(run.train(problem, unspool.NRES(8, 5, 0.1), optax.sgd(1e-2), num_updates=8, key=KEY))
     with pytest.raises(unspool.RunError, match="no checkpoint 7 in"):
         list(run.train(problem, NRES, optax.sgd(1e-2), num_updates=8, key=KEY, resume_from=7))
+
+
+def test_a_run_is_trained_by_one_at_a_time(tmp_path, key):
+    job = problems.Cubic(), unspool.NRES(4, 4, 0.1), optax.sgd(0.01)
+    go = lambda run, count: run.train(*job, num_updates=count, key=key, log_every=1)
+    first = go(unspool.Run.create(tmp_path / "run", {}), 4)
+    next(first)
+    with pytest.raises(unspool.RunError, match="being trained at this moment"):
+        next(go(unspool.Run.open(tmp_path / "run"), 4))
+    # Who has gone holds nothing, however it went.
+    first.close()
+    *_, last = go(unspool.Run.open(tmp_path / "run"), 4)
+    updates = [line["update"] for line in unspool.Run.open(tmp_path / "run").read("metrics")]
+    assert last.update == 4 and updates == [0, 1, 2, 3, 4]

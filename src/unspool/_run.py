@@ -14,14 +14,15 @@ import numpy as np
 
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
-from ._custom_types import KeyLike, Params
+from ._custom_types import KeyLike, Params, RandomKey
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._lock import LockedError, hold_lock
 from ._optimizer import AnyOptimizer
 from ._params import split
 from ._random import Purpose, as_key, stream
 from ._results import name_result
-from ._train import Record, TrainingError, begin_anew, make_step, train
+from ._train import Record, begin_anew, make_step, train
 
 _FORMAT = 1
 MOST_PARAMS_LOGGED = 5000
@@ -40,6 +41,7 @@ class Run:
     - `evaluation.jsonl`: a line per evaluation of unperturbed parameters.
     - `checkpoints/<update>.npz`: everything needed to go on.
     - `status.json`: whether it finished.
+    - `lock`: held while it is trained.
     """
 
     def __init__(self, directory: Path, config: dict[str, Any]):
@@ -121,11 +123,10 @@ class Run:
         Simulators that keep their state to themselves are gone when a run goes on: their episodes
         begin anew, and the bits are others.
 
-        **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, or it is
-        of another experiment.
+        **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, it is of
+        another experiment, or the run is being trained already.
         """
-        engine = as_engine(engine)
-        key = as_key(key)
+        engine, key = as_engine(engine), as_key(key)
         num_updates = as_count("num_updates", num_updates, most=LARGEST)
         if checkpoint_every is None:
             checkpoint_every = max(1, num_updates // 5)
@@ -137,7 +138,23 @@ class Run:
         if params is None:
             params = engine.init_params(key=stream(key, Purpose.PARAMS))
         engine.check(params)
-        init = eqx.Partial(make_step(engine, estimator, optimizer)[0], key=key)
+        job = engine, estimator, optimizer
+        try:
+            with hold_lock(self.directory / "lock"):
+                state = self._start(job, params, key, resume_from)
+                schedule = int(state.update), num_updates, checkpoint_every
+                settings = {"num_updates": num_updates, "key": key, "log_every": log_every}
+                yield from self._write(train(*job, state=state, **settings), *schedule)
+        except LockedError:
+            raise RunError(
+                f"the run in {self.directory} is being trained at this moment: wait for its end, "
+                "or name another directory"
+            ) from None
+
+    def _start(self, job: Any, params: Params, key: RandomKey, resume_from: int | None) -> Any:
+        """The state to go on from, once the files say no more than it does."""
+        engine, estimator, _ = job
+        init = eqx.Partial(make_step(*job)[0], key=key)
         known = self.checkpoints
         if resume_from is None and known:
             resume_from = known[-1]
@@ -146,19 +163,21 @@ class Run:
             start = _as_first_line(params, estimator, engine)
             _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
             self._save(0, state)
-        elif resume_from not in known:
+            return state
+        if resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
-        else:
-            file = self._checkpoint(resume_from)
-            state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
-            if not engine.copies_states:
-                state = begin_anew(engine, estimator, state, key=key)
-            self._forget_after(resume_from)
+        file = self._checkpoint(resume_from)
+        state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
+        self._forget_after(resume_from)
+        return state if engine.copies_states else begin_anew(engine, estimator, state, key=key)
+
+    def _write(
+        self, records: Iterator[Record], start: int, end: int, checkpoint_every: int
+    ) -> Iterator[Record]:
+        """Writes down every record, and a checkpoint now and then."""
         earlier = self.read("metrics")[-1]
         self.finish("running")
-        kept, passing, saved_at = resume_from or 0, None, time.monotonic()
-        job = (engine, estimator, optimizer)
-        records = train(*job, num_updates=num_updates, key=key, state=state, log_every=log_every)
+        kept, passing, saved_at = start, None, time.monotonic()
         try:
             for record in records:
                 record = record._replace(
@@ -166,7 +185,7 @@ class Run:
                     useful_steps=record.useful_steps + earlier["useful_steps"],
                 )
                 self.append("metrics", _as_line(record))
-                due = record.update - kept >= checkpoint_every or record.update == num_updates
+                due = record.update - kept >= checkpoint_every or record.update == end
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
                     self._save(record.update, record.state)
                     if passing is not None:
@@ -174,7 +193,7 @@ class Run:
                     kept, passing = (record.update, None) if due else (kept, record.update)
                     saved_at = time.monotonic()
                 yield record
-        except TrainingError as error:
+        except Exception as error:
             self.finish("failed", str(error))
             raise
         self.finish("finished")
