@@ -21,6 +21,7 @@ from unspool import problems
 from unspool._chains import Plan, run_chains, simulate_references
 from unspool._describe import environment
 from unspool._engine import as_engine
+from unspool._programs import call_program
 from unspool._student import quantile
 from unspool._verdict import Statistics, judge
 from unspool.problems._closed_form import flatten
@@ -103,12 +104,12 @@ def run_tests(problem, estimator, is_known, num_tests):
         verdicts = []
         for start in range(0, num_tests, at_once):
             keys = jax.random.split(jax.random.fold_in(key, start), at_once * num_chains)
-            mean, starts, _ = run_chains(engine, estimator, params, keys, plan)
+            mean, starts, _ = call_program(run_chains, engine, estimator, params, keys, plan)
             if is_known:
                 expected = exact + np.zeros(mean.shape)
             else:
                 expected = np.asarray(
-                    simulate_references(engine, estimator, params, starts), np.float64
+                    call_program(simulate_references, engine, estimator, params, starts), np.float64
                 )
             shape = at_once, num_chains, -1
             deviations = (np.asarray(mean, np.float64) - expected).reshape(shape)

@@ -153,6 +153,9 @@ class AbstractPerturbed(AbstractEstimator):
     ) -> tuple[Tally, Workers]:
         tableau, T = self.tableau, engine.horizon
         K = min(tableau.period or T, T)
+        # Divisions of integers are slow, and a noise that lasts needs none.
+        block = lambda t: jax.lax.div(t, K) if K < T else jnp.zeros_like(t)
+        redraws = lambda t: jax.lax.rem(t, K) == 0 if K < T else t == 0
         num_steps, num_stretches = self._stretches(T)
         probe, carried, credit = tableau.probe, workers.carried, workers.carried.credit
         directions, kept = tableau.directions, carried.kept
@@ -174,14 +177,14 @@ class AbstractPerturbed(AbstractEstimator):
 
         def draw(t, drawn_at):
             if kept is None:
-                noise = directions.draw(params, workers.noise_key, birth, t // K)
+                noise = directions.draw(params, workers.noise_key, birth, block(t))
             else:
                 noise = kept.now
-            drawn_at = jnp.where(t % K == 0, workers.update, drawn_at)
+            drawn_at = jnp.where(redraws(t), workers.update, drawn_at)
             along, score = scale_noise(tableau.sigma, params, drawn_at, noise)
             pair = None
             if probe.smooths:
-                dither = draw_dither(workers.noise_key, birth, t // K)
+                dither = draw_dither(workers.noise_key, birth, block(t))
                 pair = hold_pair(params, along, sigma, dither)
             return Perturbation(along, pair), score, drawn_at
 
@@ -200,7 +203,7 @@ class AbstractPerturbed(AbstractEstimator):
             (trajectories, tangent), credit, drawn_at, sums = carry
             perturbation, score, drawn_at = draw(trajectories.t, drawn_at)
             if credit is not None:
-                fresh = trajectories.t % K == 0
+                fresh = redraws(trajectories.t)
                 score = rows.where(fresh, score, rows.zeros_like(score))
                 earlier, credit = credit, jax.tree.map(jnp.add, credit, score)
                 score = credit if tableau.credits_newest else earlier

@@ -1,11 +1,13 @@
 """How many episodes get as far as each window without failing, and what late windows weigh."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._custom_types import IntScalar, WorkerMask, WorkerValues
+from .._custom_types import BoolScalar, IntScalar, WorkerMask, WorkerValues
 
 LEAST_SURVIVAL = 0.05
 """Weights are right as long as so large a share of the episodes gets to the end."""
@@ -40,13 +42,25 @@ class Survival(eqx.Module):
         nothing = jnp.zeros(num_windows)
         return cls(nothing, nothing, jnp.ones(num_windows + 1))
 
-    def before(self, window: Int[Array, " workers"]) -> WorkerValues:
-        """The weight of workers that have reached a window."""
-        return self.weight[window]
+    @property
+    def is_certain(self) -> BoolScalar:
+        """Whether no failure has been counted, and all weights are one."""
+        return self.weight[-1] == 1
 
-    def after(self, window: Int[Array, " workers"]) -> WorkerValues:
-        """The weight of workers that have come through a window."""
-        return self.weight[window + 1]
+    def weigh(
+        self, window: Callable[[], Int[Array, " workers"]], num_workers: int
+    ) -> tuple[WorkerValues, WorkerValues]:
+        """The weights of workers that come through their windows, and of those that reach them.
+
+        Most often nothing fails, and so the windows are not even asked for.
+        """
+
+        def look_up():
+            index = window()
+            return self.weight[index + 1], self.weight[index]
+
+        ones = jnp.ones(num_workers)
+        return jax.lax.cond(self.is_certain, lambda: (ones, ones), look_up)
 
     def observe(
         self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask
@@ -75,10 +89,11 @@ class Survival(eqx.Module):
         def count_from_now_on():
             updates = jnp.minimum(update, self._memory(window.size))
             uncounted = updates * (window.size / self.attempted.size)
-            attempts = jnp.where(self.weight[-1] > 1, self.attempted, self.attempted + uncounted)
+            uncounted = jnp.where(self.is_certain, uncounted, 0)
+            attempts = self.attempted + uncounted
             return Survival(attempts, self.failed, self.weight).observe(window, attempted, failed)
 
-        counting = (self.weight[-1] > 1) | jnp.any(failed)
+        counting = ~self.is_certain | jnp.any(failed)
         return jax.lax.cond(counting, count_from_now_on, lambda: self)
 
     @property

@@ -65,10 +65,10 @@ class Workers(eqx.Module):
             newborn = newborn & (~self.failed | (incoming.t >= incoming.end))
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
-        index = jnp.where(newborn, 0, incoming.t) // window
-        share = self.survival.after(index) / self.num_workers
-        reached = jnp.where(running, self.survival.before(index) / self.num_workers, 0)
-        return Roster(newborn, birth, running, share, reached)
+        index = lambda: jax.lax.div(jnp.where(newborn, 0, incoming.t), window)
+        share, reached = self.survival.weigh(index, newborn.size)
+        reached = jnp.where(running, reached / self.num_workers, 0)
+        return Roster(newborn, birth, running, share / self.num_workers, reached)
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these."""
