@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._counts import as_count
-from ._custom_types import KeyLike, Params, Scalar
+from ._custom_types import IntScalar, KeyLike, Params, Scalar
 from ._engine import AnyEngine, as_engine, settle
 from ._programs import call_program
 from ._random import Purpose, as_key, part_keys, stream
@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     loss: Scalar
     standard_error: Scalar
     num_episodes: int
-    dropped: int = 0
+    dropped: IntScalar | int = 0
 
 
 def evaluate(
@@ -58,7 +58,7 @@ def evaluate(
     settle(engine, found)
     losses, errors, dropped = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
-    return Evaluation(jnp.mean(losses), error, num_episodes, int(jnp.sum(dropped)))
+    return Evaluation(jnp.mean(losses), error, num_episodes, jnp.sum(dropped))
 
 
 def _evaluate(engine, params, key, num_episodes):

@@ -36,7 +36,9 @@ class Statistics(NamedTuple):
     top_share: PerCoordinate
 
     @classmethod
-    def of(cls, deviation: Float[np.ndarray, "chains params"], rounding: float) -> "Statistics":
+    def of(
+        cls, deviation: Float[np.ndarray, "chains params"], rounding: PerCoordinate | float
+    ) -> "Statistics":
         r"""Summarizes the deviations of independent chains.
 
         Skewed noise (a squared Gaussian, say) makes Student's statistic stray too far on one side,
@@ -82,7 +84,10 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    deviation: Float[np.ndarray, "chains params"], scale: float, rounding: float, level: float
+    deviation: Float[np.ndarray, "chains params"],
+    scale: float,
+    rounding: PerCoordinate | float,
+    level: float,
 ) -> Verdict:
     """Tests whether the mean deviation is zero in all coordinates, with Bonferroni's correction.
 
@@ -90,7 +95,7 @@ def judge(
 
     - `deviation`: of each chain, from what its mean should be.
     - `scale`: the size of the gradient, which says what is a large bias.
-    - `rounding`: an error that is not noise.
+    - `rounding`: an error that is not noise, of all coordinates or of each.
     - `level`: how improbable a deviation must be to count.
     """
     num_chains, size = deviation.shape
