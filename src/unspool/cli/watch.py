@@ -66,8 +66,9 @@ def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
         return
     params = map_arrays(jnp.asarray, params)
     found = evaluate(job.engine, params, key=job.key, num_episodes=settings.num_episodes)
-    line = {name: float(value) for name, value in found._asdict().items()}
-    run.append("evaluation", {"update": update} | line | {"num_episodes": found.num_episodes})
+    line = {"loss": float(found.loss), "standard_error": float(found.standard_error)}
+    counts = {"num_episodes": found.num_episodes, "dropped": int(found.dropped)}
+    run.append("evaluation", {"update": update} | line | counts)
 
 
 @contextlib.contextmanager
@@ -103,10 +104,11 @@ def _conclude(run: Run, record: Record) -> None:
         first, last = lines[0], lines[-1]
         error = f" +- {last['standard_error']:.2g}" if last["standard_error"] else ""
         at_start = f", {first['loss']:.6g} at the start" if first["loss"] is not None else ""
+        failed = f", {last['dropped']} of which failed" if last.get("dropped") else ""
         if last["loss"] is not None:
             print(
                 f"{'evaluated':<10}{last['loss']:.6g}{error} on {last['num_episodes']} "
-                f"fresh episodes{at_start}"
+                f"fresh episodes{failed}{at_start}"
             )
     names, values = run.config["parameter_names"], jax.tree.leaves(split(record.params)[0])
     if names is not None:
