@@ -65,7 +65,7 @@ def run_chains(
     num_windows = estimator.num_windows(engine.horizon)
 
     def chain(key):
-        never = jnp.full(estimator.num_workers, jnp.iinfo(int).max)
+        never = jnp.full(estimator.num_workers, jnp.iinfo(jnp.result_type(int)).max)
         masked = plan.mask(engine, [never for _ in engine.parts])
         workers = estimator.init(masked, params, key=key)
         first = [part.birth + part.num_workers for part in _parts(workers)]
