@@ -247,6 +247,13 @@ def test_lengths_that_go_round_in_step_bias_nothing(x64):
     assert np.allclose(found.mean, flatten(exact), rtol=1e-6, atol=0)
 
 
+def test_episodes_that_warm_up_do_not_count():
+    """In float32, where integers have 32 bits: their losses would come on top of whole episodes."""
+    problem, estimator = problems.RandomLength(), unspool.PES(4, 2, 0.1)
+    test = unspool.check_unbiased(problem, estimator, key=KEY, num_chains=400)
+    assert test.passed
+
+
 JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, (2, 6)))
 
 

@@ -13,6 +13,7 @@ import unspool
 from unspool import problems
 from unspool._counts import as_count
 from unspool._engine.base import check_horizon
+from unspool._estimator.survival import Survival
 
 KEY = jax.random.key(0)
 NRES = unspool.NRES(2, 2, 0.1)
@@ -95,9 +96,75 @@ def test_training_stops_before_the_numbers_of_episodes_come_again():
     assert len(used) >= 2 and all(2**31 - 20 < birth < 2**31 for birth in used)
 
 
-def test_a_long_start_is_announced_before_it_runs(monkeypatch):
+@pytest.mark.parametrize("count", ["birth", "update"])
+def test_a_loop_by_hand_notices_that_counts_run_out(count):
+    """The last estimates with numbers of their own are as usual; none after them is, for ever."""
+    problem, largest = problems.LinearQuadratic(horizon=4), 2**31 - 1
+    job = problem, NRES, optax.adam(0.1)
+    init, step = unspool.make_step(*job)
+    state, step = init(problem.init_params(key=KEY), key=KEY), jax.jit(step)
+    # Two numbers for each worker, which takes one every other update in turn; or four updates.
+    left = jnp.array([largest - 5, largest - 4]) if count == "birth" else jnp.array(largest - 4)
+    state = eqx.tree_at(lambda s: getattr(s.workers, count), state, left)
+    usable, births = [], set(state.workers.birth.tolist())
+    for _ in range(10):
+        before, (state, estimate) = state, step(state)
+        usable.append(bool(jnp.all(jnp.isfinite(estimate.grad))))
+        assert usable[-1] == (estimate.result == unspool.RESULTS.successful)
+        assert usable[-1] != (estimate.result == unspool.RESULTS.counts_ran_out)
+        # Where it is not usable neither parameters nor optimizer move.
+        for name in ("trained", "optimizer"):
+            assert usable[-1] != same_bits(getattr(before, name), getattr(state, name))
+        births |= set(state.workers.birth.tolist())
+    assert usable == 4 * [True] + 6 * [False]
+    if count == "birth":
+        assert {birth for birth in births if birth >= 0} == {largest - n for n in range(6)}
+        assert bool(jnp.all(state.workers.birth < 0))
+    with pytest.raises(unspool.TrainingError, match="no numbers left"):
+        next(unspool.train(*job, num_updates=20, key=KEY, state=state))
+
+
+def same_bits(*trees):
+    first, second = ([np.asarray(x).tobytes() for x in jax.tree.leaves(tree)] for tree in trees)
+    return first == second
+
+
+def test_more_steps_than_an_estimate_can_count_are_refused():
+    """The limit is on what all arms of all workers of all problems do."""
+    params, window = CUBIC.init_params(key=KEY), 2**20
+    most = (2**31 - 1) // (2 * window)
+    long = problems.Cubic(horizon=2**21)
+    shapes = lambda engine, n: eqx.filter_eval_shape(
+        unspool.NRES(n, window, 0.1).init, engine, params, key=KEY
+    )
+    assert shapes(long, most).birth.shape == (most,)
+    with pytest.raises(
+        ValueError,
+        match="at most 2147483647 problem steps, got 2147483648 with "
+        f"num_workers={most + 1} and windows of 1048576 .*jax_enable_x64",
+    ):
+        shapes(long, most + 1)
+    with pytest.raises(ValueError, match=f"with num_workers={most}"):
+        shapes(unspool.JointEngine([long, long]), most)
+    with jax.enable_x64(True):
+        assert shapes(long, most + 1).birth.shape == (most + 1,)
+    # A clock stands at the end of a window, which may be later than that of the episode.
+    with pytest.raises(ValueError, match="horizon must be at most 2147483000 with windows of 1000"):
+        unspool.NRES(1, 1000, 0.1).init(problems.Cubic(horizon=2**31 - 1), params, key=KEY)
+
+
+def test_workers_are_counted_beyond_what_float32_counts_by_ones():
+    few, many = 3, 2**24 + 8
+    failed = jnp.arange(many) < few
+    survival = Survival.of(1).observe(jnp.zeros(many, int), jnp.ones(many, bool), failed)
+    assert int(survival.attempted[0]) == many and int(survival.failed[0]) == few
+
+
+def test_a_long_start_is_announced_before_it_runs(monkeypatch, tmp_path):
     monkeypatch.setattr("unspool._limits._MANY_STEPS", 100)
     problem = problems.Cubic(horizon=400)
-    with pytest.warns(UserWarning, match=r"1.6e\+03 problem steps .* ESSingle none"):
-        unspool.train(problem, NRES, optax.sgd(0.1), num_updates=2, key=KEY)
+    run = unspool.Run.create(tmp_path / "run", {})
+    for train in (unspool.train, lambda *job, **options: next(run.train(*job, **options))):
+        with pytest.warns(UserWarning, match=r"1.6e\+03 problem steps .* ESSingle none"):
+            train(problem, NRES, optax.sgd(0.1), num_updates=2, key=KEY)
     unspool.train(problem, NRES, optax.sgd(0.1), num_updates=2000, key=KEY)

@@ -11,8 +11,8 @@ import pytest
 
 import unspool
 from unspool import extend
+from unspool._make_step import begin_anew
 from unspool._random import Purpose, numbered, stream
-from unspool._train import begin_anew
 
 pytestmark = pytest.mark.usefixtures("float64")
 

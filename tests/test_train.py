@@ -67,10 +67,13 @@ def test_memory_is_predicted_and_parameters_are_not_held_for_every_worker():
     assert num_workers * size < need(fresh).state < 1.1 * num_workers * size
 
 
-def test_what_does_not_fit_is_refused_before_it_runs():
-    estimator = unspool.NRES(10**8, 5, 0.1)
-    with pytest.raises(MemoryError, match=r"training needs .* TiB .*are free.*Chunked"):
-        next(unspool.train(Wide(), estimator, optax.sgd(0.1), num_updates=1, key=jax.random.key(0)))
+def test_what_does_not_fit_is_refused_before_it_runs(tmp_path):
+    job = Wide(), unspool.NRES(10**8, 5, 0.1), optax.sgd(0.1)
+    run = unspool.Run.create(tmp_path / "run", {})
+    for train in (unspool.train, run.train):
+        with pytest.raises(MemoryError, match=r"training needs .* TiB .*are free.*Chunked"):
+            next(train(*job, num_updates=1, key=jax.random.key(0)))
+    assert not run.checkpoints
 
 
 def test_records_count_updates_and_steps():

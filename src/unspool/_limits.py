@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from ._custom_types import Clocks
 from ._engine import AbstractEngine
 from ._estimator import AbstractEstimator
+from ._estimator.workers import Workers
 
 _MANY_STEPS = 1e8
 
@@ -21,16 +21,19 @@ def warn_of_long_start(engine: AbstractEngine, estimator: AbstractEstimator, num
             f"{before:.2g} problem steps will be run to spread the workers over episodes of "
             f"{engine.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
             "horizon, longer windows or fewer workers need fewer, and ESSingle none",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def births_run_out(births: Sequence[Clocks], num_updates: int) -> bool:
-    """Whether so many updates could give an episode a number that another had.
+def counts_run_out(parts: Sequence[Workers], num_updates: int) -> bool:
+    """Whether so many updates could give an episode, or an update, a number that another had.
 
     In an update every worker begins one episode at most.
     """
-    return any(
-        int(jnp.max(birth)) + (num_updates + 1) * birth.size > jnp.iinfo(birth.dtype).max
-        for birth in births
-    )
+    return any(bool(part.ran_out) or _run_out(part, num_updates) for part in parts)
+
+
+def _run_out(workers: Workers, num_updates: int) -> bool:
+    birth, most = workers.birth, jnp.iinfo(workers.birth.dtype).max
+    last = int(jnp.max(birth)) + (num_updates + 1) * birth.size
+    return last > most or int(workers.update) + num_updates > most

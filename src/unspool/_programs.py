@@ -112,7 +112,7 @@ def find_shapes(function: Callable, *arguments: PyTree) -> PyTree:
 
 def call_program(function: Callable, *arguments: PyTree) -> PyTree:
     """What a pure function returns, by a program traced now; inside of another one, as it is."""
-    if _is_inside(jax.tree.leaves(arguments)):
+    if is_inside(arguments):
         return function(*arguments)
     return compile_program(function, *arguments)(*arguments)
 
@@ -126,7 +126,7 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
     """
     arguments = *settings, *trees
     leaves = jax.tree.leaves(arguments)
-    if _is_inside(leaves):
+    if is_inside(leaves):
         return function(*arguments)
     numbers = [x for x in leaves if is_number(x)]
     kinds = [*map(_kind, numbers), *map(_setting, _SETTINGS)]
@@ -153,6 +153,12 @@ def is_number(x: Any) -> bool:
     return isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
 
 
+def is_inside(tree: PyTree) -> bool:
+    """Whether a call with these arguments is part of another program, or shall not be one."""
+    leaves = jax.tree.leaves(tree)
+    return _setting("disable_jit") or any(isinstance(leaf, Tracer) for leaf in leaves)
+
+
 def _setting(name: str) -> Any:
     return getattr(jax.config, f"jax_{name}")
 
@@ -160,11 +166,6 @@ def _setting(name: str) -> Any:
 def _make_room(programs: dict[Hashable, Any]) -> None:
     while len(programs) >= _MOST_PROGRAMS:
         del programs[next(iter(programs))]
-
-
-def _is_inside(leaves: list[Any]) -> bool:
-    """Whether a call is part of another program, or shall not be one."""
-    return _setting("disable_jit") or any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _split(arguments, donated: int | None) -> tuple[list[Any], list[Any]]:

@@ -25,6 +25,11 @@ class RESULTS(eqx.Enumeration):
         "stable region (try a smaller learning rate or gradient clipping), the loss is undefined "
         "at the start parameters, or a step overflows."
     )
+    counts_ran_out = (
+        "Episodes or updates have no numbers left, and randomness would come again, so there is no "
+        "estimate. Go on with a new state from another key, or count in 64 bits: "
+        'jax.config.update("jax_enable_x64", True).'
+    )
     nonfinite_gradient = (
         "The losses are finite but the gradient is not. Derivatives through a long unroll grow "
         "exponentially when the computation is chaotic: try a shorter window, float64, or an "
@@ -37,6 +42,7 @@ _NAMES = (
     "dropped_workers",
     "dropped_derivatives",
     "all_workers_dropped",
+    "counts_ran_out",
     "nonfinite_gradient",
 )
 

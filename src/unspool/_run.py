@@ -1,7 +1,6 @@
 """A run is a directory: training writes it, reports read it."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -9,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
-import numpy as np
 
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params, RandomKey
-from ._engine import AbstractEngine, AnyEngine, as_engine
+from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._lines import first_line, line_of, without_nan
 from ._lock import LockedError, hold_lock
+from ._make_step import TrainState, begin_anew, make_step
 from ._optimizer import AnyOptimizer
-from ._params import split
 from ._random import Purpose, as_key, stream
-from ._results import name_result
-from ._train import Record, begin_anew, make_step, train
+from ._records import Record, make_records
+from ._train import prepare
 
 _FORMAT = 1
-MOST_PARAMS_LOGGED = 5000
 _MOST_SECONDS_UNSAVED = 600
 
 
@@ -141,32 +138,35 @@ class Run:
         job = engine, estimator, optimizer
         try:
             with hold_lock(self.directory / "lock"):
-                state = self._start(job, params, key, resume_from)
-                schedule = int(state.update), num_updates, checkpoint_every
+                state = self._load(job, params, key, resume_from)
                 settings = {"num_updates": num_updates, "key": key, "log_every": log_every}
-                yield from self._write(train(*job, state=state, **settings), *schedule)
+                training = prepare(*job, params=params, state=state, **settings)
+                if state is None:
+                    start = first_line(params, estimator, engine)
+                    _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
+                    self._save(0, training.state)
+                schedule = int(training.state.update), num_updates, checkpoint_every
+                yield from self._write(make_records(training), *schedule)
         except LockedError:
             raise RunError(
                 f"the run in {self.directory} is being trained at this moment: wait for its end, "
                 "or name another directory"
             ) from None
 
-    def _start(self, job: Any, params: Params, key: RandomKey, resume_from: int | None) -> Any:
-        """The state to go on from, once the files say no more than it does."""
+    def _load(
+        self, job: Any, params: Params, key: RandomKey, resume_from: int | None
+    ) -> TrainState | None:
+        """The state to go on from, once the files say no more than it does, if there is one."""
         engine, estimator, _ = job
-        init = eqx.Partial(make_step(*job)[0], key=key)
         known = self.checkpoints
         if resume_from is None and known:
             resume_from = known[-1]
         if resume_from is None:
-            state = init(params)
-            start = _as_first_line(params, estimator, engine)
-            _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
-            self._save(0, state)
-            return state
+            return None
         if resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
         file = self._checkpoint(resume_from)
+        init = eqx.Partial(make_step(*job)[0], key=key)
         state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
         self._forget_after(resume_from)
         return state if engine.copies_states else begin_anew(engine, estimator, state, key=key)
@@ -184,7 +184,7 @@ class Run:
                     seconds=record.seconds + earlier["seconds"],
                     useful_steps=record.useful_steps + earlier["useful_steps"],
                 )
-                self.append("metrics", _as_line(record))
+                self.append("metrics", line_of(record))
                 due = record.update - kept >= checkpoint_every or record.update == end
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
                     self._save(record.update, record.state)
@@ -201,7 +201,7 @@ class Run:
     def append(self, name: str, line: dict[str, Any]) -> None:
         """Adds a line to `metrics` or `evaluation`; NaN is written as null."""
         with open(self.directory / f"{name}.jsonl", "a") as file:
-            file.write(json.dumps(_without_nan(line)) + "\n")
+            file.write(json.dumps(without_nan(line)) + "\n")
 
     def read(self, name: str) -> list[dict[str, Any]]:
         """The lines of `metrics` or `evaluation`; a last line cut short is left out."""
@@ -234,42 +234,6 @@ class Run:
                 _write(self.directory / f"{name}.jsonl", text)
         for later in (u for u in self.checkpoints if u > update):
             self._checkpoint(later).unlink()
-
-
-def _as_first_line(
-    params: Params, estimator: AbstractEstimator, engine: AbstractEngine
-) -> dict[str, Any]:
-    horizon = engine.horizon
-    warmup = estimator.num_warmup_windows(horizon)
-    return {
-        "update": 0,
-        "seconds": 0.0,
-        "steps": 0,
-        "useful_steps": 0,
-        "warmup_steps": warmup * len(engine.parts) * estimator.num_steps(horizon),
-        "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
-        "loss": None,
-        "grad_norm": None,
-        "dropped": 0,
-        "result": "successful",
-    } | _logged_params(params)
-
-
-def _as_line(record: Record) -> dict[str, Any]:
-    line = record._asdict() | {"result": name_result(record.result)}
-    del line["params"], line["state"]
-    return line | _logged_params(record.params)
-
-
-def _logged_params(params: Params) -> dict[str, list[float]]:
-    trained, _ = split(params)
-    flat = np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(trained)])
-    return {"params": flat.tolist()} if flat.size <= MOST_PARAMS_LOGGED else {}
-
-
-def _without_nan(line: dict[str, Any]) -> dict[str, Any]:
-    finite = lambda x: None if isinstance(x, float) and not math.isfinite(x) else x
-    return {name: finite(value) for name, value in line.items()}
 
 
 def _write(path: Path, text: str) -> None:

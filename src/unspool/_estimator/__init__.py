@@ -1,2 +1,2 @@
 from .base import AbstractEstimator as AbstractEstimator
-from .base import Estimate as Estimate
+from .tally import Estimate as Estimate

@@ -1,78 +1,34 @@
 """What every estimator is: state in, estimate and state out."""
 
 import abc
-import functools as ft
+from collections.abc import Iterator
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int
 
-from .. import _rows as rows
 from .._custom_types import (
     IntScalar,
     KeyLike,
     Params,
     RandomKey,
-    RowLosses,
-    Scalar,
-    WorkerMask,
-    WorkerValues,
 )
-from .._engine import AbstractEngine, AnyEngine, Trajectories, as_engine, settle
+from .._engine import AbstractEngine, AnyEngine, as_engine, settle
 from .._engine.completed import complete
 from .._params import split, strong
+from .._pieces import run_in_pieces
 from .._programs import call_known_program, call_program
 from .._random import as_key, part_keys
-from .._results import RESULTS
 from .._target import Target
-from .workers import Roster, Workers, warm_up
+from .tally import Estimate, Tally, conclude
+from .workers import Workers, warm_up
+
+_IN_64_BITS = 'in 64 bits: jax.config.update("jax_enable_x64", True)'
+_FEW_STEPS = 10_000
+"""So many are run in one program, which is compiled faster than two."""
 
 EstimatorState = Workers | tuple[Workers, ...]
 """The workers of one problem, or those of each part of a `JointEngine`."""
-
-
-class Estimate(eqx.Module):
-    """One estimate of a gradient.
-
-    - `grad`: a tree like the parameters, ready for optax; `None` where nothing is trained.
-    - `loss`: mean loss per step of the rows used; NaN if there are none.
-    - `result`: a member of `RESULTS`.
-    - `stats`: scalars: `grad_norm`; `dropped`, workers that failed in this window; `waiting`,
-      workers that failed in an earlier window of an episode that is not at its end yet;
-      `useful_steps`, problem steps run in episodes that were not over; `episodes`, episodes that
-      began; and, for perturbed estimators, `slope_std`, the standard deviation of the
-      directional derivatives.
-    """
-
-    grad: PyTree[Float[Array, "..."]]
-    loss: Scalar
-    result: RESULTS
-    stats: dict[str, Float[Array, ""] | Int[Array, ""]]
-
-
-class Tally(eqx.Module):
-    """Sums over workers, of which an estimate is made; those of other workers add to them.
-
-    - `moment`, `loss`, `steps`, `share`: gradients, losses, steps and ones of healthy workers,
-      times what each counts for; all shares add up to one, so that sums stay as small as means.
-    - `reached`: what those count for that came into the window, healthy or not.
-    - `healthy`, `lost`, `undefined`: workers by whether losses and derivatives are finite.
-    - `useful_steps`, `episodes`: steps run and episodes begun, by all.
-    - `slopes`: directional derivatives and their squares, of healthy workers.
-    """
-
-    moment: Params
-    loss: Scalar
-    steps: Scalar
-    share: Scalar
-    reached: Scalar
-    healthy: IntScalar
-    lost: IntScalar
-    undefined: IntScalar
-    useful_steps: IntScalar
-    episodes: IntScalar
-    slopes: tuple[Scalar, Scalar] | None
 
 
 class AbstractEstimator(eqx.Module):
@@ -143,23 +99,37 @@ class AbstractEstimator(eqx.Module):
         - `params`: the parameters that the workers' first steps are run with.
         - `key`: the one source of randomness of all estimates that follow.
 
+        Spreading many workers over a long episode can take a while; Ctrl-C stops it.
+
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
-        differentiated and the estimator needs it.
+        differentiated and the estimator needs it, or if an estimate has more steps than can be
+        counted.
         """
-        engine, params = self._enter(engine, params)
-        pairs = zip(engine.parts, part_keys(as_key(key), len(engine.parts)), strict=True)
-        start = lambda part, key: call_program(type(self)._init, self, part, params, key)
-        workers = [settle(part, start(part, part_key)) for part, part_key in pairs]
+        whole, (engine, params) = as_engine(engine), self._enter(engine, params)
+        workers = []
+        for part, part_key in zip(
+            engine.parts, part_keys(as_key(key), len(engine.parts)), strict=True
+        ):
+            for begun in self._start(part, params, part_key):
+                settle(whole, begun)
+            workers.append(begun)
         return tuple(workers) if len(workers) > 1 else workers[0]
 
-    def _init(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+    def _start(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Iterator[Workers]:
+        """The workers as they are spread; the last ones are spread over the whole episode."""
+        num_windows = self.num_warmup_windows(engine.horizon)
+        if num_windows * self.num_steps(engine.horizon) <= _FEW_STEPS:
+            yield call_program(type(self)._start_at_once, self, engine, params, key)
+        else:
+            workers = call_program(type(self)._enlist, self, engine, params, key)
+            yield from run_in_pieces(_warm_up, num_windows, workers, self, engine, params, key)
+
+    def _start_at_once(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         workers = self._enlist(engine, params, key)
-        if self.num_warmup_windows(engine.horizon) == 0:
+        num_windows = self.num_warmup_windows(engine.horizon)
+        if num_windows == 0:
             return workers
-        phases = self._draw_phases(self.num_windows(engine.horizon), key)
-        advance = lambda workers: self._advance(engine, params, workers)[1]
-        window = self.num_sequential_steps(engine.horizon)
-        return warm_up(advance, workers, phases, window, self.num_warmup_windows(engine.horizon))
+        return _warm_up(workers, 0, num_windows, self, engine, params, key)
 
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
@@ -187,7 +157,8 @@ class AbstractEstimator(eqx.Module):
         )
         steps_per_window = engine.horizon / self.num_windows(engine.horizon)
         tallies = [tally for tally, _ in advanced]
-        estimate = conclude(tallies, params, self.num_workers, steps_per_window)
+        ran_out = jnp.any(jnp.stack([each.ran_out for each in moved]))
+        estimate = conclude(tallies, params, self.num_workers, steps_per_window, ran_out)
         return estimate, moved[0] if isinstance(state, Workers) else moved
 
     def _enter(self, engine: AnyEngine, params: Params):
@@ -205,82 +176,44 @@ class AbstractEstimator(eqx.Module):
             )
         engine.check(params)
         trained, fixed = split(strong(params))
+        self._check_counts(engine)
         return complete(engine, fixed), trained
+
+    def _check_counts(self, engine: AbstractEngine) -> None:
+        """Raises `ValueError` if an estimate has more steps than an integer of JAX can count."""
+        horizon, most = engine.horizon, jnp.iinfo(jnp.result_type(int)).max
+        window = self.num_sequential_steps(horizon)
+        steps = len(engine.parts) * self.num_steps(horizon)
+        if steps > most:
+            raise ValueError(
+                f"an estimate may have at most {most} problem steps, got {steps} with "
+                f"num_workers={self.num_workers} and windows of {window} steps: have fewer "
+                f"workers or shorter windows, or count {_IN_64_BITS}"
+            )
+        if self.num_windows(horizon) * window > most:
+            raise ValueError(
+                f"horizon must be at most {most - most % window} with windows of {window} steps, "
+                f"got {horizon}: have a shorter one, or count {_IN_64_BITS}"
+            )
+
+
+def _warm_up(
+    workers: Workers,
+    start: IntScalar | int,
+    stop: IntScalar | int,
+    estimator: AbstractEstimator,
+    engine: AbstractEngine,
+    params: Params,
+    key: RandomKey,
+) -> Workers:
+    """The workers after the windows from `start` to `stop` of those that spread them."""
+    horizon = engine.horizon
+    phases = estimator._draw_phases(estimator.num_windows(horizon), key)
+    advance = lambda workers: estimator._advance(engine, params, workers)[1]
+    window = estimator.num_sequential_steps(horizon)
+    num_windows = estimator.num_warmup_windows(horizon)
+    return warm_up(advance, workers, phases, window, num_windows, start, stop)
 
 
 def _estimate(estimator: AbstractEstimator, *arguments):
     return estimator._estimate(*arguments)
-
-
-def tally(
-    roster: Roster,
-    start: Trajectories,
-    after: Trajectories,
-    losses: RowLosses,
-    moment: Params,
-    healthy: WorkerMask,
-    slope: WorkerValues | None = None,
-) -> Tally:
-    """What workers found in a window.
-
-    `losses` are each row's sums over the window, `moment` is the sum of the healthy workers'
-    gradients times their shares, `slope` what each worker's arms say of it, if they do.
-    """
-    ran = after.taken - start.taken
-    finite = jnp.all(jnp.isfinite(losses), axis=0)
-    share = jnp.where(healthy, roster.share, 0)
-    loss = jnp.where(healthy, jnp.sum(losses, axis=0), 0)
-    sums = lambda x: jnp.sum(x, where=healthy)
-    return Tally(
-        moment=moment,
-        loss=jnp.sum(share * loss),
-        steps=jnp.sum(share * jnp.sum(ran, axis=0)),
-        share=jnp.sum(share),
-        reached=jnp.sum(roster.reached),
-        healthy=jnp.sum(healthy),
-        lost=jnp.sum(roster.running & ~finite),
-        undefined=jnp.sum(roster.running & finite & ~healthy),
-        useful_steps=jnp.sum(ran),
-        episodes=jnp.sum(roster.newborn),
-        slopes=None if slope is None else (sums(slope), sums(slope**2)),
-    )
-
-
-@rows.widening
-def conclude(
-    tallies: list[Tally], params: Params, num_workers: int, steps_per_window: float
-) -> Estimate:
-    """The mean over the healthy workers of a problem, and over problems, as an estimate."""
-
-    def mean(tally):
-        # Shares of healthy workers are scaled to those that came into the window. What is missing
-        # from that one is by chance: it is zero on average, and stays.
-        per_step = tally.reached / jnp.where(tally.healthy > 0, tally.share, 1) / steps_per_window
-        return jax.tree.map(lambda x: x * per_step / len(tallies), tally.moment)
-
-    grads = [mean(tally) for tally in tallies]
-    grad = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), grads)
-    grad = jax.tree.map(lambda g, p: g.astype(p.dtype), grad, params)
-    losses = jnp.stack([tally.loss / tally.steps for tally in tallies])
-    one = rows.repeat(grad, 1)
-    total = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), tallies)
-    outcome = RESULTS.where(total.undefined > 0, RESULTS.dropped_derivatives, RESULTS.successful)
-    outcome = RESULTS.where(total.lost > 0, RESULTS.dropped_workers, outcome)
-    outcome = RESULTS.where(rows.all_finite(one)[0], outcome, RESULTS.nonfinite_gradient)
-    for tally in tallies:
-        only_derivatives = (tally.undefined > 0) & (tally.lost == 0)
-        nobody = RESULTS.where(
-            only_derivatives, RESULTS.nonfinite_gradient, RESULTS.all_workers_dropped
-        )
-        outcome = RESULTS.where(tally.healthy == 0, nobody, outcome)
-    stats = {
-        "grad_norm": rows.norm(one)[0],
-        "dropped": total.lost + total.undefined,
-        "waiting": len(tallies) * num_workers - total.healthy - total.lost - total.undefined,
-        "useful_steps": total.useful_steps,
-        "episodes": total.episodes,
-    }
-    if total.slopes is not None:
-        first, second = (x / total.healthy for x in total.slopes)
-        stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
-    return Estimate(grad, jnp.mean(losses), outcome, stats)

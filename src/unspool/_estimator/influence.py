@@ -16,8 +16,9 @@ from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine, Trajectories
 from .._random import numbered
 from .._target import Target
-from .base import AbstractEstimator, Tally, tally
+from .base import AbstractEstimator
 from .phases import EvenPhases
+from .tally import Tally, tally
 from .workers import Workers, choose, enlist
 
 WorkerTree = PyTree[Float[Array, "workers ..."]]

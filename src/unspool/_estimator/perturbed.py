@@ -14,12 +14,13 @@ from .._counts import check_count
 from .._custom_types import Clocks, Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
-from .base import AbstractEstimator, Tally, tally
+from .base import AbstractEstimator
 from .directions import AbstractDirections, GaussianDirections, Kept
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
 from .rounding import Perturbation, draw_dither, hold_pair
 from .sigma import Sigma, least_sigma, scale_noise
+from .tally import Tally, tally
 from .workers import Workers, choose, enlist
 
 

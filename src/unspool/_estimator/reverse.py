@@ -13,8 +13,9 @@ from .._counts import check_count
 from .._custom_types import Params, RandomKey, RowLosses, WorkerMask
 from .._engine import AbstractEngine, Trajectories
 from .._target import Target
-from .base import AbstractEstimator, Tally, tally
+from .base import AbstractEstimator
 from .phases import EvenPhases
+from .tally import Tally, tally
 from .workers import Workers, choose, enlist, take
 
 

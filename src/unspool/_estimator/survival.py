@@ -67,7 +67,9 @@ class Survival(eqx.Module):
     ) -> "Survival":
         """The counts once these workers have run these windows, or failed in them."""
         fade = 1 - 1 / self._memory(window.size)
-        count = lambda mask: jnp.zeros_like(self.attempted).at[window].add(mask * 1.0)
+        # In integers: a float32 that is counted up by ones stops at 2**24.
+        zeros = jnp.zeros(self.attempted.shape, int)
+        count = lambda mask: zeros.at[window].add(mask).astype(self.attempted.dtype)
         attempts = fade * self.attempted + count(attempted)
         counted = Survival(attempts, fade * self.failed + count(failed), self.weight)
         reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - counted.rate)])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
 from .. import _rows as rows
-from .._custom_types import Clocks, IntScalar, RandomKey, WorkerMask, WorkerValues
+from .._custom_types import BoolScalar, Clocks, IntScalar, RandomKey, WorkerMask, WorkerValues
 from .._engine import AbstractEngine, Trajectories
 from .._random import Purpose, numbered, stream
 from .survival import Survival
@@ -71,8 +71,13 @@ class Workers(eqx.Module):
         return Roster(newborn, birth, running, share / self.num_workers, reached)
 
     def next_births(self, birth: Clocks) -> Clocks:
-        """The births that follow upon these."""
-        return birth + self.num_workers
+        """The births that follow upon these; negative for ever once numbers have run out."""
+        return jnp.where(birth < 0, birth, birth + self.num_workers)
+
+    @property
+    def ran_out(self) -> BoolScalar:
+        """Whether a count was too large for its type, so that randomness would come again."""
+        return jnp.any(self.birth < 0) | (self.update < 0)
 
     def data_keys(self, birth: Clocks) -> Key[Array, " workers"]:
         """The key of each episode's data."""
@@ -184,16 +189,20 @@ def warm_up(
     phases: Int[Array, " workers"],
     window: int,
     num_windows: int,
+    start: IntScalar | int,
+    stop: IntScalar | int,
 ) -> Workers:
     """Runs each worker as many windows as its phase says; the states are real.
+
+    Of all `num_windows` these are the ones from `start` to `stop`.
 
     What a worker does before its turn is of no consequence, so that a simulator, which cannot be
     put back, is good for this too: its episode begins anew until it counts.
     """
 
-    def one(workers, index):
+    def one(index, workers):
         turn = index >= num_windows - phases
         moved = advance(workers).where(turn, workers).learn(workers, window, turn)
-        return eqx.tree_at(lambda w: w.update, moved, workers.update), None
+        return eqx.tree_at(lambda w: w.update, moved, workers.update)
 
-    return jax.lax.scan(one, workers, jnp.arange(num_windows))[0]
+    return jax.lax.fori_loop(start, stop, one, workers)

@@ -15,10 +15,10 @@ from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._describe import describe
 from .._engine import JointEngine, LocalEngine
+from .._make_step import make_step
 from .._params import split
 from .._random import Purpose, stream
 from .._run import Run
-from .._train import make_step
 from ..export.optimizer_class import class_name
 from ..export.optimizer_file import whole
 from ..problems.learned_optimizer import OptimizerTraining

@@ -10,9 +10,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._evaluate import evaluate
+from .._lines import MOST_PARAMS_LOGGED
 from .._params import join, split
 from .._random import Purpose, seeded_key, stream
-from .._run import MOST_PARAMS_LOGGED, Run
+from .._run import Run
 from . import choices
 from .job import build_job
 from .mistakes import Mistake, mistakes_of_the_user

@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import export
 from .._engine import as_engine
+from .._lines import MOST_PARAMS_LOGGED
 from .._random import seeded_key
-from .._run import MOST_PARAMS_LOGGED, Run
+from .._run import Run
 from ..experiments.folder import run_directory
 from ..experiments.traces import read_traces
 from . import choices

@@ -15,8 +15,8 @@ from .._checkpoint import save_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
 from .._params import map_arrays, split
+from .._records import Record
 from .._run import Run
-from .._train import Record
 from .job import Job
 from .mistakes import Failure, describe_error
 from .progress import show_progress

@@ -10,8 +10,8 @@ import numpy as np
 
 from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
+from .._records import TrainingError
 from .._run import Run
-from .._train import TrainingError
 from .base import AbstractEntry, AbstractExperiment, Measurement
 from .folder import open_run, read_measured, write_measured
 from .losses import losses_at

@@ -1,0 +1,103 @@
+"""Training as a pair of pure functions, and its state."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from ._custom_types import IntScalar, KeyLike, Params
+from ._engine import AnyEngine, as_engine
+from ._estimator import AbstractEstimator, Estimate
+from ._estimator.base import EstimatorState
+from ._estimator.workers import Workers
+from ._optimizer import (
+    AnyOptimizer,
+    apply_optimizer,
+    as_optimizer,
+    evaluation_params,
+    start_optimizer,
+)
+from ._params import Fixed, as_arrays, join, map_arrays, split
+from ._random import as_key
+from ._results import RESULTS
+
+UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinite_gradient
+"""Outcomes without an estimate to go on with, the worst first."""
+
+
+class TrainState(eqx.Module):
+    """All that training needs to go on: parameters, optimizer, workers, updates made.
+
+    Its leaves are arrays, also where those of the parameters are not: `trained` are the real
+    arrays of the parameters, with `None` elsewhere, and `fixed` the rest.
+    """
+
+    trained: Params
+    optimizer: optax.OptState
+    workers: EstimatorState
+    update: IntScalar
+    fixed: Fixed
+
+    @property
+    def params(self) -> Params:
+        """The parameters, of the tree in which training was given them."""
+        return join(self.trained, self.fixed)
+
+    @property
+    def parts(self) -> tuple[Workers, ...]:
+        """The workers of each problem."""
+        return (self.workers,) if isinstance(self.workers, Workers) else self.workers
+
+    @property
+    def recommended(self) -> Params:
+        """Those that the optimizer recommends, where it trains others."""
+        return join(evaluation_params(self.optimizer, self.trained), self.fixed)
+
+
+def make_step(
+    engine: AnyEngine,
+    estimator: AbstractEstimator,
+    optimizer: AnyOptimizer,
+) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
+    """A pair of pure functions: `init(params, *, key)` and `step(state)`.
+
+    `step` returns the next state and the estimate it was made with. An estimate without a single
+    healthy worker, with a gradient that is not finite, or made after counts have run out leaves
+    parameters and optimizer as they were; its `result` says so.
+    """
+    engine = as_engine(engine)
+    optimizer = as_optimizer(optimizer)
+
+    def init(params: Params, *, key: KeyLike) -> TrainState:
+        params = as_arrays(map_arrays(jnp.array, params))
+        trained, fixed = split(params)
+        optimizer_state = start_optimizer(optimizer, trained)
+        workers = estimator.init(engine, params, key=key)
+        return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
+
+    def step(state: TrainState) -> tuple[TrainState, Estimate]:
+        estimate, workers = estimator.estimate(engine, state.params, state.workers)
+        usable = jnp.all(jnp.stack([estimate.result != outcome for outcome in UNUSABLE]))
+        moved = apply_optimizer(
+            optimizer, estimate.grad, state.optimizer, state.trained, estimate.loss
+        )
+        trained, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(usable, new, old), moved, (state.trained, state.optimizer)
+        )
+        update = state.update + 1
+        return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
+
+    return init, step
+
+
+def begin_anew(
+    engine: AnyEngine, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
+) -> TrainState:
+    """The state with new episodes, in place of those whose simulators are gone."""
+    key = jax.random.fold_in(as_key(key), state.update)
+    workers = estimator.init(engine, state.params, key=key)
+    anew = eqx.tree_at(lambda state: state.workers, state, workers)
+    updates = lambda state: [part.update for part in state.parts]
+    return eqx.tree_at(updates, anew, updates(state))

@@ -1,0 +1,187 @@
+"""Compiled loops of updates, and a record of each."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._engine import AbstractEngine, settle
+from ._estimator import AbstractEstimator
+from ._estimator.survival import LEAST_SURVIVAL
+from ._failure_rate import FailureRate, survive_too_rarely
+from ._limits import counts_run_out
+from ._make_step import UNUSABLE, TrainState, make_step
+from ._optimizer import AnyOptimizer
+from ._params import map_arrays
+from ._programs import Program, compile_program, find_shapes
+from ._random import seeded_key
+from ._results import RESULTS
+
+_BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
+_STATS = "grad_norm", "dropped", "waiting", "useful_steps"
+
+
+class Record(NamedTuple):
+    """What happened in the updates since the last record.
+
+    - `update`: updates made so far.
+    - `seconds`: time spent in them, compilation and warming up left out.
+    - `steps`: problem steps that the estimates ran; `useful_steps` of them in running episodes.
+    - `warmup_steps`: problem steps run before the first estimate.
+    - `sequential_steps`: steps that had to follow one another, warming up included.
+    - `loss`, `grad_norm`: means over the updates since the last record.
+    - `dropped`: workers that failed since the last record.
+    - `result`: the worst outcome since the last record, a member of `RESULTS`.
+    - `params`: the parameters, of the tree in which they were given, with NumPy arrays; those that
+      the optimizer recommends, where it trains others, as schedule-free ones do.
+    - `state`: everything, to go on from. Its buffers are used again by the next updates: save it,
+      or copy it, before asking for the next record.
+    """
+
+    update: int
+    seconds: float
+    steps: int
+    useful_steps: int
+    warmup_steps: int
+    sequential_steps: int
+    loss: float
+    grad_norm: float
+    dropped: int
+    result: RESULTS
+    params: Any
+    state: TrainState
+
+
+class Training(NamedTuple):
+    """What is to be done, and with what.
+
+    - `job`: how updates are made.
+    - `programs`: what is compiled already, by the number of updates that it makes.
+    - `state`: where training goes on.
+    - `num_updates`, `log_every`: updates to make in all, and between two records.
+    """
+
+    job: tuple[AbstractEngine, AbstractEstimator, AnyOptimizer]
+    programs: dict[int, Program]
+    state: TrainState
+    num_updates: int
+    log_every: int
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to change."""
+
+
+def _run_updates(job, state, count):
+    """`count` updates in one loop, and what is to be known of each."""
+    _, step = make_step(*job)
+
+    def update(state, _):
+        state, estimate = step(state)
+        severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
+        stats = {name: estimate.stats[name] for name in _STATS}
+        return state, stats | {"loss": estimate.loss, "severity": severity}
+
+    state, history = jax.lax.scan(update, state, length=count)
+    return state, history
+
+
+def compile_first(job, params, count) -> Program:
+    """The program of the first `count` updates, before there is a state."""
+    init, _ = make_step(*job)
+    key = jax.eval_shape(lambda: seeded_key(0))
+    state = find_shapes(lambda params, key: init(params, key=key), params, key)
+    return _compile_updates(job, state, count)
+
+
+def _compile_updates(job, state, count) -> Program:
+    """`_run_updates` ready to run; trainings that differ in numbers alone share the program."""
+    run = lambda job, state: _run_updates(job, state, count)
+    return compile_program(run, job, state, donated=1)
+
+
+def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
+    """Makes the updates, and a record of every `log_every`.
+
+    **Raises:** `TrainingError` where it cannot go on, if it may `throw`.
+    """
+    job, programs, state, num_updates, log_every = training
+    engine, estimator, _ = job
+    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
+    sequential = estimator.num_sequential_steps(engine.horizon)
+    warmup = estimator.num_warmup_windows(engine.horizon)
+    num_workers = len(engine.parts) * estimator.num_workers
+    seconds, useful, rate = 0.0, 0, FailureRate()
+    while (done := int(state.update)) < num_updates:
+        count = min(log_every, num_updates - done)
+        if counts_run_out(state.parts, count):
+            raise TrainingError(
+                f"training stopped at update {done}: episodes or updates have no numbers left for "
+                f"{count} more, and randomness would come again; go on with another key, or count "
+                'in 64 bits: jax.config.update("jax_enable_x64", True)'
+            )
+        if count not in programs:
+            programs[count] = _compile_updates(job, state, count)
+        began = time.perf_counter()
+        state, history = jax.block_until_ready(settle(engine, programs[count](job, state)))
+        seconds += time.perf_counter() - began
+        history = jax.device_get(history)
+        useful += int(np.sum(history["useful_steps"], dtype=np.int64))
+        dropped = int(np.sum(history["dropped"], dtype=np.int64))
+        happened = np.any(history["severity"], axis=0)
+        worst = int(np.argmax(happened)) if np.any(happened) else None
+        record = Record(
+            update=done + count,
+            seconds=seconds,
+            steps=(done + count) * steps,
+            useful_steps=useful,
+            warmup_steps=warmup * steps,
+            sequential_steps=(warmup + done + count) * sequential,
+            loss=_mean_of_known(history["loss"]),
+            grad_norm=float(np.mean(history["grad_norm"])),
+            dropped=dropped,
+            result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
+            params=map_arrays(_as_numpy, state.recommended),
+            state=state,
+        )
+        yield record
+        unusable = np.any(history["severity"][:, : len(UNUSABLE)], axis=1)
+        attempted = num_workers - history["waiting"]
+        rate.add(attempted, np.where(unusable, attempted, history["dropped"]), ~unusable)
+        if throw and (why := _find_why_to_stop(rate, state, record, num_updates)):
+            raise TrainingError(
+                f"training stopped at update {record.update}: {why}" + _last_failure(engine)
+            )
+
+
+def _find_why_to_stop(rate, state, record, num_updates) -> str:
+    """Why training cannot go on, or nothing if it can."""
+    attempted, failed = rate.counts
+    if rate.is_too_high or (record.update == num_updates and rate.left_nothing):
+        return f"{failed} of the last {attempted} workers dropped: {RESULTS[record.result]}"
+    if survive_too_rarely([part.survival for part in state.parts]):
+        return (
+            f"fewer than {LEAST_SURVIVAL:.0%} of the episodes get to their end, which is too few "
+            "for their late windows to stand for those of the others; a shorter horizon or fewer "
+            f"failures would help. {RESULTS[record.result]}"
+        )
+    return ""
+
+
+def _last_failure(engine) -> str:
+    return f"\n\nThe last failure of a simulator:\n{engine.failures[-1]}" if engine.failures else ""
+
+
+def _mean_of_known(losses: np.ndarray) -> float:
+    """The mean loss over the updates that have one."""
+    known = losses[~np.isnan(losses)]
+    return float(np.mean(known)) if known.size else math.nan
+
+
+def _as_numpy(x: Any) -> Any:
+    """A copy on the host; a typed key, of which NumPy has no kind, stays one of JAX."""
+    return jax.device_get(jnp.copy(x))
