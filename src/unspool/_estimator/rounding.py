@@ -8,8 +8,8 @@ $$ \\mathbb{E}[\\mathrm{round}(\\theta \\pm \\sigma z) \\mid z] = \\theta \\pm \
 
 so that the score $z / \\sigma$ needs no correction, although the arms are not quite antithetic and
 their covariance is more than $\\sigma^2$. A loss is defined at representable parameters alone: what
-is estimated is the smoothed gradient of its interpolation between them. The price is noise,
-about $\\mathrm{gap} / \\sigma$ times as much in a coordinate.
+is estimated is the smoothed gradient of its interpolation between them. The price is noise:
+where the gap is above sigma, up to about $\\mathrm{gap} / \\sigma$ times the variance.
 
 The random number is a Weyl sequence over births, blocks and parameters, shifted by a random offset
 (Cranley, Patterson, 1976): uniform for each of them, independent of the noise, and so cheap that
