@@ -63,7 +63,7 @@ def hold_pair(
         leaves, structure = jax.tree.flatten(params)
         moved = []
         for x, s, shift in zip(leaves, jax.tree.leaves(sigma), jax.tree.leaves(along), strict=True):
-            index = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
+            index = rows.positions(x)
             uniform = dither + index * jnp.uint32(_STEPS[0])
             dither = dither + jnp.uint32(x.size * _STEPS[0] % 2**32)
             moved.append(jnp.stack([_hold(x, s, shift, uniform), _hold(x, s, -shift, uniform)]))
