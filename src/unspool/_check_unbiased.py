@@ -36,7 +36,7 @@ class BiasTest(NamedTuple):
     - `detectable`: the bias that a run like this one sees in nine of ten cases, in the units of
       the gradient.
     - `num_chains`, `num_estimates`: independent chains, and estimates made in each.
-    - `dropped`: workers left out; their absence is a bias of its own.
+    - `dropped`: workers left out; where failures depend on the noise, that is a bias of its own.
     """
 
     passed: bool

@@ -8,16 +8,17 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     dropped_workers = (
-        "Some workers returned a loss that is not finite; they were left out of the estimate and "
-        "restarted. Likely causes: a perturbation that leaves the stable region, or overflow in "
-        "float32. If it happens often, try a smaller sigma, a smaller learning rate or float64."
+        "Some workers returned a loss that is not finite; they were left out of the estimate "
+        "until they begin a new episode. Likely causes: a perturbation that leaves the stable "
+        "region, or overflow in float32. If it happens often, try a smaller sigma, a smaller "
+        "learning rate or float64."
     )
     dropped_derivatives = (
         "Some workers have finite losses and a derivative that is not finite; they were left out "
-        "of the estimate and restarted. Likely causes: a function without a derivative where it "
-        "was evaluated, such as sqrt at 0 or a norm at the origin, or derivatives that overflow. "
-        "Guard the function with jnp.where on its argument, or try an estimator that needs no "
-        "derivatives, such as NRES."
+        "of the estimate until they begin a new episode. Likely causes: a function without a "
+        "derivative where it was evaluated, such as sqrt at 0 or a norm at the origin, or "
+        "derivatives that overflow. Guard the function with jnp.where on its argument, or try an "
+        "estimator that needs no derivatives, such as NRES."
     )
     all_workers_dropped = (
         "Every worker returned a loss that is not finite, or waits for the end of an episode in "

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, PyTree, Shaped, UInt32
 
 from ._custom_types import IntScalar, Params, RealScalar, WorkerMask, WorkerValues
 
@@ -181,6 +181,11 @@ def all_finite(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerMask:
     """Whether each worker's tree is free of infinities and NaNs."""
     finite = lambda x: jnp.all(jnp.array([jnp.all(jnp.isfinite(y)) for y in jax.tree.leaves(x)]))
     return jax.vmap(finite)(tree)
+
+
+def positions(x: Array) -> UInt32[Array, "..."]:
+    """The number of each entry of an array, in an array of its shape."""
+    return jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
 
 
 def strong(tree: PyTree) -> PyTree:

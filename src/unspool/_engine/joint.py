@@ -21,7 +21,8 @@ class JointEngine(AbstractEngine):
     The problems are run one after the other, each in a program of its own, so that compilation
     takes as many times as long as there are problems.
 
-    A worker that fails is left out: where many of one problem fail, it counts for less.
+    Each problem's gradient is the mean over its own healthy workers, so that one of whose workers
+    many fail counts as much as the others. If one has no healthy worker, there is no estimate.
 
     **Arguments:** `engines`, problems or engines of one horizon (lengths may differ by way of
     `draw_length`) and with parameters of one structure. The first one draws where to start.

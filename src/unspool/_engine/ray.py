@@ -40,8 +40,8 @@ class RayEngine(AbstractHostEngine):
     started when the first rows are to be run, and killed by `close`, or when the program ends.
 
     - An actor that dies is replaced. States were sent along with the rows, which others then run
-      instead: nothing is lost. Simulators are: their rows fail, so that the workers are dropped,
-      started anew and counted. An episode that was only just to begin is begun elsewhere.
+      instead: nothing is lost. Simulators are: their rows fail, so that the workers are left out,
+      counted, and begin new episodes. An episode that was only just to begin is begun elsewhere.
     - Rows that are not back within `patience` fail, and their actor gets no others until it has
       answered; after three times as long it is replaced. States that are not back after half of
       it are sent to an actor without work too, and the first answer counts.

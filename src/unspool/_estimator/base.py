@@ -84,7 +84,7 @@ class AbstractEstimator(eqx.Module):
     def _advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[Tally, Workers]:
-        """One window of every worker at hand. Those that fail are left out and start anew."""
+        """One window of every worker at hand. Those that fail are left out."""
 
     @abc.abstractmethod
     def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:

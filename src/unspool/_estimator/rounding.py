@@ -8,8 +8,8 @@ $$ \\mathbb{E}[\\mathrm{round}(\\theta \\pm \\sigma z) \\mid z] = \\theta \\pm \
 
 so that the score $z / \\sigma$ needs no correction, although the arms are not quite antithetic and
 their covariance is more than $\\sigma^2$. A loss is defined at representable parameters alone: what
-is estimated is the smoothed gradient of its interpolation between them. The price is noise,
-about $\\mathrm{gap} / \\sigma$ times as much in a coordinate.
+is estimated is the smoothed gradient of its interpolation between them. The price is noise:
+where the gap is above sigma, up to about $\\mathrm{gap} / \\sigma$ times the variance.
 
 The random number is a Weyl sequence over births, blocks and parameters, shifted by a random offset
 (Cranley, Patterson, 1976): uniform for each of them, independent of the noise, and so cheap that
@@ -63,7 +63,7 @@ def hold_pair(
         leaves, structure = jax.tree.flatten(params)
         moved = []
         for x, s, shift in zip(leaves, jax.tree.leaves(sigma), jax.tree.leaves(along), strict=True):
-            index = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
+            index = rows.positions(x)
             uniform = dither + index * jnp.uint32(_STEPS[0])
             dither = dither + jnp.uint32(x.size * _STEPS[0] % 2**32)
             moved.append(jnp.stack([_hold(x, s, shift, uniform), _hold(x, s, -shift, uniform)]))
