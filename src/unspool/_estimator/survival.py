@@ -69,7 +69,7 @@ class Survival(eqx.Module):
         fade = 1 - 1 / self._memory(window.size)
         # In integers: a float32 that is counted up by ones stops at 2**24.
         zeros = jnp.zeros(self.attempted.shape, int)
-        count = lambda mask: zeros.at[window].add(mask).astype(self.attempted.dtype)
+        count = lambda mask: zeros.at[window].add(mask.astype(int)).astype(self.attempted.dtype)
         attempts = fade * self.attempted + count(attempted)
         counted = Survival(attempts, fade * self.failed + count(failed), self.weight)
         reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - counted.rate)])
@@ -78,7 +78,7 @@ class Survival(eqx.Module):
 
     def observe_failures(
         self,
-        window: Int[Array, " workers"],
+        window: Callable[[], Int[Array, " workers"]],
         attempted: WorkerMask,
         failed: WorkerMask,
         update: IntScalar,
@@ -89,11 +89,11 @@ class Survival(eqx.Module):
         """
 
         def count_from_now_on():
-            updates = jnp.minimum(update, self._memory(window.size))
-            uncounted = updates * (window.size / self.attempted.size)
-            uncounted = jnp.where(self.is_certain, uncounted, 0)
-            attempts = self.attempted + uncounted
-            return Survival(attempts, self.failed, self.weight).observe(window, attempted, failed)
+            updates = jnp.minimum(update, self._memory(failed.size))
+            uncounted = updates * (failed.size / self.attempted.size)
+            attempts = self.attempted + jnp.where(self.is_certain, uncounted, 0)
+            known = Survival(attempts, self.failed, self.weight)
+            return known.observe(window(), attempted, failed)
 
         counting = ~self.is_certain | jnp.any(failed)
         return jax.lax.cond(counting, count_from_now_on, lambda: self)

@@ -99,14 +99,13 @@ class Workers(eqx.Module):
         Given the workers that count, they are counted whether any of them has failed or not.
         """
         attempted = ~before.failed | (self.birth != before.birth)
-        index = (self.trajectories.t - 1) // window
+        index = lambda: jax.lax.div(self.trajectories.t - 1, window)
         if counts is None:
-            failed = attempted & self.failed
-            update = before.update
+            failed, update = attempted & self.failed, before.update
             survival = self.survival.observe_failures(index, attempted, failed, update)
         else:
             attempted = attempted & counts
-            survival = self.survival.observe(index, attempted, attempted & self.failed)
+            survival = self.survival.observe(index(), attempted, attempted & self.failed)
         return eqx.tree_at(lambda w: w.survival, self, survival)
 
     def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
