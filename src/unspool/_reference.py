@@ -95,9 +95,12 @@ class _Episode(eqx.Module):
         return jnp.clip(most, 1, self.problem.horizon)
 
     def start(self, params: Params):
-        params = join(params, self.fixed)
-        state = self.problem.init_state(params, key=stream(self.key, Purpose.START))
-        return state, self.problem.is_over(state)
+        begin = lambda params: self.problem.init_state(
+            join(params, self.fixed), key=stream(self.key, Purpose.START)
+        )
+        # An episode without a step has no derivative, not even one that is no number.
+        over = self.problem.is_over(begin(params))
+        return begin(rows.constant_where(over, params)), over
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
