@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._custom_types import IntScalar, WorkerMask, WorkerValues
+from .._custom_types import IntScalar, Scalar, WorkerMask, WorkerValues
 
 LEAST_SURVIVAL = 0.05
 """Weights are right as long as so large a share of the episodes gets to the end."""
@@ -47,6 +47,13 @@ class Survival(eqx.Module):
     def after(self, window: Int[Array, " workers"]) -> WorkerValues:
         """The weight of workers that have come through a window."""
         return self.weight[window + 1]
+
+    @property
+    def mean_weight(self) -> Scalar:
+        """The mean weight of workers that come into a window."""
+        total = jnp.sum(self.attempted)
+        mean = jnp.sum(self.attempted * self.weight[:-1]) / jnp.maximum(total, 1)
+        return jnp.where(total > 0, mean, 1.0)
 
     def observe(
         self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask

@@ -66,9 +66,14 @@ class Workers(eqx.Module):
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
         index = jnp.where(newborn, 0, incoming.t) // window
+        before = self.survival.before(index) / self.num_workers
         share = self.survival.after(index) / self.num_workers
-        reached = jnp.where(running, self.survival.before(index) / self.num_workers, 0)
-        return Roster(newborn, birth, running, share, reached)
+        # Estimates are divided by the shares of all workers that are healthy by chance, which a
+        # worker of a large share makes larger itself. This makes up for it, but for terms of
+        # second order in the shares.
+        expected = self.survival.mean_weight if engine.ends_early else 1.0
+        share = share * (1 + (share - before) / expected)
+        return Roster(newborn, birth, running, share, jnp.where(running, before, 0))
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these."""
