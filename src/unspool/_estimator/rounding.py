@@ -97,6 +97,11 @@ def _hold(x, sigma, shift, uniform):
     if kind.bits < 32:
         # Unlike a cast there and back, this is never optimized away.
         nearest = jax.lax.reduce_precision(total, kind.nexp, kind.nmant)
+        if kind.tiny > jnp.finfo(wide).tiny:
+            # Numbers below the smallest normal one, which lie evenly, are made zero by that.
+            step = float(kind.eps) * float(kind.tiny)
+            even = jnp.round(total / step) * step
+            nearest = jnp.where(jnp.abs(total) < float(kind.tiny), even, nearest)
         error = total - nearest
     else:
         # What the sum has lost, exactly (Moller, 1965; Knuth, 1969).
