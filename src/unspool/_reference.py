@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from . import _rows as rows
 from ._custom_types import IntScalar, KeyLike, Params, RandomKey
+from ._estimator.rounding import hold
 from ._estimator.sigma import sigma_at
 from ._params import Fixed, join, split
 from ._problem import AbstractProblem
@@ -95,9 +96,12 @@ class _Episode(eqx.Module):
         return jnp.clip(most, 1, self.problem.horizon)
 
     def start(self, params: Params):
-        params = join(params, self.fixed)
-        state = self.problem.init_state(params, key=stream(self.key, Purpose.START))
-        return state, self.problem.is_over(state)
+        begin = lambda params: self.problem.init_state(
+            join(params, self.fixed), key=stream(self.key, Purpose.START)
+        )
+        # An episode without a step has no derivative, not even one that is no number.
+        over = self.problem.is_over(begin(params))
+        return begin(rows.constant_where(over, params)), over
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
@@ -136,17 +140,25 @@ def _score_sample(
     T = episode.problem.horizon
     W, K = target.window or T, target.period or T
     leaves, structure = jax.tree.flatten(params)
+    wide = rows.widen(leaves)
 
     def draw(block):
         keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
-        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-        return noise, jax.tree.leaves(sigma_at(target.sigma, params, update(block * K)))
+        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, wide, strict=True)]
+        bits = [
+            jax.random.bits(jax.random.fold_in(k, 1), x.shape, jnp.uint32)
+            for k, x in zip(keys, wide, strict=True)
+        ]
+        return noise, jax.tree.leaves(sigma_at(target.sigma, params, update(block * K))), bits
 
     @rows.widening
-    def shifted(sign, noise, sigmas):
-        steps = zip(leaves, sigmas, noise, strict=True)
-        moved = [(x + sign * s * z).astype(x.dtype) for x, s, z in steps]
-        return jax.tree.unflatten(structure, moved)
+    def shifted(sign, noise, sigmas, bits):
+        def move(x, s, z, bits):
+            shift = (sign * s * z).astype(z.dtype)
+            return (x.astype(z.dtype) + hold(x, s, shift, bits)).astype(x.dtype)
+
+        moved = map(move, leaves, sigmas, noise, bits)
+        return jax.tree.unflatten(structure, list(moved))
 
     @rows.widening
     def score(noise, sigmas):
@@ -154,7 +166,7 @@ def _score_sample(
 
     def step(carry, t):
         centre, plus, minus, credit, gradient = carry
-        noise, sigmas = draw(t // K)
+        noise, sigmas, bits = draw(t // K)
         fresh = (t % K == 0) | (t % W == 0)
         if target.window is not None:
             branch = (t % W == 0) & (t > 0)
@@ -164,8 +176,8 @@ def _score_sample(
             centre, _ = episode.step(params, centre, t)
         fresh_score = score(noise, sigmas)
         credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, fresh_score, strict=True)]
-        plus, above = episode.step(shifted(1, noise, sigmas), plus, t)
-        minus, below = episode.step(shifted(-1, noise, sigmas), minus, t)
+        plus, above = episode.step(shifted(1, noise, sigmas, bits), plus, t)
+        minus, below = episode.step(shifted(-1, noise, sigmas, bits), minus, t)
         slope = jnp.asarray(above - below, float) / 2
         gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
         return (centre, plus, minus, credit, gradient), None

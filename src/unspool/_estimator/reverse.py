@@ -63,16 +63,16 @@ class AbstractReverse(AbstractEstimator):
         W = min(self.window or T, T)
         incoming = workers.trajectories
         roster = workers.roster(engine, incoming, W)
-        newborn, birth = roster.newborn, roster.birth
-        keys, worker = workers.data_keys(birth), jnp.arange(birth.size)
+        newborn, worker = roster.newborn, jnp.arange(roster.birth.size)
 
         def window_loss(params, used):
             """The loss of the workers used; one of them stands in for those that are not."""
-            born = lambda: engine.shorten(engine.start(params, keys), birth)
-            give_birth = lambda: choose(newborn, born(), incoming)
-            start = jax.lax.cond(jnp.any(newborn), give_birth, lambda: incoming)
-            substitute = jnp.where(used, worker, jnp.argmax(used))
-            after, losses = engine.unroll(params, take(start, substitute), W)
+            index = jnp.where(used, worker, jnp.argmax(used))
+            before, birth = take(incoming, index), roster.birth[index]
+            born = lambda: engine.shorten(engine.start(params, workers.data_keys(birth)), birth)
+            give_birth = lambda: choose(newborn[index], born(), before)
+            start = jax.lax.cond(jnp.any(newborn), give_birth, lambda: before)
+            after, losses = engine.unroll(params, start, W)
             total = jnp.sum(losses[0] * roster.share, where=used)
             return total, (start, after, losses)
 
@@ -82,8 +82,7 @@ class AbstractReverse(AbstractEstimator):
 
         nothing = jnp.zeros(incoming.over.shape, jnp.result_type(float))
         blank = Attempt(rows.zeros_like(params), incoming, incoming, nothing)
-        sound, lost, found = leave_out_unsound(attempt, roster.running, blank)
-        start = found.start
+        sound, lost, start, found = leave_out_unsound(attempt, roster.running, blank)
         # A worker whose episode is over before its first step has a gradient, which is zero.
         healthy = roster.running & (sound | start.over[0])
         losses = jnp.where(lost, jnp.nan, jnp.where(sound, found.losses, 0))
@@ -107,9 +106,9 @@ class Attempt(NamedTuple):
 
 def leave_out_unsound(
     attempt: Callable[[WorkerMask], Attempt], running: WorkerMask, blank: Attempt
-) -> tuple[WorkerMask, WorkerMask, Attempt]:
-    """The workers whose losses and derivatives are finite, those whose losses are not, and
-    the attempt with the former.
+) -> tuple[WorkerMask, WorkerMask, Trajectories, Attempt]:
+    """The workers whose losses and derivatives are finite, those whose losses are not, where all
+    have started from, and the attempt with the former.
 
     A derivative cannot be masked afterwards: zero times infinity is no number, and workers share
     one backward pass. So all are tried together, which most often is the end of it. If that
@@ -120,28 +119,31 @@ def leave_out_unsound(
     """
 
     def search(carry):
-        sound, lost, todo, size, _, _ = carry
+        sound, lost, todo, size, start, _, _ = carry
         group = todo & (jnp.cumsum(todo) <= size)
         found = attempt(sound | group)
+        start = choose(group, found.start, start)
         unhealthy = group & ~jnp.isfinite(found.losses[0])
         success = ~jnp.any(unhealthy) & rows.all_finite(rows.repeat(found.grad, 1))[0]
         spoilt = jnp.where(jnp.any(unhealthy), unhealthy, group & (size == 1))
-        settled = jnp.where(success, group, spoilt | found.start.over[0])
+        settled = jnp.where(success, group, spoilt | start.over[0])
         smaller = jnp.where(jnp.any(unhealthy), size, jnp.maximum(size // 2, 1))
         return (
             jnp.where(success, sound | group, sound),
             lost | unhealthy,
             todo & ~settled,
             jnp.where(success, 2 * size, smaller),
+            start,
             success,
             found,
         )
 
     def goes_on(carry):
-        sound, _, todo, _, success, _ = carry
+        sound, _, todo, _, _, success, _ = carry
         return jnp.any(todo) | (~success & jnp.any(sound))
 
     none = jnp.zeros_like(running)
-    carry = none, none, running, jnp.array(running.size), jnp.array(False), blank
-    sound, lost, *_, found = jax.lax.while_loop(goes_on, search, carry)
-    return sound, lost, found
+    size, success = jnp.array(running.size), jnp.array(False)
+    carry = none, none, running, size, blank.start, success, blank
+    sound, lost, _, _, start, _, found = jax.lax.while_loop(goes_on, search, carry)
+    return sound, lost, start, found

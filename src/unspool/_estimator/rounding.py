@@ -66,7 +66,7 @@ def hold_pair(
             index = rows.positions(x)
             uniform = dither + index * jnp.uint32(_STEPS[0])
             dither = dither + jnp.uint32(x.size * _STEPS[0] % 2**32)
-            moved.append(jnp.stack([_hold(x, s, shift, uniform), _hold(x, s, -shift, uniform)]))
+            moved.append(jnp.stack([hold(x, s, shift, uniform), hold(x, s, -shift, uniform)]))
         return jax.tree.unflatten(structure, moved)
 
     return jax.vmap(one, in_axes=0, out_axes=1)(along, dither)
@@ -89,7 +89,7 @@ def _power_below(x):
     return jax.lax.bitcast_convert_type(bits, x.dtype)
 
 
-def _hold(x, sigma, shift, uniform):
+def hold(x, sigma, shift, uniform):
     """The shift, or one to a neighbor of `x + shift` where these are coarse beside sigma."""
     kind, wide = jnp.finfo(x.dtype), shift.dtype
     x = x.astype(wide)
@@ -97,6 +97,11 @@ def _hold(x, sigma, shift, uniform):
     if kind.bits < 32:
         # Unlike a cast there and back, this is never optimized away.
         nearest = jax.lax.reduce_precision(total, kind.nexp, kind.nmant)
+        if kind.tiny > jnp.finfo(wide).tiny:
+            # Numbers below the smallest normal one, which lie evenly, are made zero by that.
+            step = float(kind.eps) * float(kind.tiny)
+            even = jnp.round(total / step) * step
+            nearest = jnp.where(jnp.abs(total) < float(kind.tiny), even, nearest)
         error = total - nearest
     else:
         # What the sum has lost, exactly (Moller, 1965; Knuth, 1969).

@@ -50,14 +50,16 @@ class Survival(eqx.Module):
     def weigh(
         self, window: Callable[[], Int[Array, " workers"]], num_workers: int
     ) -> tuple[WorkerValues, WorkerValues]:
-        """The weights of workers that come through their windows, and of those that reach them.
+        """The weights of workers that come through their windows, and how many times the weight
+        with which they have reached them that is.
 
         Most often nothing fails, and so the windows are not even asked for.
         """
 
         def look_up():
             index = window()
-            return self.weight[index + 1], self.weight[index]
+            weight = self.weight[index + 1]
+            return weight, weight / self.weight[index]
 
         ones = jnp.ones(num_workers)
         return jax.lax.cond(self.is_certain, lambda: (ones, ones), look_up)

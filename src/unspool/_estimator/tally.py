@@ -44,9 +44,9 @@ class Estimate(eqx.Module):
 class Tally(eqx.Module):
     """Sums over workers, of which an estimate is made; those of other workers add to them.
 
-    - `moment`, `loss`, `steps`, `share`: gradients, losses, steps and ones of healthy workers,
-      times what each counts for; all shares add up to one, so that sums stay as small as means.
-    - `reached`: what those count for that came into the window, healthy or not.
+    - `moment`, `loss`, `steps`: gradients, losses and steps of healthy workers times their shares,
+      so that sums stay as small as means.
+    - `stood_for`: the workers that the healthy ones stand for, who came into the window too.
     - `healthy`, `lost`, `undefined`: workers by whether losses and derivatives are finite.
     - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `slopes`: directional derivatives and their squares, of healthy workers.
@@ -55,8 +55,7 @@ class Tally(eqx.Module):
     moment: Params
     loss: Scalar
     steps: Scalar
-    share: Scalar
-    reached: Scalar
+    stood_for: Scalar
     healthy: IntScalar
     lost: IntScalar
     undefined: IntScalar
@@ -88,8 +87,7 @@ def tally(
         moment=moment,
         loss=jnp.sum(share * loss),
         steps=jnp.sum(share * jnp.sum(ran, axis=0)),
-        share=jnp.sum(share),
-        reached=jnp.sum(roster.reached),
+        stood_for=sums(roster.gain),
         healthy=jnp.sum(healthy),
         lost=jnp.sum(roster.running & ~finite),
         undefined=jnp.sum(roster.running & finite & ~healthy),
@@ -113,10 +111,13 @@ def conclude(
     """
 
     def mean(tally):
-        # Shares of healthy workers are scaled to those that came into the window. What is missing
-        # from that one is by chance: it is zero on average, and stays.
-        per_step = tally.reached / jnp.where(tally.healthy > 0, tally.share, 1) / steps_per_window
-        return jax.tree.map(lambda x: x * per_step / len(tallies), tally.moment)
+        # Of the workers that came into the window so many as are healthy stand for all: given
+        # that there is one, this is right whoever failed. That fewer came than without failures
+        # is by chance and has its weight already.
+        running = tally.healthy + tally.lost + tally.undefined
+        scale = running / jnp.where(tally.healthy > 0, tally.stood_for, 1)
+        scale = scale / (steps_per_window * len(tallies))
+        return jax.tree.map(lambda x: x * scale, tally.moment)
 
     grads = [mean(tally) for tally in tallies]
     grad = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), grads)

@@ -23,14 +23,15 @@ class Roster(NamedTuple):
     - `running`: workers that are not waiting for the end of an episode in which they failed.
     - `share`: what a worker's gradient is multiplied by if it comes through the window. While
       nothing fails, all have an equal share and they add up to one.
-    - `reached`: the like for coming into the window; zero for those that wait.
+    - `gain`: by how much the window itself makes it larger: how many workers of those that have
+      come into it one that comes through stands for, and so one while nothing fails.
     """
 
     newborn: WorkerMask
     birth: Clocks
     running: WorkerMask
     share: WorkerValues
-    reached: WorkerValues
+    gain: WorkerValues
 
 
 class Workers(eqx.Module):
@@ -66,9 +67,8 @@ class Workers(eqx.Module):
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
         index = lambda: jax.lax.div(jnp.where(newborn, 0, incoming.t), window)
-        share, reached = self.survival.weigh(index, newborn.size)
-        reached = jnp.where(running, reached / self.num_workers, 0)
-        return Roster(newborn, birth, running, share / self.num_workers, reached)
+        weight, gain = self.survival.weigh(index, newborn.size)
+        return Roster(newborn, birth, running, weight / self.num_workers, gain)
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these; negative for ever once numbers have run out."""
