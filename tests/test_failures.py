@@ -284,6 +284,7 @@ def errors(grads, right, num_batches=10):
 LONG = {
     "TBPTT": (unspool.TBPTT(200, WINDOW), 300, ["every other"], 0.03),
     "RTRL": (unspool.RTRL(200, WINDOW), 1200, [*HAZARDS][1:], 0.008),
+    "RTRL, few workers": (unspool.RTRL(32, WINDOW), 1200, ["in the last window"], 0.006),
     "PES": (unspool.PES(200, WINDOW, 0.1), 800, ["every other"], 0.04),
 }
 
@@ -297,13 +298,14 @@ def test_failures_by_chance_move_no_mean(name):
         grads, stats, state = run(Fated(jnp.array(HAZARDS[kind])))
         off, error = errors(grads, right)
         assert error < most_error, (kind, error)
-        assert np.all(off < 5.5), (kind, off)
+        assert np.all(off < 5.5), (kind, off, error)
         # Student's t of nine degrees of freedom is beyond 5.5 once in 2600 times.
         survival = np.cumprod([1.0, *(1 - np.array(HAZARDS[kind]))])
         np.testing.assert_allclose(1 / state.survival.weight, survival, rtol=0.25)
-        failed = np.sum(stats["dropped"]) / (200 * num_updates - np.sum(stats["waiting"]))
+        attempted = estimator.num_workers * num_updates - np.sum(stats["waiting"])
+        failed = np.sum(stats["dropped"]) / attempted
         steady = np.sum(survival[:-1] - survival[1:]) / np.sum(survival[:-1])
-        assert abs(failed / steady - 1) < 0.02
+        assert abs(failed / steady - 1) < 0.04
 
 
 def test_where_workers_restart_at_once_only_the_length_of_the_gradient_changes():
