@@ -84,8 +84,8 @@ def check_unbiased(
     - `key`: all randomness; another key is another test.
     - `params`: where; by default the problem's `init_params`.
     - `reference`: the right answer, if known in closed form: the gradient of the expected total
-      loss of an episode, divided by the horizon, for the estimator's `target(horizon)`; of a
-      `JointEngine` the mean over its problems. By default it is simulated from the definition; on
+      loss of an episode, divided by the horizon, for the estimator's `target(horizon)`, as a tree
+      like the parameters or flat; of a `JointEngine` the mean over its problems. By default it is simulated from the definition; on
       the host, where that cannot be, it has to be given.
     - `num_chains`: independent chains, at least 30. More find smaller biases. Few are longer: there
       are 2000 episodes at least, and two of every worker.
@@ -146,6 +146,9 @@ def check_unbiased(
 
 
 def _flatten_reference(reference: Params, trained: Params) -> Float[np.ndarray, " params"]:
+    size = rows.ravel(trained)[0].size
+    if getattr(reference, "shape", None) == (size,):
+        return np.asarray(reference, np.float64)
     try:
         flat = rows.ravel(match(trained, reference))[0]
     except ValueError:
@@ -153,7 +156,6 @@ def _flatten_reference(reference: Params, trained: Params) -> Float[np.ndarray, 
             f"reference must be a tree like what is trained, {jax.tree.structure(trained)}, "
             f"got {jax.tree.structure(reference)}"
         ) from None
-    size = rows.ravel(trained)[0].size
     if flat.size != size:
         raise ValueError(
             f"reference must have as many numbers as the parameters, {size}, got {flat.size}"

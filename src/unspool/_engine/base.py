@@ -13,7 +13,7 @@ from .._custom_types import Clocks, KeyLike, Params, RowLosses, RowMask, WorkerM
 class Trajectories(eqx.Module):
     """Rows of arms x workers. The arms of a worker share its clock and its keys.
 
-    - `state`: each row's state; that of a row which is over is of no consequence.
+    - `state`: each row's state; of a row that is over, the one that it ended in.
     - `over`: rows whose episode has ended; they are frozen and add no loss.
     - `taken`: steps that each row has run in the episode; a frozen row runs none.
     - `t`, `end`: where the worker's clock stands in the episode, and the episode's length.

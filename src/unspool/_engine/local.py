@@ -201,22 +201,24 @@ class LocalEngine(AbstractEngine):
     def _unroll_until_over(self, step, row, end, num_steps):
         """A row may end at any step, and is frozen from then on.
 
-        A frozen row goes on repeating its last step, from the state before it. Nobody looks at the
+        For a frozen row its last step is repeated, from the state before it. Nobody looks at the
         outcome, but it is differentiated all the same, and zero times infinity is no number:
         that step's derivative has been used already, that of a step beyond the end may not exist.
         """
 
-        def advance(row, _):
-            state, over, taken = row
-            after, loss = step(state, jnp.where(over & (taken > 0), taken - 1, taken))
+        def advance(carry, _):
+            (state, over, taken), last = carry
+            before = rows.where(over, last, state)
+            after, loss = step(before, jnp.where(over & (taken > 0), taken - 1, taken))
+            state = rows.where(over, state, after)
             loss = jnp.where(over, jnp.zeros_like(loss), loss)
             taken = jnp.where(over, taken, taken + 1)
             over = over | (taken >= end)
             if self.ends_early:
                 over = over | self.problem.is_over(after)
-            return (rows.where(over, state, after), over, taken), loss
+            return ((state, over, taken), before), loss
 
-        row, loss = _sum_losses(advance, row, num_steps, end.dtype)
+        (row, _), loss = _sum_losses(advance, (row, row[0]), num_steps, end.dtype)
         return *row, loss
 
     def _choose_workers_at_once(self, state, num_workers: int) -> int:
