@@ -85,8 +85,8 @@ def check_unbiased(
     - `params`: where; by default the problem's `init_params`.
     - `reference`: the right answer, if known in closed form: the gradient of the expected total
       loss of an episode, divided by the horizon, for the estimator's `target(horizon)`, as a tree
-      like the parameters or flat; of a `JointEngine` the mean over its problems. By default it is simulated from the definition; on
-      the host, where that cannot be, it has to be given.
+      like the parameters or flat; of a `JointEngine` the mean over its problems. By default it is
+      simulated from the definition; on the host, where that cannot be, it has to be given.
     - `num_chains`: independent chains, at least 30. More find smaller biases. Few are longer: there
       are 2000 episodes at least, and two of every worker.
     - `level`: how improbable a deviation must be to fail, between 0 and 1.
