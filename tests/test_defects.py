@@ -93,10 +93,9 @@ class NewestAlone(extend.Antithetic):
         chosen = jnp.all(arms[0].over, axis=0) | (not self.at_the_end_only)
         times = lambda x, factors: jax.vmap(jnp.multiply)(x, factors)
         newest = lambda x: times(x, jnp.where(chosen, reading.slope, 0.0) / self.sigma**2)
-        control = jax.tree.map(newest, perturbation)
-        inner = jax.tree.map(
-            lambda x, y: jnp.sum((x * y).reshape(x.shape[0], -1), axis=1), control, perturbation
-        )
+        control = jax.tree.map(newest, perturbation.along)
+        product = lambda x, y: jnp.sum((x * y).reshape(x.shape[0], -1), axis=1)
+        inner = jax.tree.map(product, control, perturbation.along)
         slope = jnp.where(chosen, sum(jax.tree.leaves(inner)), reading.slope)
         return arms, extend.Reading(reading.losses, slope, control)
 

@@ -16,6 +16,8 @@ The random number is a Weyl sequence over births, blocks and parameters, shifted
 nothing is gained by asking first whether rounding matters.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -51,7 +53,7 @@ class Perturbation(eqx.Module):
 def hold_pair(
     params: Params,
     along: PyTree[Float[Array, "workers ..."]],
-    sigma: PyTree[Float[Array, "..."]],
+    sigma: PyTree[Any],
     dither: UInt32[Array, " workers"],
 ) -> PyTree[Float[Array, "arms workers ..."]]:
     """The shifts of two arms at plus and minus a perturbation of scale sigma.
