@@ -268,7 +268,7 @@ def test_an_estimator_that_copies_states_is_refused():
 
 
 def test_two_trainings_that_share_simulators_do_not_mix():
-    """Both begin the same episodes: the first has lost its own, and is told so."""
+    """Both begin the same episodes: the first has lost its own, and begins others."""
     engine = unspool.HostEngine(Simulated())
     start = lambda: unspool.train(
         engine, ESTIMATORS["NRES"], optax.sgd(0.01), num_updates=4, key=jax.random.key(3),
@@ -277,8 +277,8 @@ def test_two_trainings_that_share_simulators_do_not_mix():
     first, second = start(), start()
     next(first)
     next(second)
-    with pytest.raises(unspool.TrainingError, match="another training with the same key"):
-        list(first)
+    assert sum(record.dropped for record in first) > 0
+    assert any("another training with the same key" in text for text in engine.failures)
 
 
 def test_states_keep_every_bit_in_single_precision():

@@ -128,7 +128,7 @@ def found_by_inspection() -> set[str]:
 def as_numbers(tree):
     """All leaves of a tree in NumPy, keys as their words."""
     is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    leaves = (jnp.asarray(x) for x in jax.tree.leaves(tree))
+    leaves = (jnp.asarray(x) for x in jax.tree.leaves(tree) if not isinstance(x, str))
     return [np.asarray(jax.random.key_data(x) if is_key(x) else x) for x in leaves]
 
 

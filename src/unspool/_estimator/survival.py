@@ -48,20 +48,30 @@ class Survival(eqx.Module):
         return self.weight[-1] == 1
 
     def weigh(
-        self, window: Callable[[], Int[Array, " workers"]], num_workers: int
+        self,
+        window: Callable[[], Int[Array, " workers"]],
+        count: int,
+        num_workers: int,
+        restart_at_once: bool,
     ) -> tuple[WorkerValues, WorkerValues]:
         """The weights of workers that come through their windows, and how many times the weight
         with which they have reached them that is.
 
-        Most often nothing fails, and so the windows are not even asked for.
+        The windows of `count` workers of `num_workers` are asked for only once something has
+        failed.
         """
 
         def look_up():
             index = window()
-            weight = self.weight[index + 1]
-            return weight, weight / self.weight[index]
+            gain = self.weight[1:] / self.weight[:-1]
+            weight, mine = self.weight[index + 1], gain[index]
+            # The sum of gains that an estimate is divided by is larger if I come through, and by
+            # more if my gain is: to first order in the number of workers this makes up for it.
+            mean = jnp.sum(gain * self.attempted) / jnp.maximum(jnp.sum(self.attempted), 1)
+            running = num_workers * (1.0 if restart_at_once else jnp.mean(1 / self.weight[:-1]))
+            return weight * (1 + (mine - mean) / running), mine
 
-        ones = jnp.ones(num_workers)
+        ones = jnp.ones(count)
         return jax.lax.cond(self.is_certain, lambda: (ones, ones), look_up)
 
     def observe(

@@ -86,7 +86,7 @@ def tally(
     return Tally(
         moment=moment,
         loss=jnp.sum(share * loss),
-        steps=jnp.sum(share * jnp.sum(ran, axis=0)),
+        steps=jnp.sum(share * (after.t - start.t)) * losses.shape[0],
         stood_for=sums(roster.gain),
         healthy=jnp.sum(healthy),
         lost=jnp.sum(roster.running & ~finite),

@@ -67,7 +67,7 @@ class Workers(eqx.Module):
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
         index = lambda: jax.lax.div(jnp.where(newborn, 0, incoming.t), window)
-        weight, gain = self.survival.weigh(index, newborn.size)
+        weight, gain = self.survival.weigh(index, newborn.size, self.num_workers, engine.ends_early)
         return Roster(newborn, birth, running, weight / self.num_workers, gain)
 
     def next_births(self, birth: Clocks) -> Clocks:
