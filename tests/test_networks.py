@@ -106,9 +106,10 @@ def test_estimates_are_those_for_the_arrays_alone(name):
     expected = estimate(ESTIMATORS[name], PLAIN, jax.tree.leaves(FLOATS))
     assert jax.tree.structure(found.grad) == jax.tree.structure(FLOATS)
     for x, y in zip(jax.tree.leaves(found.grad), expected.grad, strict=True):
-        np.testing.assert_array_equal(x, y)
+        # Two programs, which may round differently.
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-7)
         assert jnp.any(x != 0)
-    assert found.loss == expected.loss
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
 
 
 class Net(nnx.Module):
