@@ -3,9 +3,10 @@
 from .._custom_types import Params
 from .._params import Fixed, join
 from .base import AbstractEngine
+from .forwarding import AbstractForwarding
 
 
-class Completed(AbstractEngine):
+class Completed(AbstractForwarding):
     """Another engine, given the trained part of the parameters instead of all of them.
 
     Estimators see real arrays only, and the problem the whole tree.
@@ -24,38 +25,11 @@ class Completed(AbstractEngine):
         self.fixed = fixed
 
     @property
-    def horizon(self) -> int:
-        return self.engine.horizon
-
-    @property
-    def differentiable(self) -> bool:
-        return self.engine.differentiable
-
-    @property
-    def fixed_length(self) -> bool:
-        return self.engine.fixed_length
-
-    @property
-    def ends_early(self) -> bool:
-        return self.engine.ends_early
-
-    @property
-    def copies_states(self) -> bool:
-        return self.engine.copies_states
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        return self.engine.failures
-
-    @property
     def parts(self) -> tuple[AbstractEngine, ...]:
         parts = self.engine.parts
         if len(parts) == 1 and parts[0] is self.engine:
             return (self,)
         return tuple(Completed(part, self.fixed) for part in parts)
-
-    def init_params(self, *, key) -> Params:
-        return self.engine.init_params(key=key)
 
     def check(self, params: Params) -> None:
         self.engine.check(join(params, self.fixed))

@@ -4,11 +4,12 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params, RandomKey
+from .._custom_types import Clocks, Params
 from .base import AbstractEngine, Trajectories
+from .forwarding import AbstractForwarding
 
 
-class MaskedEngine(AbstractEngine):
+class MaskedEngine(AbstractForwarding):
     """Another engine, of whose episodes only some have losses; those of the others are zero.
 
     Whole episodes can so be told from those that a count of estimates cuts off, whatever the
@@ -29,33 +30,6 @@ class MaskedEngine(AbstractEngine):
         self.engine = engine
         self.first = first
         self.count = count
-
-    @property
-    def horizon(self) -> int:
-        return self.engine.horizon
-
-    @property
-    def differentiable(self) -> bool:
-        return self.engine.differentiable
-
-    @property
-    def fixed_length(self) -> bool:
-        return self.engine.fixed_length
-
-    @property
-    def ends_early(self) -> bool:
-        return self.engine.ends_early
-
-    @property
-    def copies_states(self) -> bool:
-        return self.engine.copies_states
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        return self.engine.failures
-
-    def init_params(self, *, key: RandomKey) -> Params:
-        return self.engine.init_params(key=key)
 
     def check(self, params: Params) -> None:
         self.engine.check(params)
