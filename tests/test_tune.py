@@ -114,7 +114,7 @@ def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
         "inputs @ weights, labels))", "inputs @ weights, labels)) + weights[0] ** 4"
     )
     (mine / "wild.py").write_text(steep.replace("Linear(0.05, 0.01)", "Constant(50.0)"))
-    wild = ["tune", "wild.py:problem", "--num-updates", "10", "--num-workers", "5"]
+    wild = ["tune", "wild.py:problem", "--num-updates", "60", "--num-workers", "5"]
     assert main(wild) == 1
     said = capsys.readouterr()
     assert "workers whose training runs diverged were left out" in said.out

@@ -123,8 +123,11 @@ def check_unbiased(
         expected = given
     size = np.max(np.abs(given))
     leaves = jax.tree.leaves(trained)
-    precision = np.repeat([float(jnp.finfo(x.dtype).eps) for x in leaves], [x.size for x in leaves])
-    found = judge(mean - expected, size, _ROUNDING * precision * size, level)
+    # Gradients are added up in float32 at least, and rounded to the type of the parameters once.
+    eps = lambda x: float(jnp.finfo(x.dtype).eps)
+    errors = [_ROUNDING * eps(rows.widen(x)) + eps(x) for x in leaves]
+    rounding = np.repeat(errors, [x.size for x in leaves]) * size
+    found = judge(mean - expected, size, rounding, level)
     decision, reason = found.decision, found.reason
     if dropped:
         decision = "biased" if decision == "biased" else "not decided"

@@ -58,6 +58,14 @@ def survive_too_rarely(survivals: Sequence[Survival]) -> bool:
     return any(map(_survives_too_rarely, survivals))
 
 
+def none_has_come_through(survival: Survival, num_workers: int) -> bool:
+    """Whether all episodes have failed, and as many as there are workers, before their end."""
+    last = float(survival.attempted[-1] - survival.failed[-1])
+    return (
+        survival.attempted.size > 1 and last < 1 and float(np.sum(survival.failed)) >= num_workers
+    )
+
+
 def _survives_too_rarely(survival: Survival) -> bool:
     failures = float(np.sum(np.asarray(survival.failed)))
     if survival.attempted.size == 1 or failures < _LEAST_FAILURES:

@@ -12,7 +12,7 @@ import numpy as np
 from ._engine import AbstractEngine, settle
 from ._estimator import AbstractEstimator
 from ._estimator.survival import LEAST_SURVIVAL
-from ._failure_rate import FailureRate, survive_too_rarely
+from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 from ._limits import counts_run_out
 from ._make_step import UNUSABLE, TrainState, make_step
 from ._optimizer import AnyOptimizer
@@ -152,17 +152,28 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
         unusable = np.any(history["severity"][:, : len(UNUSABLE)], axis=1)
         attempted = num_workers - history["waiting"]
         rate.add(attempted, np.where(unusable, attempted, history["dropped"]), ~unusable)
-        if throw and (why := _find_why_to_stop(rate, state, record, num_updates)):
+        if throw and (why := _find_why_to_stop(engine, rate, record, num_updates)):
             raise TrainingError(
                 f"training stopped at update {record.update}: {why}" + _last_failure(engine)
             )
 
 
-def _find_why_to_stop(rate, state, record, num_updates) -> str:
+def _find_why_to_stop(engine, rate, record, num_updates) -> str:
     """Why training cannot go on, or nothing if it can."""
+    state = record.state
     attempted, failed = rate.counts
     if rate.is_too_high or (record.update == num_updates and rate.left_nothing):
         return f"{failed} of the last {attempted} workers dropped: {RESULTS[record.result]}"
+    known = [
+        part for part, one in zip(state.parts, engine.parts, strict=True) if not one.ends_early
+    ]
+    if record.update == num_updates and any(
+        none_has_come_through(part.survival, part.num_workers) for part in known
+    ):
+        return (
+            f"{failed} of the last {attempted} workers dropped, and not a single episode has come "
+            f"to its end: {RESULTS[record.result]}"
+        )
     if survive_too_rarely([part.survival for part in state.parts]):
         return (
             f"fewer than {LEAST_SURVIVAL:.0%} of the episodes get to their end, which is too few "

@@ -91,6 +91,7 @@ def _power_below(x):
     return jax.lax.bitcast_convert_type(bits, x.dtype)
 
 
+@rows.widening
 def hold(x, sigma, shift, uniform):
     """The shift, or one to a neighbor of `x + shift` where these are coarse beside sigma."""
     kind, wide = jnp.finfo(x.dtype), shift.dtype

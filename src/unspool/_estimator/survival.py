@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .. import _rows as rows
 from .._custom_types import BoolScalar, IntScalar, WorkerMask, WorkerValues
 
 LEAST_SURVIVAL = 0.05
@@ -47,6 +48,7 @@ class Survival(eqx.Module):
         """Whether no failure has been counted, and all weights are one."""
         return self.weight[-1] == 1
 
+    @rows.widening
     def weigh(
         self,
         window: Callable[[], Int[Array, " workers"]],
@@ -74,6 +76,7 @@ class Survival(eqx.Module):
         ones = jnp.ones(count)
         return jax.lax.cond(self.is_certain, lambda: (ones, ones), look_up)
 
+    @rows.widening
     def observe(
         self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask
     ) -> "Survival":
@@ -88,6 +91,7 @@ class Survival(eqx.Module):
         weight = 1 / jnp.maximum(reached, LEAST_SURVIVAL)
         return Survival(attempts, counted.failed, weight)
 
+    @rows.widening
     def observe_failures(
         self,
         window: Callable[[], Int[Array, " workers"]],
@@ -111,6 +115,7 @@ class Survival(eqx.Module):
         return jax.lax.cond(counting, count_from_now_on, lambda: self)
 
     @property
+    @rows.widening
     def rate(self) -> Float[Array, " windows"]:
         """The share of workers that fail in each window."""
         # One attempt more with the mean rate, for windows that have hardly been seen.

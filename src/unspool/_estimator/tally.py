@@ -64,6 +64,7 @@ class Tally(eqx.Module):
     slopes: tuple[Scalar, Scalar] | None
 
 
+@rows.widening
 def tally(
     roster: Roster,
     start: Trajectories,
