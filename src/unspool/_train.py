@@ -45,7 +45,8 @@ def train(
     - `log_every`: updates between records; by default a hundredth of `num_updates`.
     - `throw`: whether to raise `TrainingError`, after the record that shows it, when over the last
       ten records clearly more than half of the workers failed, when clearly fewer than 5 % of the
-      episodes get to their end, or when not a single update could be made.
+      episodes get to their end, or when at the end of training not a single update could be
+      made, or not a single episode of known length has come to its end.
 
     **Raises:** `ValueError` for counts that are no integers of at least 1, parameters that are not
     finite floats, or an optimizer that needs more than gradients and losses; `MemoryError` before
