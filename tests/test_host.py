@@ -223,8 +223,8 @@ def test_a_row_that_fails_costs_its_worker_alone():
     engine = unspool.HostEngine(OnHost(fails_at=4))
     record = last_record(engine, unspool.NRES(6, 3, 0.1), throw=False)
     assert record.result == unspool.RESULTS.dropped_workers
-    # Of an antithetic pair one arm is always above: once an episode every worker fails.
-    assert 0 < record.dropped <= 6
+    # An episode fails in its second window or never: twice in three updates at most.
+    assert 0 < record.dropped <= 2 * 6
     assert "ArithmeticError: this one is above" in engine.failures[-1]
     assert np.all(np.isfinite(record.params["a"]))
 
