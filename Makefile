@@ -55,6 +55,7 @@ bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosa
 		$$([ -x $(PEERS)/bin/python ] && echo --peers $(PEERS)/bin/python)
 	$(BIN)/python benchmarks/swimmer.py benchmarks/results/swimmer.json
 	$(BIN)/python benchmarks/false_alarms.py benchmarks/results/false_alarms.json
+	$(BIN)/python benchmarks/edges.py benchmarks/results/edges.json
 
 # In an environment of its own: what it needs is nobody else's business.
 $(PEERS): $(STAMP)
