@@ -422,7 +422,7 @@ def draw_fates(keys):
 def test_warming_up_counts_who_came_through():
     problem, estimator = Fated(jnp.array(HAZARDS["every other"])), unspool.RTRL(32, WINDOW)
     state = estimator.init(problem, jnp.full(4, 0.5), key=KEY)
-    phases = np.asarray(state.trajectories.t) // WINDOW
+    phases = np.asarray(state.trajectories.t) // WINDOW % 4
     fails = draw_fates(state.trajectories.key) < 0.5
     attempted, failed, done = np.zeros(4), np.zeros(4), np.zeros(32, bool)
     # 63 episodes of 32 workers are remembered, each of four windows.

@@ -12,7 +12,7 @@ from ._custom_types import Clocks, Params, RandomKey
 from ._engine import AbstractEngine, JointEngine, MaskedEngine
 from ._estimator import AbstractEstimator
 from ._estimator.base import EstimatorState
-from ._estimator.workers import Workers
+from ._estimator.workers import Workers, take_turns
 from ._random import Purpose, part_keys, stream
 from ._reference import EpisodeStart, sample_gradient
 
@@ -64,33 +64,48 @@ def run_chains(
     began that count, and the workers dropped."""
     num_windows = estimator.num_windows(engine.horizon)
 
-    def chain(key):
-        never = jnp.full(estimator.num_workers, jnp.iinfo(jnp.result_type(int)).max)
-        masked = plan.mask(engine, [never for _ in engine.parts])
-        workers = estimator.init(masked, params, key=key)
-        first = [part.birth + part.num_workers for part in _parts(workers)]
-        masked = plan.mask(engine, first)
+    num_warmup = estimator.num_warmup_windows(engine.horizon)
+    never = jnp.full(estimator.num_workers, jnp.iinfo(jnp.result_type(int)).max)
 
-        def estimate(carry, _):
-            before, updates = carry
-            estimate, after = estimator.estimate(masked, params, before)
-            each = zip(_parts(before), _parts(after), first, updates, strict=True)
+    def begin(key):
+        first = [never for _ in engine.parts]
+        updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in engine.parts]
+        workers = _parts(estimator.enlist(plan.mask(engine, first), params, key))
+        return key, estimator.draw_phases(engine, key), (workers, first, updates)
+
+    def chain(begun):
+        key, phases, carry = begun
+
+        # The windows that spread the workers in `init` are the first ones of the same loop:
+        # a program of their own would take as long to compile as all the rest.
+        def window(carry, left):
+            before, first, updates = carry
+            start = lambda part, known: jnp.where(left == 0, part.birth + part.num_workers, known)
+            first = [start(*each) for each in zip(before, first, strict=True)]
+            state = before if len(before) > 1 else before[0]
+            estimate, after = estimator.estimate(plan.mask(engine, first), params, state)
+            each = zip(_parts(after), before, phases, strict=True)
+            after = tuple(take_turns(*part, left) for part in each)
+            each = zip(before, after, first, updates, strict=True)
             updates = [_note_update(*part) for part in each]
-            return (after, updates), (rows.ravel(estimate.grad)[0], estimate.stats["dropped"])
+            found = rows.ravel(estimate.grad)[0], estimate.stats["dropped"]
+            return (after, first, updates), found
 
-        updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in first]
-        carry = workers, updates
-        (_, updates), (grads, dropped) = jax.lax.scan(estimate, carry, length=plan.num_estimates)
+        left = jnp.arange(num_warmup, -plan.num_estimates, -1)
+        (_, first, updates), (grads, dropped) = jax.lax.scan(window, carry, left)
         keys = part_keys(stream(key, Purpose.REFERENCE), len(first))
         starts = [_starts(*part) for part in zip(keys, first, updates, strict=True)]
-        total = jnp.sum(grads, axis=0) / (num_windows * plan.num_episodes)
-        return total, starts, jnp.sum(dropped)
+        total = jnp.sum(grads[num_warmup:], axis=0) / (num_windows * plan.num_episodes)
+        return total, starts, jnp.sum(dropped[num_warmup:])
 
-    return jax.vmap(chain)(keys) if engine.copies_states else jax.lax.map(chain, keys)
+    if not engine.copies_states:
+        return jax.lax.map(lambda key: chain(begin(key)), keys)
+    # In two maps the loop is traced once: of all that it starts with each chain has its own.
+    return jax.vmap(chain)(jax.vmap(begin)(keys))
 
 
-def _parts(workers: EstimatorState) -> tuple[Workers, ...]:
-    return (workers,) if isinstance(workers, Workers) else workers
+def _parts(state: EstimatorState) -> tuple[Workers, ...]:
+    return (state,) if isinstance(state, Workers) else state
 
 
 def _note_update(before: Workers, after: Workers, first: Clocks, updates: _Episodes) -> _Episodes:

@@ -243,13 +243,13 @@ def _sum_losses(advance, row, num_steps: int, kind):
     of_first = lambda x: jax.lax.all_gather(x, _ARMS)[0]
 
     def add_up(row, first, count):
-        def one(carry, i):
-            row, total = carry
+        def one(carry, _):
+            row, total, i = carry
             row, loss = advance(row, i)
-            return (row, total + jnp.where(is_first, loss, loss - of_first(loss))), None
+            return (row, total + jnp.where(is_first, loss, loss - of_first(loss)), i + 1), None
 
-        carry = row, jnp.zeros((), jnp.result_type(float))
-        return jax.lax.scan(one, carry, first + jnp.arange(count, dtype=kind))[0]
+        carry = row, jnp.zeros((), jnp.result_type(float)), jnp.asarray(first, kind)
+        return jax.lax.scan(one, carry, length=count)[0][:2]
 
     def block(carry, first):
         row, total = carry

@@ -105,14 +105,30 @@ class AbstractEstimator(eqx.Module):
         differentiated and the estimator needs it, or if an estimate has more steps than can be
         counted.
         """
-        whole, (engine, params) = as_engine(engine), self._enter(engine, params)
-        workers = []
-        for part, part_key in zip(
-            engine.parts, part_keys(as_key(key), len(engine.parts)), strict=True
-        ):
-            for begun in self._start(part, params, part_key):
+
+        def start(part, params, key):
+            for begun in self._start(part, params, key):
                 settle(whole, begun)
-            workers.append(begun)
+            return begun
+
+        whole = as_engine(engine)
+        return self._for_each_part(start, whole, params, key)
+
+    def enlist(self, engine: AnyEngine, params: Params, key: KeyLike) -> EstimatorState:
+        """As `init`, before the workers are spread: all at the end of an episode."""
+        return self._for_each_part(self._enlist, engine, params, key)
+
+    def draw_phases(self, engine: AbstractEngine, key: KeyLike) -> list[Int[Array, " workers"]]:
+        """How many windows `init` moves the workers of each problem by."""
+        num_windows = self.num_windows(engine.horizon)
+        keys = part_keys(as_key(key), len(engine.parts))
+        return [self._draw_phases(num_windows, part_key) for part_key in keys]
+
+    def _for_each_part(self, start, engine, params, key) -> EstimatorState:
+        engine, params = self._enter(engine, params)
+        keys = part_keys(as_key(key), len(engine.parts))
+        pairs = zip(engine.parts, keys, strict=True)
+        workers = [start(part, params, part_key) for part, part_key in pairs]
         return tuple(workers) if len(workers) > 1 else workers[0]
 
     def _start(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Iterator[Workers]:
@@ -152,8 +168,8 @@ class AbstractEstimator(eqx.Module):
         advanced = [self._advance(part, params, each) for part, each in pairs]
         window = self.num_sequential_steps(engine.horizon)
         moved = tuple(
-            after.learn(before, window)
-            for before, (_, after) in zip(workers, advanced, strict=True)
+            after.learn(before, part, window)
+            for part, before, (_, after) in zip(engine.parts, workers, advanced, strict=True)
         )
         steps_per_window = engine.horizon / self.num_windows(engine.horizon)
         tallies = [tally for tally, _ in advanced]
@@ -212,7 +228,7 @@ def _warm_up(
     advance = lambda workers: estimator._advance(engine, params, workers)[1]
     window = estimator.num_sequential_steps(horizon)
     num_windows = estimator.num_warmup_windows(horizon)
-    return warm_up(advance, workers, phases, window, num_windows, start, stop)
+    return warm_up(advance, workers, engine, phases, window, num_windows, start, stop)
 
 
 def _estimate(estimator: AbstractEstimator, *arguments):

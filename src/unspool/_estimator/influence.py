@@ -108,7 +108,7 @@ class AbstractInfluence(AbstractEstimator):
     ) -> tuple[Tally, Workers]:
         W = min(self.window, engine.horizon)
         incoming = workers.trajectories
-        roster = workers.roster(engine, incoming, W)
+        roster = workers.roster(engine)
         newborn, birth = roster.newborn, roster.birth
         still = rows.repeat(rows.zeros_like(params), birth.size)
         may_freeze = not engine.fixed_length or engine.horizon % W > 0

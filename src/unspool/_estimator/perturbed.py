@@ -162,9 +162,7 @@ class AbstractPerturbed(AbstractEstimator):
         directions, kept = tableau.directions, carried.kept
 
         arms = workers.trajectories, carried.tangent
-        if tableau.rejoin is not None:
-            arms = probe.rejoin(arms)
-        roster = workers.roster(engine, arms[0], num_steps * num_stretches)
+        roster = workers.roster(engine)
         newborn, birth = roster.newborn, roster.birth
         if credit is not None:
             credit = rows.where(newborn, rows.zeros_like(credit), credit)
@@ -189,20 +187,20 @@ class AbstractPerturbed(AbstractEstimator):
                 pair = hold_pair(params, along, sigma, dither)
             return Perturbation(along, pair), score, drawn_at
 
-        # Outside of the branch, so that the compiler finds it again in the first stretch.
-        perturbation, _, _ = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
+        # Outside of the branch: it is that of the first stretch, too.
+        drawn = draw(jnp.where(newborn, 0, arms[0].t), carried.drawn_at)
 
         def give_birth(arms):
             keys = workers.data_keys(birth)
-            trajectories, tangent = probe.start(engine, params, keys, perturbation)
+            trajectories, tangent = probe.start(engine, params, keys, drawn[0])
             trajectories = engine.shorten(trajectories, birth)
             return choose(newborn, trajectories, arms[0]), rows.where(newborn, tangent, arms[1])
 
         arms = jax.lax.cond(jnp.any(newborn), give_birth, lambda arms: arms, arms)
 
-        def stretch(carry, _):
+        def stretch(carry, drawn):
             (trajectories, tangent), credit, drawn_at, sums = carry
-            perturbation, score, drawn_at = draw(trajectories.t, drawn_at)
+            perturbation, score, drawn_at = drawn or draw(trajectories.t, drawn_at)
             if credit is not None:
                 fresh = redraws(trajectories.t)
                 score = rows.where(fresh, score, rows.zeros_like(score))
@@ -224,11 +222,16 @@ class AbstractPerturbed(AbstractEstimator):
         nothing = jnp.zeros(start.over.shape, jnp.result_type(float))
         moment = rows.repeat(rows.widen(rows.zeros_like(params)), birth.size)
         carry = arms, credit, carried.drawn_at, (nothing, nothing[0], moment)
-        carry, _ = jax.lax.scan(stretch, carry, length=num_stretches)
+        if num_stretches == 1:
+            carry, _ = stretch(carry, drawn)
+        else:
+            carry, _ = jax.lax.scan(stretch, carry, length=num_stretches)
         (trajectories, tangent), credit, drawn_at, (losses, slope, moment) = carry
         finite = jnp.all(jnp.isfinite(losses), axis=0) & jnp.isfinite(slope)
         healthy = roster.running & finite
         moment = rows.total(moment, healthy)
         found = tally(roster, start, trajectories, losses, moment, healthy, slope)
+        if tableau.rejoin is not None:
+            trajectories, tangent = probe.rejoin((trajectories, tangent))
         carried = Carried(tangent, credit, drawn_at, kept)
         return found, workers.after(roster, healthy, trajectories, carried)

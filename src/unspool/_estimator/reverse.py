@@ -62,7 +62,7 @@ class AbstractReverse(AbstractEstimator):
         T = engine.horizon
         W = min(self.window or T, T)
         incoming = workers.trajectories
-        roster = workers.roster(engine, incoming, W)
+        roster = workers.roster(engine)
         newborn, worker = roster.newborn, jnp.arange(roster.birth.size)
 
         def window_loss(params, used):

@@ -1,9 +1,6 @@
 """How many episodes get as far as each window without failing, and what late windows weigh."""
 
-from collections.abc import Callable
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -50,31 +47,18 @@ class Survival(eqx.Module):
 
     @rows.widening
     def weigh(
-        self,
-        window: Callable[[], Int[Array, " workers"]],
-        count: int,
-        num_workers: int,
-        restart_at_once: bool,
+        self, window: Int[Array, " workers"], num_workers: int, restart_at_once: bool
     ) -> tuple[WorkerValues, WorkerValues]:
-        """The weights of workers that come through their windows, and how many times the weight
-        with which they have reached them that is.
-
-        The windows of `count` workers of `num_workers` are asked for only once something has
-        failed.
-        """
-
-        def look_up():
-            index = window()
-            gain = self.weight[1:] / self.weight[:-1]
-            weight, mine = self.weight[index + 1], gain[index]
-            # The sum of gains that an estimate is divided by is larger if I come through, and by
-            # more if my gain is: to first order in the number of workers this makes up for it.
-            mean = jnp.sum(gain * self.attempted) / jnp.maximum(jnp.sum(self.attempted), 1)
-            running = num_workers * (1.0 if restart_at_once else jnp.mean(1 / self.weight[:-1]))
-            return weight * (1 + (mine - mean) / running), mine
-
-        ones = jnp.ones(count)
-        return jax.lax.cond(self.is_certain, lambda: (ones, ones), look_up)
+        """The weights of workers that come through these windows, and how many times the weight
+        with which they have reached them that is."""
+        gain = self.weight[1:] / self.weight[:-1]
+        weight, mine = self.weight[window + 1], gain[window]
+        # The sum of gains that an estimate is divided by is larger if I come through, and by more
+        # if my gain is: to first order in the number of workers this makes up for it.
+        seen = self.attempted + jnp.finfo(self.attempted.dtype).tiny
+        mean = jnp.sum(gain * seen) / jnp.sum(seen)
+        running = num_workers * (1.0 if restart_at_once else jnp.mean(1 / self.weight[:-1]))
+        return weight * (1 + (mine - mean) / running), mine
 
     @rows.widening
     def observe(
@@ -92,27 +76,12 @@ class Survival(eqx.Module):
         return Survival(attempts, counted.failed, weight)
 
     @rows.widening
-    def observe_failures(
-        self,
-        window: Callable[[], Int[Array, " workers"]],
-        attempted: WorkerMask,
-        failed: WorkerMask,
-        update: IntScalar,
-    ) -> "Survival":
-        """As `observe`, but nothing is counted, and nothing paid for it, before the first failure.
-
-        The updates until then are taken for even: each window was attempted as often as another.
-        """
-
-        def count_from_now_on():
-            updates = jnp.minimum(update, self._memory(failed.size))
-            uncounted = updates * (failed.size / self.attempted.size)
-            attempts = self.attempted + jnp.where(self.is_certain, uncounted, 0)
-            known = Survival(attempts, self.failed, self.weight)
-            return known.observe(window(), attempted, failed)
-
-        counting = ~self.is_certain | jnp.any(failed)
-        return jax.lax.cond(counting, count_from_now_on, lambda: self)
+    def after_even_updates(self, num_updates: IntScalar, num_workers: int) -> "Survival":
+        """The counts, or if there are none those of updates that nothing has failed in."""
+        updates = jnp.minimum(num_updates, self._memory(num_workers))
+        uncounted = updates * (num_workers / self.attempted.size)
+        attempts = self.attempted + jnp.where(self.is_certain, uncounted, 0)
+        return Survival(attempts, self.failed, self.weight)
 
     @property
     @rows.widening

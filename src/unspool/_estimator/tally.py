@@ -47,7 +47,8 @@ class Tally(eqx.Module):
     - `moment`, `loss`, `steps`: gradients, losses and steps of healthy workers times their shares,
       so that sums stay as small as means.
     - `stood_for`: the workers that the healthy ones stand for, who came into the window too.
-    - `healthy`, `lost`, `undefined`: workers by whether losses and derivatives are finite.
+    - `attempted`: workers that ran the window; `healthy` and `lost` ones of them have finite
+      losses and derivatives, and losses that are not finite. Derivatives alone fail the rest.
     - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `slopes`: directional derivatives and their squares, of healthy workers.
     """
@@ -56,12 +57,17 @@ class Tally(eqx.Module):
     loss: Scalar
     steps: Scalar
     stood_for: Scalar
+    attempted: IntScalar
     healthy: IntScalar
     lost: IntScalar
-    undefined: IntScalar
     useful_steps: IntScalar
     episodes: IntScalar
     slopes: tuple[Scalar, Scalar] | None
+
+    @property
+    def undefined(self) -> IntScalar:
+        """Workers whose derivatives alone are not finite."""
+        return self.attempted - self.healthy - self.lost
 
 
 @rows.widening
@@ -89,9 +95,9 @@ def tally(
         loss=jnp.sum(share * loss),
         steps=jnp.sum(share * (after.t - start.t)) * losses.shape[0],
         stood_for=sums(roster.gain),
+        attempted=jnp.sum(roster.running),
         healthy=jnp.sum(healthy),
         lost=jnp.sum(roster.running & ~finite),
-        undefined=jnp.sum(roster.running & finite & ~healthy),
         useful_steps=jnp.sum(ran),
         episodes=jnp.sum(roster.newborn),
         slopes=None if slope is None else (sums(slope), sums(slope**2)),
@@ -115,8 +121,7 @@ def conclude(
         # Of the workers that came into the window so many as are healthy stand for all: given
         # that there is one, this is right whoever failed. That fewer came than without failures
         # is by chance and has its weight already.
-        running = tally.healthy + tally.lost + tally.undefined
-        scale = running / jnp.where(tally.healthy > 0, tally.stood_for, 1)
+        scale = tally.attempted / jnp.where(tally.stood_for > 0, tally.stood_for, 1)
         scale = scale / (steps_per_window * len(tallies))
         return jax.tree.map(lambda x: x * scale, tally.moment)
 
@@ -138,8 +143,8 @@ def conclude(
     outcome = RESULTS.where(ran_out, RESULTS.counts_ran_out, outcome)
     stats = {
         "grad_norm": rows.norm(one)[0],
-        "dropped": total.lost + total.undefined,
-        "waiting": len(tallies) * num_workers - total.healthy - total.lost - total.undefined,
+        "dropped": total.attempted - total.healthy,
+        "waiting": len(tallies) * num_workers - total.attempted,
         "useful_steps": total.useful_steps,
         "episodes": total.episodes,
     }

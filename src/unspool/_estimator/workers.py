@@ -44,6 +44,7 @@ class Workers(eqx.Module):
     - `failed`: workers that have failed in the episode at hand. One whose length is known waits,
       frozen, until it would have ended: to begin at once would leave late windows behind.
     - `survival`: what the workers have learned together of how many come through each window.
+    - `weight`, `gain`: what that makes of each worker in the next one, see `Roster`.
     - `trajectories`: the rows.
     - `carried`: what the kernel keeps for each worker; the workers' axis leads every leaf.
     - `num_workers`: how many there are, also where only some of them are at hand.
@@ -54,25 +55,28 @@ class Workers(eqx.Module):
     update: IntScalar
     birth: Clocks
     failed: WorkerMask
+    weight: WorkerValues
+    gain: WorkerValues
     survival: Survival
     trajectories: Trajectories
     carried: PyTree[Any]
     num_workers: int = eqx.field(static=True)
 
-    def roster(self, engine: AbstractEngine, incoming: Trajectories, window: int) -> Roster:
-        """Who takes part in the window of so many steps that `incoming` are about to begin."""
-        newborn = incoming.ended
-        if not engine.ends_early:
-            newborn = newborn & (~self.failed | (incoming.t >= incoming.end))
+    def roster(self, engine: AbstractEngine) -> Roster:
+        """Who takes part in the next window."""
+        newborn = self._ended(engine)
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
-        index = lambda: jax.lax.div(jnp.where(newborn, 0, incoming.t), window)
-        weight, gain = self.survival.weigh(index, newborn.size, self.num_workers, engine.ends_early)
-        return Roster(newborn, birth, running, weight / self.num_workers, gain)
+        return Roster(newborn, birth, running, self.weight / self.num_workers, self.gain)
+
+    def _ended(self, engine: AbstractEngine) -> WorkerMask:
+        """Workers that begin an episode next."""
+        at = self.trajectories
+        return at.ended if engine.ends_early else at.t >= at.end
 
     def next_births(self, birth: Clocks) -> Clocks:
-        """The births that follow upon these; negative for ever once numbers have run out."""
-        return jnp.where(birth < 0, birth, birth + self.num_workers)
+        """The births that follow upon these; negative once numbers have run out."""
+        return birth + self.num_workers
 
     @property
     def ran_out(self) -> BoolScalar:
@@ -90,23 +94,45 @@ class Workers(eqx.Module):
         failed = ~healthy
         arms = jax.vmap(lambda row: row | failed)(trajectories.over)
         trajectories = eqx.tree_at(lambda x: x.over, trajectories, arms)
-        leading = roster.birth, failed, trajectories.clock, carried
+        leading = roster.birth, failed, self.weight, self.gain, trajectories.clock, carried
         return self._join(self.update + 1, trajectories.arms, leading)
 
-    def learn(self, before: "Workers", window: int, counts: WorkerMask | None = None) -> "Workers":
+    def learn(
+        self,
+        before: "Workers",
+        engine: AbstractEngine,
+        window: int,
+        counts: WorkerMask | None = None,
+    ) -> "Workers":
         """With what the window of so many steps since `before` says of survival.
 
         Given the workers that count, they are counted whether any of them has failed or not.
+        Otherwise nothing is counted, and nothing paid for it, before the first failure; the updates
+        until then are taken for even, each window being attempted as often as another.
         """
-        attempted = ~before.failed | (self.birth != before.birth)
-        index = lambda: jax.lax.div(self.trajectories.t - 1, window)
+        t = self.trajectories.t
+
+        def learn_from(known, counts):
+            attempted = counts & (~before.failed | (self.birth != before.birth))
+            window_before = jax.lax.div(t - 1, window)
+            survival = known.observe(window_before, attempted, attempted & self.failed)
+            window_after = jax.lax.div(jnp.where(self._ended(engine), 0, t), window)
+            weights = survival.weigh(window_after, self.num_workers, engine.ends_early)
+            return survival, *weights
+
+        def learn_from_all():
+            known = self.survival.after_even_updates(before.update, t.size)
+            return learn_from(known, True)
+
         if counts is None:
-            failed, update = attempted & self.failed, before.update
-            survival = self.survival.observe_failures(index, attempted, failed, update)
+            found = jax.lax.cond(
+                ~self.survival.is_certain | jnp.any(self.failed),
+                learn_from_all,
+                lambda: (self.survival, self.weight, self.gain),
+            )
         else:
-            attempted = attempted & counts
-            survival = self.survival.observe(index(), attempted, attempted & self.failed)
-        return eqx.tree_at(lambda w: w.survival, self, survival)
+            found = learn_from(self.survival, counts)
+        return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found)
 
     def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
         """These workers where `mask` says so, the others elsewhere."""
@@ -128,17 +154,20 @@ class Workers(eqx.Module):
 
     def _split(self):
         """What has an axis of arms before that of workers, and what has not."""
-        leading = self.birth, self.failed, self.trajectories.clock, self.carried
+        clock = self.trajectories.clock
+        leading = self.birth, self.failed, self.weight, self.gain, clock, self.carried
         return self.trajectories.arms, leading
 
     def _join(self, update, arms, leading):
-        birth, failed, clock, carried = leading
+        birth, failed, weight, gain, clock, carried = leading
         return Workers(
             self.data_key,
             self.noise_key,
             update,
             birth,
             failed,
+            weight,
+            gain,
             self.survival,
             Trajectories.of(arms, clock),
             carried,
@@ -167,7 +196,8 @@ def enlist(
     """
     birth, first = jnp.arange(num_workers), jnp.zeros(num_workers, int)
     trajectories = take(trajectory, first)
-    ended = eqx.tree_at(lambda x: x.over, trajectories, jnp.ones_like(trajectories.over))
+    of_end = trajectories.end, jnp.ones_like(trajectories.over)
+    ended = eqx.tree_at(lambda x: (x.t, x.over), trajectories, of_end)
     carried = jax.tree.map(lambda x: jnp.take(x, first, axis=0), carried)
     return Workers(
         data_key=stream(key, Purpose.DATA),
@@ -175,6 +205,8 @@ def enlist(
         update=jnp.zeros((), int),
         birth=birth,
         failed=jnp.zeros(num_workers, bool),
+        weight=jnp.ones(num_workers),
+        gain=jnp.ones(num_workers),
         survival=Survival.of(num_windows),
         trajectories=ended,
         carried=carried,
@@ -185,6 +217,7 @@ def enlist(
 def warm_up(
     advance: Callable[[Workers], Workers],
     workers: Workers,
+    engine: AbstractEngine,
     phases: Int[Array, " workers"],
     window: int,
     num_windows: int,
@@ -200,8 +233,19 @@ def warm_up(
     """
 
     def one(index, workers):
-        turn = index >= num_windows - phases
-        moved = advance(workers).where(turn, workers).learn(workers, window, turn)
-        return eqx.tree_at(lambda w: w.update, moved, workers.update)
+        left = num_windows - index
+        moved = take_turns(advance(workers), workers, phases, left)
+        return moved.learn(workers, engine, window, phases >= left)
 
     return jax.lax.fori_loop(start, stop, one, workers)
+
+
+def take_turns(
+    moved: Workers, before: Workers, phases: Int[Array, " workers"], left: IntScalar | int
+) -> Workers:
+    """Of workers that are being spread, those moved whose turn it is with so many windows left.
+
+    That is no update. Once no window is left, all have moved and an update has been made.
+    """
+    update = jnp.where(left > 0, before.update, moved.update)
+    return eqx.tree_at(lambda w: w.update, moved.where(phases >= left, before), update)
