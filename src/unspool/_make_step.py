@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from ._custom_types import IntScalar, KeyLike, Params
-from ._engine import AnyEngine, as_engine
+from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
@@ -20,7 +20,8 @@ from ._optimizer import (
     start_optimizer,
 )
 from ._params import Fixed, as_arrays, join, map_arrays, split
-from ._random import as_key
+from ._programs import find_shapes
+from ._random import as_key, seeded_key
 from ._results import RESULTS
 
 UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinite_gradient
@@ -72,10 +73,7 @@ def make_step(
 
     def init(params: Params, *, key: KeyLike) -> TrainState:
         params = as_arrays(map_arrays(jnp.array, params))
-        trained, fixed = split(params)
-        optimizer_state = start_optimizer(optimizer, trained)
-        workers = estimator.init(engine, params, key=key)
-        return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
+        return _join(optimizer, params, estimator.init(engine, params, key=key))
 
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
         estimate, workers = estimator.estimate(engine, state.params, state.workers)
@@ -90,6 +88,27 @@ def make_step(
         return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
 
     return init, step
+
+
+def find_state_shape(
+    engine: AbstractEngine, estimator: AbstractEstimator, optimizer: AnyOptimizer, params: Params
+) -> TrainState:
+    """The shapes and types of the state that `init` returns, without what takes it long."""
+    optimizer = as_optimizer(optimizer)
+
+    def enlist(params, key):
+        params = as_arrays(params)
+        return _join(optimizer, params, estimator.enlist(engine, params, key))
+
+    return find_shapes(enlist, params, jax.eval_shape(lambda: seeded_key(0)))
+
+
+def _join(
+    optimizer: optax.GradientTransformation, params: Params, workers: EstimatorState
+) -> TrainState:
+    trained, fixed = split(params)
+    optimizer_state = start_optimizer(optimizer, trained)
+    return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
 
 
 def begin_anew(

@@ -14,11 +14,10 @@ from ._estimator import AbstractEstimator
 from ._estimator.survival import LEAST_SURVIVAL
 from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 from ._limits import counts_run_out
-from ._make_step import UNUSABLE, TrainState, make_step
+from ._make_step import UNUSABLE, TrainState, find_state_shape, make_step
 from ._optimizer import AnyOptimizer
 from ._params import map_arrays
-from ._programs import Program, compile_program, find_shapes
-from ._random import seeded_key
+from ._programs import Program, compile_program
 from ._results import RESULTS
 
 _BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
@@ -92,10 +91,7 @@ def _run_updates(job, state, count):
 
 def compile_first(job, params, count) -> Program:
     """The program of the first `count` updates, before there is a state."""
-    init, _ = make_step(*job)
-    key = jax.eval_shape(lambda: seeded_key(0))
-    state = find_shapes(lambda params, key: init(params, key=key), params, key)
-    return _compile_updates(job, state, count)
+    return _compile_updates(job, find_state_shape(*job, params), count)
 
 
 def _compile_updates(job, state, count) -> Program:

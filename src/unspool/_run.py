@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params, RandomKey
@@ -16,7 +14,7 @@ from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator
 from ._lines import first_line, line_of, without_nan
 from ._lock import LockedError, hold_lock
-from ._make_step import TrainState, begin_anew, make_step
+from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
 from ._records import Record, make_records
@@ -166,8 +164,7 @@ class Run:
         if resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
         file = self._checkpoint(resume_from)
-        init = eqx.Partial(make_step(*job)[0], key=key)
-        state = load_checkpoint(file, eqx.filter_eval_shape(init, params))
+        state = load_checkpoint(file, find_state_shape(*job, params))
         self._forget_after(resume_from)
         return state if engine.copies_states else begin_anew(engine, estimator, state, key=key)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -15,7 +14,7 @@ from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._describe import describe
 from .._engine import JointEngine, LocalEngine
-from .._make_step import make_step
+from .._make_step import find_state_shape
 from .._params import split
 from .._random import Purpose, stream
 from .._run import Run
@@ -121,8 +120,7 @@ def _params_at(job: Job, run: Run, update: int) -> Params:
     """The parameters in a checkpoint."""
     with mistakes_of_the_user("in the problem"):
         start = job.engine.init_params(key=stream(job.key, Purpose.PARAMS))
-        init = eqx.Partial(make_step(job.engine, job.chunked, job.optimizer)[0], key=job.key)
-        like = eqx.filter_eval_shape(init, start)
+        like = find_state_shape(job.engine, job.chunked, job.optimizer, start)
     state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
     params = state.recommended
     trained, _ = split(params)
