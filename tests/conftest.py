@@ -16,6 +16,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     (
         "--xla_force_host_platform_device_count=4",
         "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",
         # Compiles in half the time. Later versions have no such flag, and stop at unknown ones.
         "--xla_cpu_use_fusion_emitters=false"
         if importlib.metadata.version("jaxlib").startswith("0.10.")

@@ -10,6 +10,7 @@ import scipy.stats
 
 import unspool
 from unspool import problems
+from unspool._chains import Plan, run_chains
 from unspool._random import Purpose, part_keys, stream
 from unspool._reference import sample_gradients
 from unspool._student import quantile, two_sided
@@ -172,14 +173,22 @@ def test_the_standard_error_is_that_of_the_closed_form(float64):
 
 
 def test_alarms_of_whole_tests_are_as_rare_as_the_level_says():
-    estimator, exact = unspool.FullES(4, 0.1), jnp.array([1.0, 2.0])
-    p_values = [
-        check(Line(), estimator, jnp.zeros(2), exact, key=key, num_chains=30).p_value
-        for key in jax.random.split(KEY, 200)
-    ]
+    estimator, exact = unspool.FullES(4, 0.1), np.array([1.0, 2.0])
+    engine, num_tests, num_chains = unspool.LocalEngine(Line()), 1000, 30
+    plan = Plan.of(engine, estimator, num_chains)
+    keys = jax.random.split(KEY, num_tests)
+    of_test = lambda key: jax.random.split(stream(key, Purpose.CHAIN), num_chains)
+    run = jax.jit(lambda keys: run_chains(engine, estimator, jnp.zeros(2), keys, plan)[0])
+    mean = np.asarray(run(jax.vmap(of_test)(keys).ravel()), float).reshape(num_tests, num_chains, 2)
+    p_values = np.array([judge(chains - exact, 2.0, 0.0, 1e-3).p_value for chains in mean])
+    first = check(
+        Line(), estimator, jnp.zeros(2), jnp.array(exact), key=keys[0], num_chains=num_chains
+    )
+    assert p_values[0] == pytest.approx(first.p_value, rel=1e-3)
     # The correction for two coordinates that go together is a little too much.
-    assert 0.15 < np.mean(np.array(p_values) < 0.25) < 0.30
-    assert 0.01 < np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+    error = lambda p: 3 * math.sqrt(p * (1 - p) / num_tests)
+    assert 0.20 < np.mean(p_values < 0.25) < 0.25 + error(0.25)
+    assert 0.025 < np.mean(p_values < 0.05) < 0.05 + error(0.05)
 
 
 def test_each_noise_counts_with_the_sigma_of_its_own_update(float64):
