@@ -91,7 +91,7 @@ def _run_updates(job, state, count):
 
 def compile_first(job, params, count) -> Program:
     """The program of the first `count` updates, before there is a state."""
-    return _compile_updates(job, find_state_shape(*job, params), count)
+    return _compile_updates(job, find_state_shape(*job, params=params), count)
 
 
 def _compile_updates(job, state, count) -> Program:

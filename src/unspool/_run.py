@@ -164,7 +164,7 @@ class Run:
         if resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
         file = self._checkpoint(resume_from)
-        state = load_checkpoint(file, find_state_shape(*job, params))
+        state = load_checkpoint(file, find_state_shape(*job, params=params))
         self._forget_after(resume_from)
         return state if engine.copies_states else begin_anew(engine, estimator, state, key=key)
 
