@@ -96,7 +96,7 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
 
 @contextlib.contextmanager
 def one_occasion():
-    """Programs traced within share what they have in common, which saves time."""
+    """Programs are traced within, and share what they have in common, which saves time."""
     token = _occasion.set(_occasion.get(object()))
     try:
         yield
@@ -122,12 +122,12 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
 
     The program is that of an earlier call whose `settings` were of the same classes and held the
     same but for arrays, if what they lead to is as it was: methods, and the globals and closures
-    that these read.
+    that these read. Within `one_occasion` it is traced all the same.
     """
     arguments = *settings, *trees
     leaves = jax.tree.leaves(arguments)
-    if is_inside(leaves):
-        return function(*arguments)
+    if is_inside(leaves) or _occasion.get(None) is not None:
+        return call_program(function, *arguments)
     numbers = [x for x in leaves if is_number(x)]
     kinds = [*map(_kind, numbers), *map(_setting, _SETTINGS)]
     others = [x for x in jax.tree.leaves(trees) if not is_number(x)]

@@ -17,7 +17,7 @@ from .._engine import AbstractEngine, AnyEngine, as_engine, settle
 from .._engine.completed import complete
 from .._params import split, strong
 from .._pieces import run_in_pieces
-from .._programs import call_known_program, call_program
+from .._programs import call_known_program
 from .._random import as_key, part_keys
 from .._target import Target
 from .tally import Estimate, Tally, conclude
@@ -99,7 +99,8 @@ class AbstractEstimator(eqx.Module):
         - `params`: the parameters that the workers' first steps are run with.
         - `key`: the one source of randomness of all estimates that follow.
 
-        Spreading many workers over a long episode can take a while; Ctrl-C stops it.
+        Spreading many workers over a long episode can take a while; Ctrl-C stops it. Like
+        `estimate` it is compiled once and used again.
 
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
         differentiated and the estimator needs it, or if an estimate has more steps than can be
@@ -135,17 +136,10 @@ class AbstractEstimator(eqx.Module):
         """The workers as they are spread; the last ones are spread over the whole episode."""
         num_windows = self.num_warmup_windows(engine.horizon)
         if num_windows * self.num_steps(engine.horizon) <= _FEW_STEPS:
-            yield call_program(type(self)._start_at_once, self, engine, params, key)
+            yield call_known_program(_start_at_once, (self, engine), params, key)
         else:
-            workers = call_program(type(self)._enlist, self, engine, params, key)
+            workers = call_known_program(_enlist, (self, engine), params, key)
             yield from run_in_pieces(_warm_up, num_windows, workers, self, engine, params, key)
-
-    def _start_at_once(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        workers = self._enlist(engine, params, key)
-        num_windows = self.num_warmup_windows(engine.horizon)
-        if num_windows == 0:
-            return workers
-        return _warm_up(workers, 0, num_windows, self, engine, params, key)
 
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
@@ -211,6 +205,22 @@ class AbstractEstimator(eqx.Module):
                 f"horizon must be at most {most - most % window} with windows of {window} steps, "
                 f"got {horizon}: have a shorter one, or count {_IN_64_BITS}"
             )
+
+
+def _enlist(
+    estimator: AbstractEstimator, engine: AbstractEngine, params: Params, key: RandomKey
+) -> Workers:
+    return estimator._enlist(engine, params, key)
+
+
+def _start_at_once(
+    estimator: AbstractEstimator, engine: AbstractEngine, params: Params, key: RandomKey
+) -> Workers:
+    workers = estimator._enlist(engine, params, key)
+    num_windows = estimator.num_warmup_windows(engine.horizon)
+    if num_windows == 0:
+        return workers
+    return _warm_up(workers, 0, num_windows, estimator, engine, params, key)
 
 
 def _warm_up(
