@@ -22,7 +22,6 @@ from unspool.problems.learned_optimizer import AbstractLearnedOptimizer
 
 KEY = jax.random.key(0)
 INPUT = jnp.array([0.5, -1.0])
-TRACES: list = []
 
 
 def is_trained(x):
@@ -68,7 +67,6 @@ class Moves(unspool.AbstractProblem):
         return 0.1 * self.apply(params, INPUT)
 
     def step(self, params, state, t, *, key):
-        TRACES.append(t)
         state = state + 0.1 * self.apply(params, state) + 0.01 * jax.random.normal(key, (2,))
         return state, jnp.sum(state**2)
 
@@ -204,16 +202,22 @@ def test_a_step_may_be_compiled_by_anyone():
 
 
 def test_nothing_is_traced_again_for_another_network_of_the_kind():
-    estimator = unspool.FullES(2, 0.1)
-    state = estimator.init(MIXED, MIXTURE, key=KEY)
-    estimator.estimate(MIXED, MIXTURE, state)
-    count = len(TRACES)
+    estimator, traces = unspool.FullES(2, 0.1), []
+
+    def apply(params, x):
+        traces.append(x)
+        return apply_mixture(params, x)
+
+    problem = Moves(make_mixture, apply)
+    state = estimator.init(problem, MIXTURE, key=KEY)
+    estimator.estimate(problem, MIXTURE, state)
+    count = len(traces)
     other = make_mixture(jax.random.key(1)) | {"offset": jnp.array([5, 6])}
-    estimator.estimate(MIXED, other, state)
-    assert len(TRACES) == count
+    estimator.estimate(problem, other, state)
+    assert len(traces) == count
     # A negative control: what is static is part of the program.
-    estimator.estimate(MIXED, MIXTURE | {"name": "mine", "more": 1}, state)
-    assert len(TRACES) > count
+    estimator.estimate(problem, MIXTURE | {"name": "mine", "more": 1}, state)
+    assert len(traces) > count
 
 
 def test_a_network_passes_the_test_of_bias_and_a_wrong_reference_does_not():
