@@ -46,6 +46,14 @@ HANG = 3600
 """Seconds after which a program is taken to hang. No machine that works is as slow."""
 
 
+def pytest_itemcollected(item):
+    """Tests that use a fixture of their module run in one process, so that it is made once."""
+    fixtures = item._fixtureinfo.name2fixturedefs
+    shared = [name for name, known in fixtures.items() if known[-1].scope == "module"]
+    if shared and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}.{shared[0]}"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def any_machine(tmp_path_factory):
     """Hides what a machine may have: installed data sets, settings that change what is printed."""
