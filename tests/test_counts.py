@@ -98,7 +98,7 @@ def test_training_stops_before_the_numbers_of_episodes_come_again():
 
 @pytest.mark.parametrize("count", ["birth", "update"])
 def test_a_loop_by_hand_notices_that_counts_run_out(count):
-    """The last estimates with numbers of their own are as usual; none after them is, for ever."""
+    """The last estimates with numbers of their own are as usual; none after them is."""
     problem, largest = problems.LinearQuadratic(horizon=4), 2**31 - 1
     job = problem, NRES, optax.adam(0.1)
     init, step = unspool.make_step(*job)

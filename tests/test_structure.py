@@ -393,3 +393,11 @@ def test_the_repository_keeps_the_rule(check, repository):
 def test_a_broken_tree_is_caught(check):
     tree, complaints = BROKEN[check]
     assert check(tree) == complaints
+
+
+@pytest.mark.xdist_group("together")
+def test_xdist_is_told_what_belongs_together(request):
+    """With pytest 9.2 it is not, and nothing fails: all is only compiled once more."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("tests run in one process")
+    assert request.node.nodeid.endswith("@together")

@@ -122,12 +122,7 @@ def check_unbiased(
     else:
         expected = given
     size = np.max(np.abs(given))
-    leaves = jax.tree.leaves(trained)
-    # Gradients are added up in float32 at least, and rounded to the type of the parameters once.
-    eps = lambda x: float(jnp.finfo(x.dtype).eps)
-    errors = [_ROUNDING * eps(rows.widen(x)) + eps(x) for x in leaves]
-    rounding = np.repeat(errors, [x.size for x in leaves]) * size
-    found = judge(mean - expected, size, rounding, level)
+    found = judge(mean - expected, size, size * _rounding(trained), level)
     decision, reason = found.decision, found.reason
     if dropped:
         decision = "biased" if decision == "biased" else "not decided"
@@ -146,6 +141,15 @@ def check_unbiased(
         num_estimates=plan.num_estimates,
         dropped=dropped,
     )
+
+
+def _rounding(trained: Params) -> Float[np.ndarray, " params"]:
+    """By how much of its size rounding may move each entry of a gradient."""
+    leaves = jax.tree.leaves(trained)
+    # Gradients are added up in float32 at least, and rounded to the type of the parameters once.
+    eps = lambda x: float(jnp.finfo(x.dtype).eps)
+    errors = [_ROUNDING * eps(rows.widen(x)) + eps(x) for x in leaves]
+    return np.repeat(errors, [x.size for x in leaves])
 
 
 def _flatten_reference(reference: Params, trained: Params) -> Float[np.ndarray, " params"]:

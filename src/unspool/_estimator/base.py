@@ -99,8 +99,8 @@ class AbstractEstimator(eqx.Module):
         - `params`: the parameters that the workers' first steps are run with.
         - `key`: the one source of randomness of all estimates that follow.
 
-        Spreading many workers over a long episode can take a while; Ctrl-C stops it. Like
-        `estimate` it is compiled once and used again.
+        Spreading many workers over a long episode can take a while; Ctrl-C stops it. Where it
+        does not, the program is used again as that of `estimate` is.
 
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
         differentiated and the estimator needs it, or if an estimate has more steps than can be

@@ -55,6 +55,7 @@ class Survival(eqx.Module):
         weight, mine = self.weight[window + 1], gain[window]
         # The sum of gains that an estimate is divided by is larger if I come through, and by more
         # if my gain is: to first order in the number of workers this makes up for it.
+        # Where nothing has been counted all gains are one, and so is their mean.
         seen = self.attempted + jnp.finfo(self.attempted.dtype).tiny
         mean = jnp.sum(gain * seen) / jnp.sum(seen)
         running = num_workers * (1.0 if restart_at_once else jnp.mean(1 / self.weight[:-1]))

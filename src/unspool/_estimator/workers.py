@@ -112,6 +112,8 @@ class Workers(eqx.Module):
         """
         t = self.trajectories.t
 
+        # Weights of the next window are looked up here and kept: a branch of their own at its
+        # start would cost a small problem as much again.
         def learn_from(known, counts):
             attempted = counts & (~before.failed | (self.birth != before.birth))
             window_before = jax.lax.div(t - 1, window)
