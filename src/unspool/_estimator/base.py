@@ -161,14 +161,16 @@ class AbstractEstimator(eqx.Module):
         pairs = zip(engine.parts, workers, strict=True)
         advanced = [self._advance(part, params, each) for part, each in pairs]
         window = self.num_sequential_steps(engine.horizon)
-        moved = tuple(
+        learned = [
             after.learn(before, part, window)
             for part, before, (_, after) in zip(engine.parts, workers, advanced, strict=True)
-        )
+        ]
+        moved = tuple(after for after, _ in learned)
+        censuses = [census for _, census in learned]
         steps_per_window = engine.horizon / self.num_windows(engine.horizon)
         tallies = [tally for tally, _ in advanced]
         ran_out = jnp.any(jnp.stack([each.ran_out for each in moved]))
-        estimate = conclude(tallies, params, self.num_workers, steps_per_window, ran_out)
+        estimate = conclude(tallies, censuses, params, self.num_workers, steps_per_window, ran_out)
         return estimate, moved[0] if isinstance(state, Workers) else moved
 
     def _enter(self, engine: AnyEngine, params: Params):

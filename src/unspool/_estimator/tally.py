@@ -19,7 +19,7 @@ from .._custom_types import (
 )
 from .._engine import Trajectories
 from .._results import RESULTS
-from .workers import Roster
+from .workers import Census, Roster
 
 
 class Estimate(eqx.Module):
@@ -56,18 +56,10 @@ class Tally(eqx.Module):
     moment: Params
     loss: Scalar
     steps: Scalar
-    stood_for: Scalar
-    attempted: IntScalar
-    healthy: IntScalar
     lost: IntScalar
     useful_steps: IntScalar
     episodes: IntScalar
     slopes: tuple[Scalar, Scalar] | None
-
-    @property
-    def undefined(self) -> IntScalar:
-        """Workers whose derivatives alone are not finite."""
-        return self.attempted - self.healthy - self.lost
 
 
 @rows.widening
@@ -94,9 +86,6 @@ def tally(
         moment=moment,
         loss=jnp.sum(share * loss),
         steps=jnp.sum(share * (after.t - start.t)) * losses.shape[0],
-        stood_for=sums(roster.gain),
-        attempted=jnp.sum(roster.running),
-        healthy=jnp.sum(healthy),
         lost=jnp.sum(roster.running & ~finite),
         useful_steps=jnp.sum(ran),
         episodes=jnp.sum(roster.newborn),
@@ -107,6 +96,7 @@ def tally(
 @rows.widening
 def conclude(
     tallies: list[Tally],
+    censuses: list[Census],
     params: Params,
     num_workers: int,
     steps_per_window: float,
@@ -117,38 +107,42 @@ def conclude(
     If counts `ran_out` it is no number, as nobody may go on with it.
     """
 
-    def mean(tally):
+    def mean(tally, census):
         # Of the workers that came into the window so many as are healthy stand for all: given
         # that there is one, this is right whoever failed. That fewer came than without failures
         # is by chance and has its weight already.
-        scale = tally.attempted / jnp.where(tally.stood_for > 0, tally.stood_for, 1)
+        scale = census.attempted / jnp.where(census.stood_for > 0, census.stood_for, 1)
         scale = scale / (steps_per_window * len(tallies))
         return jax.tree.map(lambda x: x * scale, tally.moment)
 
-    grads = [mean(tally) for tally in tallies]
+    grads = [mean(*each) for each in zip(tallies, censuses, strict=True)]
     grad = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), grads)
     grad = jax.tree.map(lambda g, p: jnp.where(ran_out, jnp.nan, g).astype(p.dtype), grad, params)
     losses = jnp.stack([tally.loss / tally.steps for tally in tallies])
     one = rows.repeat(grad, 1)
     total = ft.reduce(lambda x, y: jax.tree.map(jnp.add, x, y), tallies)
-    outcome = RESULTS.where(total.undefined > 0, RESULTS.dropped_derivatives, RESULTS.successful)
+    everyone = Census(*(ft.reduce(jnp.add, x) for x in zip(*censuses, strict=True)))
+    undefined = lambda census, tally: census.attempted - census.healthy - tally.lost
+    outcome = RESULTS.where(
+        undefined(everyone, total) > 0, RESULTS.dropped_derivatives, RESULTS.successful
+    )
     outcome = RESULTS.where(total.lost > 0, RESULTS.dropped_workers, outcome)
     outcome = RESULTS.where(rows.all_finite(one)[0], outcome, RESULTS.nonfinite_gradient)
-    for tally in tallies:
-        only_derivatives = (tally.undefined > 0) & (tally.lost == 0)
+    for census, tally in zip(censuses, tallies, strict=True):
+        only_derivatives = (undefined(census, tally) > 0) & (tally.lost == 0)
         nobody = RESULTS.where(
             only_derivatives, RESULTS.nonfinite_gradient, RESULTS.all_workers_dropped
         )
-        outcome = RESULTS.where(tally.healthy == 0, nobody, outcome)
+        outcome = RESULTS.where(census.healthy == 0, nobody, outcome)
     outcome = RESULTS.where(ran_out, RESULTS.counts_ran_out, outcome)
     stats = {
         "grad_norm": rows.norm(one)[0],
-        "dropped": total.attempted - total.healthy,
-        "waiting": len(tallies) * num_workers - total.attempted,
+        "dropped": everyone.attempted - everyone.healthy,
+        "waiting": len(tallies) * num_workers - everyone.attempted,
         "useful_steps": total.useful_steps,
         "episodes": total.episodes,
     }
     if total.slopes is not None:
-        first, second = (x / total.healthy for x in total.slopes)
+        first, second = (x / everyone.healthy for x in total.slopes)
         stats["slope_std"] = jnp.sqrt(jnp.maximum(second - first**2, 0)) / steps_per_window
     return Estimate(grad, jnp.mean(losses), outcome, stats)

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
 
 from .. import _rows as rows
-from .._custom_types import BoolScalar, Clocks, IntScalar, RandomKey, WorkerMask, WorkerValues
+from .._custom_types import (
+    BoolScalar,
+    Clocks,
+    IntScalar,
+    RandomKey,
+    Scalar,
+    WorkerMask,
+    WorkerValues,
+)
 from .._engine import AbstractEngine, Trajectories
 from .._random import Purpose, numbered, stream
 from .survival import Survival
@@ -32,6 +40,19 @@ class Roster(NamedTuple):
     running: WorkerMask
     share: WorkerValues
     gain: WorkerValues
+
+
+class Census(NamedTuple):
+    """How many workers took part in a window.
+
+    - `attempted`: those that ran it.
+    - `healthy`: those that came through, with finite losses and derivatives.
+    - `stood_for`: how many of those that came into the window these stand for.
+    """
+
+    attempted: IntScalar
+    healthy: IntScalar
+    stood_for: Scalar
 
 
 class Workers(eqx.Module):
@@ -103,8 +124,8 @@ class Workers(eqx.Module):
         engine: AbstractEngine,
         window: int,
         counts: WorkerMask | None = None,
-    ) -> "Workers":
-        """With what the window of so many steps since `before` says of survival.
+    ) -> "tuple[Workers, Census]":
+        """With what the window of so many steps since `before` says of survival, and who ran it.
 
         Given the workers that count, they are counted whether any of them has failed or not.
         Otherwise nothing is counted, and nothing paid for it, before the first failure; the updates
@@ -116,25 +137,29 @@ class Workers(eqx.Module):
         # start would cost a small problem as much again.
         def learn_from(known, counts):
             attempted = counts & (~before.failed | (self.birth != before.birth))
+            healthy = attempted & ~self.failed
+            stood_for = jnp.sum(before.gain, where=healthy)
+            census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
             window_before = jax.lax.div(t - 1, window)
             survival = known.observe(window_before, attempted, attempted & self.failed)
             window_after = jax.lax.div(jnp.where(self._ended(engine), 0, t), window)
             weights = survival.weigh(window_after, self.num_workers, engine.ends_early)
-            return survival, *weights
+            return (survival, *weights), census
 
         def learn_from_all():
             known = self.survival.after_even_updates(before.update, t.size)
             return learn_from(known, True)
 
         if counts is None:
-            found = jax.lax.cond(
+            every = Census(jnp.array(t.size), jnp.array(t.size), jnp.array(float(t.size)))
+            found, census = jax.lax.cond(
                 ~self.survival.is_certain | jnp.any(self.failed),
                 learn_from_all,
-                lambda: (self.survival, self.weight, self.gain),
+                lambda: ((self.survival, self.weight, self.gain), every),
             )
         else:
-            found = learn_from(self.survival, counts)
-        return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found)
+            found, census = learn_from(self.survival, counts)
+        return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found), census
 
     def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
         """These workers where `mask` says so, the others elsewhere."""
@@ -237,7 +262,7 @@ def warm_up(
     def one(index, workers):
         left = num_windows - index
         moved = take_turns(advance(workers), workers, phases, left)
-        return moved.learn(workers, engine, window, phases >= left)
+        return moved.learn(workers, engine, window, phases >= left)[0]
 
     return jax.lax.fori_loop(start, stop, one, workers)
 
