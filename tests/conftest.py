@@ -5,6 +5,7 @@ the environment so that a test which starts another process has them there too.
 """
 
 import contextlib
+import gc
 import importlib.metadata
 import os
 import signal
@@ -52,6 +53,11 @@ def pytest_itemcollected(item):
     shared = [name for name, known in fixtures.items() if known[-1].scope == "module"]
     if shared and item.get_closest_marker("xdist_group") is None:
         item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}.{shared[0]}"))
+
+
+def pytest_runtest_teardown():
+    """Programs are kept, and looked through in vain by each collection: a fifth of all time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
