@@ -41,13 +41,14 @@ lint: $(STAMP) ## Check style, format and types, and that no lock file names an 
 	$(BIN)/pyright
 	@! git grep -n '://' -- $(LOCK_FILES)
 
-test: $(STAMP) ## Run the tests.
-	$(BIN)/pytest -n 2 --dist loadgroup
+test: $(STAMP) ## Run the tests that are quick enough for every change.
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 demo: $(STAMP) ## Reproduce the Lorenz figure.
 	$(BIN)/unspool reproduce lorenz
 
-acceptance: $(STAMP) ## Check the published numbers; this takes long.
+acceptance: $(STAMP) ## Run the slow tests, and check the published numbers; this takes long.
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 	$(BIN)/pytest benchmarks/acceptance
 
 bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosax where it installs.

@@ -25,6 +25,8 @@ from unspool.problems import control, learned_optimizer, schedules
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
 REFERENCE = ROOT / "docs" / "reference.md"
+# Meta-trained once more by an example and by the tests of what it is used for.
+SLOW = {"learned-optimizers.md"}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -101,7 +103,11 @@ def test_a_name_that_is_missing_or_changed_would_be_seen():
     assert "NRES(num_workers, window)" not in listed("unspool")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in PAGES],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
@@ -184,6 +190,7 @@ def test_example_make_step_loop():
     assert losses["averaged"] < losses["last"] < losses["start"]
 
 
+@pytest.mark.slow
 def test_example_tune_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     losses = run_example("tune_training")
@@ -191,6 +198,7 @@ def test_example_tune_training(tmp_path, monkeypatch):
     assert export.load_schedules("tuned.json")["learning_rate"](0) > 3e-3
 
 
+@pytest.mark.slow
 def test_example_own_simulator():
     before, after, _ = run_example("own_simulator")
     # Constant power costs 1.79, a schedule chosen by hand 0.53.
@@ -206,6 +214,7 @@ def test_example_bouncing_ball():
         assert abs(height - 1.1) < 0.05 and off < 0.03
 
 
+@pytest.mark.slow
 def test_example_meta_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before, after, *_ = run_example("meta_train")

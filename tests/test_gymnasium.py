@@ -479,7 +479,7 @@ def bias_in_standard_errors(problem, estimator, params, num_chains=30):
     return deviation.mean(0) / (deviation.std(0, ddof=1) / math.sqrt(num_chains))
 
 
-@pytest.mark.parametrize("kind", [unspool.NRES, unspool.PES])
+@pytest.mark.parametrize("kind", [unspool.NRES, pytest.param(unspool.PES, marks=pytest.mark.slow)])
 def test_gradients_are_right_though_arms_end_at_different_times(kind):
     params, estimator = jnp.array([[0.4, 0.2]]), kind(10, 5, 0.2)
     tank = GymnasiumProblem("unspool/Tank-v0", horizon=Tank.problem.horizon)
@@ -489,6 +489,7 @@ def test_gradients_are_right_though_arms_end_at_different_times(kind):
     assert np.any(np.abs(bias_in_standard_errors(wrong, estimator, params)) > 5)
 
 
+@pytest.mark.slow
 def test_cart_pole_is_learned():
     """From falling over at once, as with weights of zero, in three of three trainings."""
     problem = GymnasiumProblem("CartPole-v1")

@@ -27,8 +27,18 @@ ESTIMATORS = {
     "a window that does not divide the horizon": unspool.NRES(5, 5, 0.3),
     "Chunked": unspool.Chunked(unspool.PES(5, 3, 0.3), 2),
 }
-every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
-keeps_apart = [e for e in ESTIMATORS.values() if not e.needs_copies]
+# What these two do on the host, the others do too.
+SLOW = {"GPES", "ESSingle"}
+
+
+def some(names):
+    marks = lambda name: [pytest.mark.slow] if name in SLOW else []
+    values = [pytest.param(ESTIMATORS[name], marks=marks(name), id=name) for name in names]
+    return pytest.mark.parametrize("estimator", values)
+
+
+every_estimator = some(ESTIMATORS)
+keeps_apart = some(name for name, e in ESTIMATORS.items() if not e.needs_copies)
 
 
 class InJax(unspool.AbstractProblem):
@@ -185,7 +195,7 @@ def test_the_host_gives_what_jax_gives(estimator, float64):
     )
 
 
-@pytest.mark.parametrize("estimator", keeps_apart, ids=lambda e: type(e).__name__)
+@keeps_apart
 def test_simulators_that_keep_their_state_give_what_jax_gives(estimator, float64):
     in_jax, simulated = (
         last_record(problem, estimator) for problem in (problems.EarlyEnd(), Simulated())
@@ -203,7 +213,9 @@ def test_a_nearly_equal_problem_is_told_apart(float64):
 
 @pytest.mark.parametrize("problem", [Batched(), Simulated()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize(
-    "estimator", [unspool.NRES(4, 3, 0.4), unspool.PES(4, 3, 0.4)], ids=lambda e: type(e).__name__
+    "estimator",
+    [unspool.NRES(4, 3, 0.4), pytest.param(unspool.PES(4, 3, 0.4), marks=pytest.mark.slow)],
+    ids=lambda e: type(e).__name__,
 )
 def test_unbiased_where_the_arms_end_at_different_times(problem, estimator, float64):
     params = jnp.array([0.4, 0.2])

@@ -139,6 +139,7 @@ def test_what_resets_itself_is_stopped_before(broadcasting):
     assert last.over.all()
 
 
+@pytest.mark.slow
 @needs_brax
 def test_brax_is_learned_in_one_program(broadcasting):
     """Perturbed poles stand longer after the first updates than at the first."""

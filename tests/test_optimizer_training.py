@@ -240,7 +240,10 @@ def spread(weights, batch):
 
 @pytest.mark.parametrize(
     "estimator",
-    [unspool.Chunked(unspool.PES(4, 3, 0.1), 3), unspool.TBPTT(4, 3)],
+    [
+        pytest.param(unspool.Chunked(unspool.PES(4, 3, 0.1), 3), marks=pytest.mark.slow),
+        unspool.TBPTT(4, 3),
+    ],
     ids=lambda x: type(x).__name__,
 )
 def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64):
