@@ -137,7 +137,7 @@ def test_the_other_experiment_runs(tmp_path):
     options = {"channels": (2,), "hidden": (4,)}
     labels = {entry.label for entry in small(LoptCifar10Experiment, **options).entries()}
     assert labels == {"NRES", "PES", "FullES", "TES", "MLP NRES", "MLP PES", "MLP TES"}
-    experiment = small(LoptCifar10Experiment, "NRES", "MLP TES", **options)
+    experiment = small(LoptCifar10Experiment, "NRES", "PES", "MLP TES", **options)
     reproduce(experiment, tmp_path / "cifar", num_processes=1)
     described = json.loads((tmp_path / "cifar" / "experiment.json").read_text())
     assert len(described["charts"]) == 3

@@ -9,10 +9,9 @@ its equations and the values of its constants.
 import contextlib
 import contextvars
 import dataclasses
-import functools as ft
 import types
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,8 +22,6 @@ from jaxtyping import PyTree
 from ._frozen import freeze
 from ._guards import Guards
 
-_Given = ParamSpec("_Given")
-_Made = TypeVar("_Made")
 _MOST_PROGRAMS = 32
 _COMPILED: dict[Hashable, Any] = {}
 _KNOWN: dict[Hashable, list["_Known"]] = {}
@@ -95,24 +92,6 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
         _make_room(_COMPILED)
         _COMPILED[key] = traced.lower().compile()
     return Program(_COMPILED[key], made[-1], donated)
-
-
-def traced_once(
-    function: Callable[_Given, _Made], static: tuple[str, ...] = ()
-) -> Callable[_Given, _Made]:
-    """A function that calls no code but the library's and JAX's own.
-
-    As nothing can change that it reads besides its arguments, of which all are arrays but those
-    that are `static`, it is traced once for each set of shapes and types, for all programs.
-    """
-    traced = jax.jit(function, static_argnames=static)
-
-    @ft.wraps(function)
-    def run(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
-        with _traced_for(None):
-            return traced(*args, **kwargs)
-
-    return run
 
 
 @contextlib.contextmanager

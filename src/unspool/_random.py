@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._custom_types import IntScalar, KeyLike, RandomKey
-from ._programs import traced_once
 
 _GENERATOR = "threefry2x32"
 
@@ -82,7 +81,6 @@ def stream(key: RandomKey, purpose: Purpose, *indices: IntScalar | int) -> Rando
     return numbered(key, *indices) if indices else key
 
 
-@traced_once
 def numbered(key: RandomKey, *indices: IntScalar | int) -> RandomKey:
     """The key with these one or two indices, each below 2**32, out of a purpose's many.
 

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, PyTree
 
 from .. import _rows as rows
 from .._custom_types import Clocks, Params, RandomKey, WorkerMask
-from .._programs import traced_once
 from .._random import numbered
 
 
@@ -38,7 +37,6 @@ class GaussianDirections(AbstractDirections):
 
     independent: ClassVar[bool] = True
 
-    @traced_once
     def draw(
         self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
     ) -> PyTree[Float[Array, "workers ..."]]:

@@ -25,7 +25,6 @@ from jaxtyping import Array, Float, PyTree, UInt32
 
 from .. import _rows as rows
 from .._custom_types import Clocks, Params, RandomKey
-from .._programs import traced_once
 
 _FINE = 0.2
 """Rounding to the nearest is as good where numbers lie closer than this share of sigma."""
@@ -51,7 +50,6 @@ class Perturbation(eqx.Module):
         return rows.join_arms(self.pair, rows.arms(*others)) if others else self.pair
 
 
-@traced_once
 def hold_pair(
     params: Params,
     along: PyTree[Float[Array, "workers ..."]],

@@ -18,7 +18,6 @@ from .._custom_types import (
     WorkerValues,
 )
 from .._engine import Trajectories
-from .._programs import traced_once
 from .._results import RESULTS
 from .workers import Census, Roster
 
@@ -63,7 +62,6 @@ class Tally(eqx.Module):
     slopes: tuple[Scalar, Scalar] | None
 
 
-@traced_once
 @rows.widening
 def tally(
     roster: Roster,
@@ -95,7 +93,6 @@ def tally(
     )
 
 
-@ft.partial(traced_once, static=("num_workers", "steps_per_window"))
 @rows.widening
 def conclude(
     tallies: list[Tally],

@@ -1,6 +1,5 @@
 """The workers of an estimator: clocks, births, and the spread over the episode."""
 
-import dataclasses
 import functools as ft
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +20,6 @@ from .._custom_types import (
     WorkerValues,
 )
 from .._engine import AbstractEngine, Trajectories
-from .._programs import traced_once
 from .._random import Purpose, numbered, stream
 from .survival import Survival
 
@@ -87,15 +85,15 @@ class Workers(eqx.Module):
 
     def roster(self, engine: AbstractEngine) -> Roster:
         """Who takes part in the next window."""
-        newborn = self._ended(engine.ends_early)
+        newborn = self._ended(engine)
         birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
         running = newborn | ~self.failed
         return Roster(newborn, birth, running, self.weight / self.num_workers, self.gain)
 
-    def _ended(self, ends_early: bool) -> WorkerMask:
+    def _ended(self, engine: AbstractEngine) -> WorkerMask:
         """Workers that begin an episode next."""
         at = self.trajectories
-        return at.ended if ends_early else at.t >= at.end
+        return at.ended if engine.ends_early else at.t >= at.end
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these; negative once numbers have run out."""
@@ -133,12 +131,35 @@ class Workers(eqx.Module):
         Otherwise nothing is counted, and nothing paid for it, before the first failure; the updates
         until then are taken for even, each window being attempted as often as another.
         """
-        small = lambda workers: dataclasses.replace(
-            workers,
-            trajectories=dataclasses.replace(workers.trajectories, state=None),
-            carried=None,
-        )
-        found, census = _learn(small(self), small(before), counts, window, engine.ends_early)
+        t = self.trajectories.t
+
+        # Weights of the next window are looked up here and kept: a branch of their own at its
+        # start would cost a small problem as much again.
+        def learn_from(known, counts):
+            attempted = counts & (~before.failed | (self.birth != before.birth))
+            healthy = attempted & ~self.failed
+            stood_for = jnp.sum(before.gain, where=healthy)
+            census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
+            window_before = jax.lax.div(t - 1, window)
+            survival = known.observe(window_before, attempted, attempted & self.failed)
+            window_after = jax.lax.div(jnp.where(self._ended(engine), 0, t), window)
+            weights = survival.weigh(window_after, self.num_workers, engine.ends_early)
+            return (survival, *weights), census
+
+        def learn_from_all():
+            known = self.survival.after_even_updates(before.update, t.size)
+            return learn_from(known, True)
+
+        if counts is None:
+            size = jnp.full((), t.size)
+            every = Census(size, size, size.astype(jnp.result_type(float)))
+            found, census = jax.lax.cond(
+                ~self.survival.is_certain | jnp.any(self.failed),
+                learn_from_all,
+                lambda: ((self.survival, self.weight, self.gain), every),
+            )
+        else:
+            found, census = learn_from(self.survival, counts)
         return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found), census
 
     def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
@@ -180,43 +201,6 @@ class Workers(eqx.Module):
             carried,
             self.num_workers,
         )
-
-
-@ft.partial(traced_once, static=("window", "ends_early"))
-def _learn(
-    after: Workers, before: Workers, counts: WorkerMask | None, window: int, ends_early: bool
-) -> tuple[tuple[Survival, WorkerValues, WorkerValues], Census]:
-    """What `Workers.learn` changes, and the census."""
-    t = after.trajectories.t
-
-    # Weights of the next window are looked up here and kept: a branch of their own at its
-    # start would cost a small problem as much again.
-    def learn_from(known, counts):
-        attempted = counts & (~before.failed | (after.birth != before.birth))
-        healthy = attempted & ~after.failed
-        stood_for = jnp.sum(before.gain, where=healthy)
-        census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
-        window_before = jax.lax.div(t - 1, window)
-        survival = known.observe(window_before, attempted, attempted & after.failed)
-        window_after = jax.lax.div(jnp.where(after._ended(ends_early), 0, t), window)
-        weights = survival.weigh(window_after, after.num_workers, ends_early)
-        return (survival, *weights), census
-
-    def learn_from_all():
-        known = after.survival.after_even_updates(before.update, t.size)
-        return learn_from(known, True)
-
-    if counts is None:
-        all_workers = jnp.full((), t.size)
-        every = Census(all_workers, all_workers, all_workers.astype(jnp.result_type(float)))
-        found, census = jax.lax.cond(
-            ~after.survival.is_certain | jnp.any(after.failed),
-            learn_from_all,
-            lambda: ((after.survival, after.weight, after.gain), every),
-        )
-    else:
-        found, census = learn_from(after.survival, counts)
-    return found, census
 
 
 def choose(mask: WorkerMask, new: Trajectories, old: Trajectories) -> Trajectories:
