@@ -43,6 +43,9 @@ import pytest
 jaxtyping.install_import_hook("unspool", "beartype.beartype")
 
 
+# Tracing makes many objects, few of them in cycles.
+gc.set_threshold(100_000)
+
 HANG = 3600
 """Seconds after which a program is taken to hang. No machine that works is as slow."""
 

@@ -266,7 +266,10 @@ def test_episodes_that_warm_up_do_not_count():
 JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, (2, 6)))
 
 
-@pytest.mark.parametrize("estimator", [unspool.BPTT(2), unspool.PES(4, 2, 0.2)])
+@pytest.mark.parametrize(
+    "estimator",
+    [pytest.param(unspool.BPTT(2), marks=pytest.mark.slow), unspool.PES(4, 2, 0.2)],
+)
 def test_of_several_problems_the_mean_is_compared(estimator, float64):
     engine, params = unspool.JointEngine(JOINED), jnp.array([0.4, 0.2])
     each = [np.asarray(p.exact_gradient(params, estimator.target(6))) for p in JOINED]

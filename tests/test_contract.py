@@ -29,13 +29,13 @@ ESTIMATORS = {
     "UORO": unspool.UORO(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
+# NRES and DODGE, but for where workers start and how long a direction is kept.
+SLOW = {"ESSingle", "ForwardGradient"}
 # One estimator's tests run in one process, where they share compiled programs.
+marks = lambda name: [pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name in SLOW)
 every_estimator = pytest.mark.parametrize(
     "estimator",
-    [
-        pytest.param(e, id=name, marks=pytest.mark.xdist_group(name))
-        for name, e in ESTIMATORS.items()
-    ],
+    [pytest.param(e, id=name, marks=marks(name)) for name, e in ESTIMATORS.items()],
 )
 
 

@@ -228,6 +228,7 @@ def test_example_own_estimator():
     assert not tests["truncated"].passed
 
 
+@pytest.mark.slow
 def test_example_own_optimizer():
     (start, end), before, after = run_example("own_optimizer")
     assert start.loss > 2 > 1 > end.loss and after < before / 2

@@ -106,6 +106,7 @@ def running_totals(problem, params, keys):
     return np.cumsum(losses.T, axis=1), jax.tree.map(lambda x: x[0], trajectories)
 
 
+@pytest.mark.slow
 @needs_brax
 def test_brax_is_played_as_in_its_own_loop(broadcasting):
     """To the last bit of every reward, and episodes end where it says."""

@@ -223,7 +223,7 @@ def any_tree(dtype):
     return {"a": normal((), dtype), "b": [normal(3, dtype), normal((2, 4), dtype)], "c": (kernel,)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_tree_keeps_its_structure_and_types(name, dtype, key):
     with jax.enable_x64(dtype == "float64"):

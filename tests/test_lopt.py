@@ -133,6 +133,7 @@ def test_the_variance_of_one_worker_is_that_of_many_windows(float64):
         assert np.all(np.hypot(error, 2 * spread) < 0.2 * np.array(exact))
 
 
+@pytest.mark.slow
 def test_the_other_experiment_runs(tmp_path):
     options = {"channels": (2,), "hidden": (4,)}
     labels = {entry.label for entry in small(LoptCifar10Experiment, **options).entries()}

@@ -144,7 +144,10 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), "TBPTT", "RTRL"])
 def test_every_kernel_follows_a_curriculum(name):
     problem = training(lengths=Lengthening(first=3, num_runs=20))
     estimator, params = ESTIMATORS[name], start(problem)

@@ -225,7 +225,7 @@ def wait_for_actors(engine, number):
     wait_until(lambda: rows_of(engine, 2) and len(pids(engine)) == number)
 
 
-@every_kind
+@pytest.mark.parametrize("kind", ["host", pytest.param("simulators", marks=pytest.mark.slow)])
 def test_the_bits_are_those_of_one_process_and_who_joins_later_takes_part(kind, shared):
     engine, here = shared[kind], unspool.HostEngine(KINDS[kind])
     estimators = [e for e in ESTIMATORS.values() if kind == "host" or not e.needs_copies]

@@ -132,7 +132,7 @@ def test_the_closed_form_is_the_sum_over_all_pairs_of_windows(float64, name, win
 
 
 @pytest.mark.parametrize("label", ESTIMATORS)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", ["balancing", pytest.param("text", marks=pytest.mark.slow)])
 def test_the_closed_form_is_what_is_measured(float64, name, label):
     """With the formula for other windows, or short of a term, as negative controls."""
     problem, params = PROBLEMS[name], start(PROBLEMS[name])
@@ -156,6 +156,7 @@ def test_without_noise_from_earlier_windows_there_is_none(float64):
     assert np.max(squared_errors(PROBLEMS["balancing"], "PES+Analytic", 6, 3)) < 1e-20
 
 
+@pytest.mark.slow
 def test_sequences_are_ordered_as_the_closed_form_says():
     """One character repeated, English, random characters, if every step is an unroll."""
     experiment = UnrollVarianceExperiment(horizon=100)

@@ -13,6 +13,9 @@ from jax.extend import core
 # that has been traced has no more use for them.
 _OWN_DERIVATIVES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
+# Equal to nothing of another type.
+_VALUES = {str, type(None)}
+
 
 def freeze(jaxpr: core.ClosedJaxpr) -> Hashable:
     """Equal for equal programs alone, the values of their constants included."""
@@ -40,7 +43,7 @@ class _Freezer:
         if hasattr(x, "__array__"):
             return _freeze_array(x)
         if isinstance(x, (tuple, list)):
-            return type(x), tuple(map(self.freeze, x))
+            return type(x), tuple([y if type(y) in _VALUES else self.freeze(y) for y in x])
         if isinstance(x, dict):
             items = [(self.freeze(key), self.freeze(value)) for key, value in x.items()]
             return dict, tuple(items)
@@ -56,14 +59,13 @@ class _Freezer:
 
     def _freeze_jaxpr(self, jaxpr: core.Jaxpr) -> Hashable:
         numbers: dict[Any, int] = {}
-
-        def name(atom):
-            if isinstance(atom, core.Literal):
-                return _freeze_array(atom.val), atom.aval
-            if atom in numbers:
-                return numbers[atom]
-            numbers[atom] = len(numbers)
-            return numbers[atom], atom.aval
+        name = lambda atom: (
+            _freeze_array(atom.val)
+            if isinstance(atom, core.Literal)
+            else numbers.setdefault(atom, len(numbers)),
+            atom.aval,
+        )
+        freeze = lambda x: x if type(x) in _VALUES else self.freeze(x)
 
         frozen: list[Hashable] = [tuple(map(name, (*jaxpr.constvars, *jaxpr.invars)))]
         for equation in jaxpr.eqns:
@@ -74,7 +76,7 @@ class _Freezer:
                 (
                     equation.primitive,
                     tuple(map(name, equation.invars)),
-                    tuple((key, self.freeze(params[key])) for key in sorted(params)),
+                    tuple([(key, freeze(params[key])) for key in sorted(params)]),
                     tuple(map(name, equation.outvars)),
                 )
             )
