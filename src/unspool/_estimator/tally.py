@@ -46,9 +46,7 @@ class Tally(eqx.Module):
 
     - `moment`, `loss`, `steps`: gradients, losses and steps of healthy workers times their shares,
       so that sums stay as small as means.
-    - `stood_for`: the workers that the healthy ones stand for, who came into the window too.
-    - `attempted`: workers that ran the window; `healthy` and `lost` ones of them have finite
-      losses and derivatives, and losses that are not finite. Derivatives alone fail the rest.
+    - `lost`: workers that ran the window and whose losses are not finite.
     - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `slopes`: directional derivatives and their squares, of healthy workers.
     """
