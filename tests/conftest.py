@@ -7,6 +7,7 @@ the environment so that a test which starts another process has them there too.
 import contextlib
 import gc
 import importlib.metadata
+import itertools
 import os
 import signal
 import subprocess
@@ -46,6 +47,8 @@ jaxtyping.install_import_hook("unspool", "beartype.beartype")
 # Tracing makes many objects, few of them in cycles.
 gc.set_threshold(100_000)
 
+_TORN_DOWN = itertools.count(1)
+
 HANG = 3600
 """Seconds after which a program is taken to hang. No machine that works is as slow."""
 
@@ -59,7 +62,15 @@ def pytest_itemcollected(item):
 
 
 def pytest_runtest_teardown():
-    """Programs are kept, and looked through in vain by each collection: a fifth of all time."""
+    """Programs that are kept are looked through in vain by each collection: a fifth of all time.
+
+    Those that are not are freed now and then, for a process may map no more than 65,530 pieces of
+    memory, and each has several.
+    """
+    if next(_TORN_DOWN) % 50 == 0:
+        jax.clear_caches()
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()
 
 

@@ -256,6 +256,17 @@ def test_estimates_by_hand_are_traced_once():
     np.testing.assert_allclose(estimate.grad, 2.0, rtol=1e-6)
 
 
+def test_programs_of_classes_made_anew_are_given_up(monkeypatch):
+    monkeypatch.setattr(_programs, "_KNOWN", known := {})
+    double = lambda problem, x: 2 * x
+    for number in range(_programs._MOST_PROGRAMS + 2):
+        problem = type(f"Reads{number}", (Reads,), {})(lambda: 0.0)
+        found = _programs.call_known_program(double, (problem,), jnp.array(number))
+        assert found == 2 * number
+    assert len(known) == _programs._MOST_PROGRAMS
+    assert {kind.__name__ for _, kind in known} == {f"Reads{n}" for n in range(2, number + 1)}
+
+
 def test_other_settings_of_jax_are_another_program():
     problem, estimator = Scaled(jnp.float32(1.0)), unspool.BPTT(1)
     for wide in (False, True, False):

@@ -133,6 +133,8 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
     others = [x for x in jax.tree.leaves(trees) if not is_number(x)]
     form, structure = [*_describe(settings), *others], jax.tree.structure(trees)
     key = function, *map(type, settings)
+    if key not in _KNOWN:
+        _make_room(_KNOWN)
     alike = _KNOWN.setdefault(key, [])
     known = next((x for x in alike if x.fits(form, kinds, structure)), None)
     if known is None or not known.guards.hold():
@@ -164,6 +166,7 @@ def _setting(name: str) -> Any:
 
 
 def _make_room(programs: dict[Hashable, Any]) -> None:
+    """For one more, by giving up the oldest: programs hold on to classes, arrays and memory."""
     while len(programs) >= _MOST_PROGRAMS:
         del programs[next(iter(programs))]
 
