@@ -28,6 +28,12 @@ pytestmark = [
 ]
 
 HORIZON = 12
+
+HANG = 3600.0
+"""Seconds after which an event is taken never to come. No machine that works is as slow."""
+
+PATIENCE = 5.0
+"""Seconds within which an actor answers that is not kept from it."""
 ESTIMATORS = {
     "NRES": unspool.NRES(5, 3, 0.3),
     "PES": unspool.PES(5, 3, 0.3),
@@ -140,6 +146,8 @@ def small_ray():
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
         unspool.RayEngine(Batched(), 8)
+        for name in ("_LONG_STARTUP", "_MOST_STARTUP"):
+            patch.setattr(f"unspool._engine.ray_crew.{name}", HANG)
         yield
         sys.modules["ray"].shutdown()
 
@@ -181,8 +189,8 @@ def pids(engine) -> list[int]:
     return [member.pid for member in engine.stage._crew.members if member.pid]
 
 
-def wait_until(condition, most=120.0):
-    end = time.monotonic() + most
+def wait_until(condition):
+    end = time.monotonic() + HANG
     while not condition():
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0.02)
@@ -340,17 +348,17 @@ def test_unbiased_after_actors_have_died(start):
 
 
 def test_a_slow_actor_costs_its_rows_and_no_more_than_patience(start, tmp_path):
-    engine = start(Simulated(folder=str(tmp_path), end=np.inf), 2, patience=1.0)
+    engine = start(Simulated(folder=str(tmp_path), end=np.inf), 2, patience=PATIENCE)
     trajectories, losses, _ = rows_of(engine, 4)
     assert np.all(np.isfinite(losses))
     slow, fast = pids(engine)
     told = tmp_path / f"wait-{slow}"
     told.touch()
     trajectories, losses, seconds = rows_of(engine, 4, trajectories=trajectories)
-    assert 1.0 <= seconds < 3.0
+    assert seconds >= PATIENCE
     assert np.sum(np.isnan(losses), axis=1).tolist() == [2, 2]
     assert f"4 rows of 8 were lost: actor {slow} on " in engine.failures[-1]
-    assert "has not answered within 1 s" in engine.failures[-1]
+    assert "has not answered within 5 s" in engine.failures[-1]
     assert engine.traffic.lost_rows == 4
     # What has been begun there fails at once; what is new goes elsewhere until it has answered.
     *_, losses, _ = rows_of(engine, 4, trajectories=trajectories)
@@ -364,18 +372,19 @@ def test_a_slow_actor_costs_its_rows_and_no_more_than_patience(start, tmp_path):
     assert engine.traffic.lost_rows == 8 and engine.traffic.restarts == 0
 
 
-def test_states_that_are_late_are_run_by_others(start, tmp_path):
-    engine = start(Batched(folder=str(tmp_path)), 2, patience=1.0)
+def test_states_that_are_late_are_run_by_others(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("unspool._engine.ray_crew._STUCK", 1.0)
+    engine = start(Batched(folder=str(tmp_path)), 2, patience=PATIENCE)
     _, undisturbed, _ = rows_of(engine, 4)
     stuck, _ = pids(engine)
     (tmp_path / f"wait-{stuck}").touch()
     _, losses, seconds = rows_of(engine, 4)
-    assert 0.5 <= seconds < 3.0
+    assert seconds >= PATIENCE / 2
     np.testing.assert_array_equal(losses, undisturbed)
     # It is of no more use, and replaced after a while.
     wait_until(lambda: rows_of(engine, 4) and stuck not in pids(engine))
     assert engine.traffic.restarts == 1 and engine.traffic.lost_rows == 0
-    assert "it had not answered for 3 s" in engine.failures[-1]
+    assert "it had not answered for 5 s" in engine.failures[-1]
 
 
 def test_a_failure_on_an_actor_comes_back(start):
@@ -485,7 +494,7 @@ def run():
     for program in programs:
         program.terminate()
     for program in programs:
-        program.communicate(timeout=60)
+        program.communicate(timeout=HANG)
 
 
 def test_a_cluster_is_joined_and_grows(run):
@@ -504,4 +513,4 @@ def test_a_cluster_is_joined_and_grows(run):
     assert joined.stdout.readline() == "1\n"
     run(*command, f"--address={address}")
     assert joined.stdout.readline() == "2\n"
-    assert joined.wait(120) == 0
+    assert joined.wait(HANG) == 0
