@@ -487,7 +487,7 @@ def test_any_number_of_rows_is_tried(method):
     mixed = raises(crowd((2, 3, 10), "mean"))
     assert f"nothing to do with one another: {method} of Crowd returned something else" in mixed
     # What only so many rows show is found when there are so many.
-    assert "float32" in raises(crowd((10,), "single"))
+    assert "float32" in raises(crowd((10,), "single"), unspool.ESSingle(5, 3, 0.3))
 
 
 def test_a_mistake_made_late_stops_every_entry():

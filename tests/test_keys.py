@@ -66,9 +66,6 @@ def curve(key):
 
 
 CALLS = {
-    "AbstractEstimator.draw_phases": lambda key: FULL_ES.draw_phases(
-        unspool.LocalEngine(NOISY), key=key
-    ),
     "AbstractEstimator.enlist": lambda key: FULL_ES.enlist(NOISY, PARAMS, key=key),
     "AbstractEstimator.init": lambda key: FULL_ES.init(NOISY, PARAMS, key=key),
     "AbstractHostEngine.init_params": lambda key: unspool.HostEngine(OnTheHost()).init_params(

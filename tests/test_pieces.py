@@ -12,43 +12,41 @@ import optax
 import pytest
 
 import unspool
-from unspool import _pieces, _programs, problems
-from unspool._estimator import base
+from unspool import _pieces, _programs, _records, problems
 from unspool._random import seeded_key
 
 KEY = jax.random.key(0)
 EIGHT = problems.LinearQuadratic(horizon=40, noise=0.5)
 """Of eight windows of five steps, of which seven warm up."""
 
+TWO = unspool.JointEngine([EIGHT, problems.LinearQuadratic(horizon=40)])
 
-class Bounds(list):
-    """The bounds of pieces; `third` is set when so many have begun."""
+
+class Sizes(list):
+    """How many windows each piece has; `third` is set when so many have begun."""
 
     def __init__(self):
         self.third = threading.Event()
 
-    def append(self, pair):
-        super().append(pair)
+    def append(self, size):
+        super().append(size)
         if len(self) == 3:
             self.third.set()
 
 
 @pytest.fixture
-def bounds(monkeypatch):
-    """The bounds of the pieces, all warm-ups being long."""
-    found = Bounds()
+def sizes(monkeypatch):
+    """Of the pieces that are run."""
+    found = Sizes()
 
-    def compile_program(*arguments, **options):
-        program = _programs.compile_program(*arguments, **options)
+    def run_in_pieces(advance, count, carry):
+        def run(carry, size):
+            found.append(size)
+            return advance(carry, size)
 
-        def run(carry, start, stop, *others):
-            found.append((int(start), int(stop)))
-            return program(carry, start, stop, *others)
+        return _pieces.run_in_pieces(run, count, carry)
 
-        return run
-
-    monkeypatch.setattr(_pieces, "compile_program", compile_program)
-    monkeypatch.setattr(base, "_FEW_STEPS", 0)
+    monkeypatch.setattr(_records, "run_in_pieces", run_in_pieces)
     return found
 
 
@@ -63,38 +61,69 @@ def bits(tree):
     return [np.asarray(x).tobytes() for x in leaves]
 
 
-@pytest.mark.parametrize(
-    "estimator", [unspool.PES(6, 5, 0.1), unspool.TBPTT(6, 5)], ids=["PES", "TBPTT"]
-)
-def test_pieces_change_no_bit(monkeypatch, bounds, estimator):
+def first_state(engine, estimator, key=KEY, num_updates=1):
+    """After one update, from parameters that do not depend on the key."""
     params = EIGHT.init_params(key=KEY)
-    whole = eqx.filter_jit(estimator.init)(EIGHT, params, key=KEY)
-    assert bounds == []
+    job = engine, estimator, optax.sgd(0.1)
+    options = {"num_updates": num_updates, "log_every": 1, "params": params, "key": key}
+    return next(unspool.train(*job, **options)).state
+
+
+@pytest.mark.parametrize(
+    ("engine", "estimator"),
+    [
+        pytest.param(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
+        pytest.param(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
+        pytest.param(TWO, unspool.PES(6, 5, 0.1), id="several problems"),
+    ],
+)
+def test_pieces_change_no_bit(monkeypatch, sizes, engine, estimator):
+    monkeypatch.setattr(_programs, "_COMPILED", compiled := {})
     set_speed(monkeypatch, 0.0)
-    by_one = estimator.init(EIGHT, params, key=KEY)
-    assert bounds == [(i, i + 1) for i in range(7)]
-    bounds.clear()
+    by_one = bits(first_state(engine, estimator))
+    assert sizes == 7 * [1]
+    sizes.clear()
     set_speed(monkeypatch, float("inf"))
-    growing = estimator.init(EIGHT, params, key=KEY)
-    assert bounds == [(0, 1), (1, 3), (3, 7)]
-    compiled = {}
-    monkeypatch.setattr(_programs, "_COMPILED", compiled)
-    monkeypatch.setattr(base, "_FEW_STEPS", 10**6)
-    at_once = estimator.init(EIGHT, params, key=KEY)
-    assert len(compiled) == 1
-    assert bits(whole) == bits(by_one) == bits(growing) == bits(at_once)
+    growing = first_state(engine, estimator)
+    assert sizes == [1, 2, 4]
+    # What warms up is what makes updates: beside it there is what makes workers.
+    assert len(compiled) == 2
+    init, step = unspool.make_step(engine, estimator, optax.sgd(0.1))
+    by_hand, _ = step(init(EIGHT.init_params(key=KEY), key=KEY))
+    assert by_one == bits(growing) == bits(by_hand)
     # What was run has left traces: other randomness, other bits.
-    assert bits(whole) != bits(estimator.init(EIGHT, params, key=seeded_key(1)))
-    assert len(np.unique(whole.trajectories.t)) == 6
+    assert by_one != bits(first_state(engine, estimator, seeded_key(1)))
+    for part in growing.parts:
+        assert part.update == 1
+        assert len(np.unique(part.trajectories.t)) == 6
 
 
-def test_every_part_of_a_joint_engine_is_warmed_up(monkeypatch, bounds):
-    engine = unspool.JointEngine([EIGHT, problems.LinearQuadratic(horizon=40)])
+def test_to_spread_workers_by_hand_needs_one_program_more_than_estimates(monkeypatch):
     estimator, params = unspool.PES(6, 5, 0.1), EIGHT.init_params(key=KEY)
-    at_once = eqx.filter_jit(estimator.init)(engine, params, key=KEY)
-    set_speed(monkeypatch, float("inf"))
-    assert bits(estimator.init(engine, params, key=KEY)) == bits(at_once)
-    assert bounds == 2 * [(0, 1), (1, 3), (3, 7)]
+    within = eqx.filter_jit(estimator.init)(EIGHT, params, key=KEY)
+    monkeypatch.setattr(_programs, "_KNOWN", {})
+    monkeypatch.setattr(_programs, "_COMPILED", compiled := {})
+    state = estimator.init(EIGHT, params, key=KEY)
+    assert bits(state) == bits(within)
+    estimator.estimate(EIGHT, params, state)
+    assert len(compiled) == 2
+
+
+def test_a_worker_does_nothing_until_it_is_due():
+    """Of the seven windows it runs the last ones, as many as its phase says; then all go on."""
+    estimator, params = unspool.NRES(4, 5, 0.1), EIGHT.init_params(key=KEY)
+    state = estimator.enlist(EIGHT, params, KEY)
+    phase, episodes = 7 + np.asarray(state.trajectories.t) // 5, np.arange(4)
+    assert state.update == -7 and len(np.unique(phase)) == 4
+    for number in range(1, 10):
+        estimate, state = estimator.estimate(EIGHT, params, state)
+        ran = np.maximum(phase + number - 7, 0)
+        np.testing.assert_array_equal(state.birth, episodes + 4 * (ran > 0) + 4 * (ran > 8))
+        np.testing.assert_array_equal(
+            state.trajectories.taken[0], np.where(ran > 8, ran - 8, ran) * 5
+        )
+        assert estimate.stats["useful_steps"] == 10 * np.sum(ran > 0)
+        assert state.update == number - 7
 
 
 class Endless(unspool.AbstractProblem):
@@ -120,11 +149,11 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_stops_a_warm_up(bounds, interruptible):
+def test_ctrl_c_stops_a_warm_up(sizes, interruptible):
     """It is pressed in the middle of a piece, once there are some."""
 
     def press():
-        bounds.third.wait()
+        sizes.third.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
@@ -134,4 +163,4 @@ def test_ctrl_c_stops_a_warm_up(bounds, interruptible):
         with pytest.raises(KeyboardInterrupt):
             unspool.train(*job, num_updates=1, key=KEY)
     thread.join()
-    assert len(bounds) >= 3 and bounds[-1][1] < 2**15 - 1
+    assert len(sizes) >= 3 and sum(sizes) < 2**15 - 1

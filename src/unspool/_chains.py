@@ -12,7 +12,7 @@ from ._custom_types import Clocks, Params, RandomKey
 from ._engine import AbstractEngine, JointEngine, MaskedEngine
 from ._estimator import AbstractEstimator
 from ._estimator.base import EstimatorState
-from ._estimator.workers import Workers, take_turns
+from ._estimator.workers import Workers
 from ._random import Purpose, part_keys, stream
 from ._reference import EpisodeStart, sample_gradient
 
@@ -71,10 +71,10 @@ def run_chains(
         first = [never for _ in engine.parts]
         updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in engine.parts]
         workers = _parts(estimator.enlist(plan.mask(engine, first), params, key))
-        return key, estimator.draw_phases(engine, key), (workers, first, updates)
+        return key, (workers, first, updates)
 
     def chain(begun):
-        key, phases, carry = begun
+        key, carry = begun
 
         # The windows that spread the workers in `init` are the first ones of the same loop:
         # a program of their own would take as long to compile as all the rest.
@@ -84,8 +84,7 @@ def run_chains(
             first = [start(*each) for each in zip(before, first, strict=True)]
             state = before if len(before) > 1 else before[0]
             estimate, after = estimator.estimate(plan.mask(engine, first), params, state)
-            each = zip(_parts(after), before, phases, strict=True)
-            after = tuple(take_turns(*part, left) for part in each)
+            after = _parts(after)
             each = zip(before, after, first, updates, strict=True)
             updates = [_note_update(*part) for part in each]
             found = rows.ravel(estimate.grad)[0], estimate.stats["dropped"]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._custom_types import IntScalar, KeyLike, Params
+from ._custom_types import BoolScalar, IntScalar, KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
@@ -52,6 +52,11 @@ class TrainState(eqx.Module):
         return (self.workers,) if isinstance(self.workers, Workers) else self.workers
 
     @property
+    def is_spread(self) -> BoolScalar:
+        """Whether what is made next is an update, and no window that spreads the workers."""
+        return self.parts[0].update >= 0
+
+    @property
     def recommended(self) -> Params:
         """Those that the optimizer recommends, where it trains others."""
         return join(evaluation_params(self.optimizer, self.trained), self.fixed)
@@ -78,29 +83,37 @@ def make_step(
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
         estimate, workers = estimator.estimate(engine, state.params, state.workers)
         usable = jnp.all(jnp.stack([estimate.result != outcome for outcome in UNUSABLE]))
+        usable = usable & state.is_spread
         moved = apply_optimizer(
             optimizer, estimate.grad, state.optimizer, state.trained, estimate.loss
         )
         trained, optimizer_state = jax.tree.map(
             lambda new, old: jnp.where(usable, new, old), moved, (state.trained, state.optimizer)
         )
-        update = state.update + 1
+        update = jnp.where(state.is_spread, state.update + 1, state.update)
         return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
 
     return init, step
 
 
+def begin(
+    engine: AbstractEngine,
+    estimator: AbstractEstimator,
+    optimizer: AnyOptimizer,
+    params: Params,
+    key: KeyLike,
+) -> TrainState:
+    """The state before the workers are spread, which `step` of `make_step` does as well."""
+    params = as_arrays(map_arrays(jnp.array, params))
+    return _join(as_optimizer(optimizer), params, estimator.enlist(engine, params, key))
+
+
 def find_state_shape(
     engine: AbstractEngine, estimator: AbstractEstimator, optimizer: AnyOptimizer, params: Params
 ) -> TrainState:
-    """The shapes and types of the state that `init` returns, without what takes it long."""
-    optimizer = as_optimizer(optimizer)
-
-    def enlist(params, key):
-        params = as_arrays(params)
-        return _join(optimizer, params, estimator.enlist(engine, params, key))
-
-    return find_shapes(enlist, params, jax.eval_shape(lambda: seeded_key(0)))
+    """The shapes and types of the state that `begin` returns, without what takes it long."""
+    start = lambda params, key: begin(engine, estimator, optimizer, params, key)
+    return find_shapes(start, params, jax.eval_shape(lambda: seeded_key(0)))
 
 
 def _join(

@@ -1,44 +1,32 @@
 """Long loops in pieces, so that they can be interrupted."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import PyTree
-
-from ._programs import compile_program, is_inside
 
 _LEAST_SECONDS = 0.5
 """Pieces grow until they take as long."""
 
+_Carry = TypeVar("_Carry")
 
-def run_in_pieces(
-    advance: Callable, count: int, carry: PyTree, *arguments: PyTree
-) -> Iterator[PyTree]:
-    """Runs `carry = advance(carry, start, stop, *arguments)` from 0 to `count`.
 
-    A compiled program does not notice Ctrl-C. So there are several calls of one program, of about
-    a second each, whatever a step takes; where they begin and end does not change the result.
-    Within another program there is one call.
+def run_in_pieces(advance: Callable[[_Carry, int], _Carry], count: int, carry: _Carry) -> _Carry:
+    """What is carried after `count` steps of a loop; `advance(carry, size)` runs so many.
 
-    Yields what is carried after each piece. The next piece uses its buffers again.
+    A compiled program does not notice Ctrl-C. So there are several calls of it, of about a second
+    each, whatever a step takes; where they begin and end does not change the result.
     """
-    if is_inside((carry, arguments)):
-        yield advance(carry, 0, count, *arguments)
-        return
-    bounds = lambda *numbers: [np.asarray(x, jnp.result_type(int)) for x in numbers]
-    program = compile_program(advance, carry, *bounds(0, 1), *arguments, donated=0)
-    start, size = 0, 1
-    while start < count:
-        stop = min(start + size, count)
+    size = 1
+    while count > 0:
+        size = min(size, count)
         began = time.perf_counter()
-        carry = jax.block_until_ready(program(carry, *bounds(start, stop), *arguments))
+        carry = jax.block_until_ready(advance(carry, size))
         seconds = time.perf_counter() - began
-        yield carry
-        start = stop
+        count -= size
         if seconds < _LEAST_SECONDS:
             size *= 2
         elif seconds > 2 * _LEAST_SECONDS:
             size = max(1, size // 2)
+    return carry

@@ -6,8 +6,6 @@ else once that has changed, and JAX does not notice. Here a program is found by 
 its equations and the values of its constants.
 """
 
-import contextlib
-import contextvars
 import dataclasses
 import types
 from collections.abc import Callable, Hashable
@@ -30,7 +28,6 @@ _VALUES = bool, int, float, complex, str, bytes, np.generic, types.MethodType
 # Part of the key of every cache of JAX: under a value never seen before all is traced anew, the
 # user's own jitted functions and the bodies of loops included.
 _traced_for = jax.make_user_context(None)
-_occasion: contextvars.ContextVar[object] = contextvars.ContextVar("occasion")
 # Settings of JAX that make another program of the same function.
 _SETTINGS = (
     "enable_x64",
@@ -84,7 +81,7 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
         return leaves
 
     numbers = _split(arguments, donated)
-    with _traced_for(_occasion.get(object())):
+    with _traced_for(object()):
         traced = jax.jit(run, donate_argnums=1).trace(*numbers)
     places = tuple(map(_place, jax.tree.leaves(numbers)))
     key = freeze(traced.jaxpr), places, len(numbers[1]), _setting("default_device")
@@ -94,19 +91,9 @@ def compile_program(function: Callable, *arguments: PyTree, donated: int | None 
     return Program(_COMPILED[key], made[-1], donated)
 
 
-@contextlib.contextmanager
-def one_occasion():
-    """Programs are traced within, and share what they have in common, which saves time."""
-    token = _occasion.set(_occasion.get(object()))
-    try:
-        yield
-    finally:
-        _occasion.reset(token)
-
-
 def find_shapes(function: Callable, *arguments: PyTree) -> PyTree:
     """The shapes of what a function returns, traced now."""
-    with _traced_for(_occasion.get(object())):
+    with _traced_for(object()):
         return eqx.filter_eval_shape(function, *arguments)
 
 
@@ -118,17 +105,30 @@ def call_program(function: Callable, *arguments: PyTree) -> PyTree:
 
 
 def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: PyTree) -> PyTree:
-    """As `call_program`, for calls so frequent that tracing each would be too slow.
+    """As `call_program`, for calls so frequent that tracing each would be too slow."""
+    arguments = *settings, *trees
+    if is_inside(arguments):
+        return function(*arguments)
+    program, numbers = _find_known(function, settings, trees)
+    return jax.tree.unflatten(program.structure, program.compiled(numbers, []))
+
+
+def known_program(function: Callable, settings: tuple[Any, ...], *trees: PyTree) -> Program:
+    """The program that `call_known_program` calls, to be called many times with such arguments."""
+    return _find_known(function, settings, trees)[0]
+
+
+def _find_known(
+    function: Callable, settings: tuple[Any, ...], trees: tuple[PyTree, ...]
+) -> tuple[Program, list[Any]]:
+    """A program, and the arrays of the arguments.
 
     The program is that of an earlier call whose `settings` were of the same classes and held the
     same but for arrays, if what they lead to is as it was: methods, and the globals and closures
-    that these read. Within `one_occasion` it is traced all the same.
+    that these read.
     """
     arguments = *settings, *trees
-    leaves = jax.tree.leaves(arguments)
-    if is_inside(leaves) or _occasion.get(None) is not None:
-        return call_program(function, *arguments)
-    numbers = [x for x in leaves if is_number(x)]
+    numbers = [x for x in jax.tree.leaves(arguments) if is_number(x)]
     kinds = [*map(_kind, numbers), *map(_setting, _SETTINGS)]
     others = [x for x in jax.tree.leaves(trees) if not is_number(x)]
     form, structure = [*_describe(settings), *others], jax.tree.structure(trees)
@@ -145,9 +145,7 @@ def call_known_program(function: Callable, settings: tuple[Any, ...], *trees: Py
         if new.guards.complete:
             alike.append(new)
         known = new
-    program = known.program
-    found = program.compiled(numbers, [])
-    return jax.tree.unflatten(program.structure, found)
+    return known.program, numbers
 
 
 def is_number(x: Any) -> bool:

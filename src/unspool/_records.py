@@ -14,14 +14,14 @@ from ._estimator import AbstractEstimator
 from ._estimator.survival import LEAST_SURVIVAL
 from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 from ._limits import counts_run_out
-from ._make_step import UNUSABLE, TrainState, find_state_shape, make_step
+from ._make_step import UNUSABLE, TrainState, make_step
 from ._optimizer import AnyOptimizer
 from ._params import map_arrays
+from ._pieces import run_in_pieces
 from ._programs import Program, compile_program
 from ._results import RESULTS
 
 _BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
-_STATS = "grad_norm", "dropped", "waiting", "useful_steps"
 
 
 class Record(NamedTuple):
@@ -59,13 +59,13 @@ class Training(NamedTuple):
     """What is to be done, and with what.
 
     - `job`: how updates are made.
-    - `programs`: what is compiled already, by the number of updates that it makes.
+    - `program`: the one that `compile_updates` has made for it.
     - `state`: where training goes on.
     - `num_updates`, `log_every`: updates to make in all, and between two records.
     """
 
     job: tuple[AbstractEngine, AbstractEstimator, AnyOptimizer]
-    programs: dict[int, Program]
+    program: Program
     state: TrainState
     num_updates: int
     log_every: int
@@ -75,29 +75,48 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to change."""
 
 
-def _run_updates(job, state, count):
-    """`count` updates in one loop, and what is to be known of each."""
-    _, step = make_step(*job)
+def compile_updates(job, state, log_every: int) -> Program:
+    """The program of several updates, `log_every` at most; it takes a job, a state and how many.
 
-    def update(state, _):
-        state, estimate = step(state)
-        severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
-        stats = {name: estimate.stats[name] for name in _STATS}
-        return state, stats | {"loss": estimate.loss, "severity": severity}
+    It returns the state after them, and what is to be known of each. The windows that spread the
+    workers are run by it too, and nothing need be known of them. Trainings that differ in numbers
+    alone share the program. Of the `state`, shapes and types are enough.
+    """
 
-    state, history = jax.lax.scan(update, state, length=count)
-    return state, history
+    def run(job, state, count):
+        _, step = make_step(*job)
+
+        def update(index, carry):
+            state, history = carry
+            state, estimate = step(state)
+            severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
+            found = estimate.stats | {"loss": estimate.loss, "severity": severity}
+            note = lambda known, new: known.at[index].set(new.astype(known.dtype), mode="drop")
+            return state, {name: note(known, found[name]) for name, known in history.items()}
+
+        nothing = {
+            "loss": jnp.zeros(log_every),
+            "grad_norm": jnp.zeros(log_every),
+            "dropped": jnp.zeros(log_every, int),
+            "waiting": jnp.zeros(log_every, int),
+            "useful_steps": jnp.zeros(log_every, int),
+            "severity": jnp.zeros((log_every, len(_BY_SEVERITY)), bool),
+        }
+        return jax.lax.fori_loop(0, count, update, (state, nothing))
+
+    return compile_program(run, job, state, _as_int(0), donated=1)
 
 
-def compile_first(job, params, count) -> Program:
-    """The program of the first `count` updates, before there is a state."""
-    return _compile_updates(job, find_state_shape(*job, params=params), count)
+def spread_workers(program: Program, job, state: TrainState) -> TrainState:
+    """The state before the first update, given one that `begin` has returned."""
+    engine, estimator, _ = job
+    num_windows = estimator.num_warmup_windows(engine.horizon)
+    advance = lambda state, count: settle(engine, program(job, state, _as_int(count))[0])
+    return run_in_pieces(advance, num_windows, state)
 
 
-def _compile_updates(job, state, count) -> Program:
-    """`_run_updates` ready to run; trainings that differ in numbers alone share the program."""
-    run = lambda job, state: _run_updates(job, state, count)
-    return compile_program(run, job, state, donated=1)
+def _as_int(count: int) -> np.ndarray:
+    return np.asarray(count, jnp.result_type(int))
 
 
 def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
@@ -105,7 +124,7 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
 
     **Raises:** `TrainingError` where it cannot go on, if it may `throw`.
     """
-    job, programs, state, num_updates, log_every = training
+    job, program, state, num_updates, log_every = training
     engine, estimator, _ = job
     steps = len(engine.parts) * estimator.num_steps(engine.horizon)
     sequential = estimator.num_sequential_steps(engine.horizon)
@@ -120,12 +139,11 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
                 f"{count} more, and randomness would come again; go on with another key, or count "
                 'in 64 bits: jax.config.update("jax_enable_x64", True)'
             )
-        if count not in programs:
-            programs[count] = _compile_updates(job, state, count)
         began = time.perf_counter()
-        state, history = jax.block_until_ready(settle(engine, programs[count](job, state)))
+        made = settle(engine, program(job, state, _as_int(count)))
+        state, history = jax.block_until_ready(made)
         seconds += time.perf_counter() - began
-        history = jax.device_get(history)
+        history = {name: values[:count] for name, values in jax.device_get(history).items()}
         useful += int(np.sum(history["useful_steps"], dtype=np.int64))
         dropped = int(np.sum(history["dropped"], dtype=np.int64))
         happened = np.any(history["severity"], axis=0)

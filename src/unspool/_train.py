@@ -8,12 +8,11 @@ from ._custom_types import KeyLike, Params
 from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator
 from ._limits import warn_of_long_start
-from ._make_step import TrainState, make_step
+from ._make_step import TrainState, begin, find_state_shape
 from ._memory import Memory, read_memory
 from ._optimizer import AnyOptimizer
-from ._programs import Program, one_occasion
 from ._random import Purpose, as_key, stream
-from ._records import Record, Training, compile_first, make_records
+from ._records import Record, Training, compile_updates, make_records, spread_workers
 
 
 def train(
@@ -87,19 +86,19 @@ def prepare(
     log_every = as_count("log_every", log_every)
     engine = as_engine(engine)
     job = (engine, estimator, optimizer)
-    programs: dict[int, Program] = {}
-    if state is None:
-        key = as_key(key)
-        if params is None:
-            params = engine.init_params(key=stream(key, Purpose.PARAMS))
-        engine.check(params)
-        count = min(log_every, num_updates)
-        with one_occasion():
-            programs[count] = compile_first(job, params, count)
-            read_memory(programs[count].compiled).check()
-            warn_of_long_start(engine, estimator, num_updates)
-            state = make_step(*job)[0](params, key=key)
-    return Training(job, programs, state, num_updates, log_every)
+    log_every = min(log_every, num_updates)
+    if state is not None:
+        program = compile_updates(job, state, log_every)
+        return Training(job, program, state, num_updates, log_every)
+    key = as_key(key)
+    if params is None:
+        params = engine.init_params(key=stream(key, Purpose.PARAMS))
+    engine.check(params)
+    program = compile_updates(job, find_state_shape(*job, params=params), log_every)
+    read_memory(program.compiled).check()
+    warn_of_long_start(engine, estimator, num_updates)
+    state = spread_workers(program, job, begin(*job, params=params, key=key))
+    return Training(job, program, state, num_updates, log_every)
 
 
 def predict_memory(
@@ -121,4 +120,5 @@ def predict_memory(
     """
     job = (as_engine(engine), estimator, optimizer)
     log_every = as_count("log_every", log_every)
-    return read_memory(compile_first(job, params, log_every).compiled)
+    state = find_state_shape(*job, params=params)
+    return read_memory(compile_updates(job, state, log_every).compiled)

@@ -1,31 +1,23 @@
 """What every estimator is: state in, estimate and state out."""
 
 import abc
-from collections.abc import Iterator
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._custom_types import (
-    IntScalar,
-    KeyLike,
-    Params,
-    RandomKey,
-)
+from .._custom_types import KeyLike, Params, RandomKey
 from .._engine import AbstractEngine, AnyEngine, as_engine, settle
 from .._engine.completed import complete
 from .._params import split, strong
-from .._pieces import run_in_pieces
-from .._programs import call_known_program
+from .._programs import call_known_program, is_inside, known_program
 from .._random import as_key, part_keys
 from .._target import Target
 from .tally import Estimate, Tally, conclude
-from .workers import Workers, warm_up
+from .workers import Workers
 
 _IN_64_BITS = 'in 64 bits: jax.config.update("jax_enable_x64", True)'
-_FEW_STEPS = 10_000
-"""So many are run in one program, which is compiled faster than two."""
 
 EstimatorState = Workers | tuple[Workers, ...]
 """The workers of one problem, or those of each part of a `JointEngine`."""
@@ -99,47 +91,42 @@ class AbstractEstimator(eqx.Module):
         - `params`: the parameters that the workers' first steps are run with.
         - `key`: the one source of randomness of all estimates that follow.
 
-        Spreading many workers over a long episode can take a while; Ctrl-C stops it. Where it
-        does not, the program is used again as that of `estimate` is.
+        Spreading many workers over a long episode can take a while; Ctrl-C stops it between two
+        windows. The program is that of `estimate`, and is used again in the same way.
 
         **Raises:** `ValueError` if the engine cannot run these parameters, or cannot be
         differentiated and the estimator needs it, or if an estimate has more steps than can be
         counted.
         """
-
-        def start(part, params, key):
-            for begun in self._start(part, params, key):
-                settle(whole, begun)
-            return begun
-
-        whole = as_engine(engine)
-        return self._for_each_part(start, whole, params, key)
+        state = self.enlist(engine, params, key)
+        count = self.num_warmup_windows(as_engine(engine).horizon)
+        if is_inside((params, state)):
+            spread = lambda _, state: self._estimate(engine, params, state)[1]
+            return jax.lax.fori_loop(0, count, spread, state)
+        if count > 0:
+            program = known_program(_estimate, (self, engine), params, state)
+            for _ in range(count):
+                _, state = settle(as_engine(engine), program(self, engine, params, state))
+        return state
 
     def enlist(self, engine: AnyEngine, params: Params, key: KeyLike) -> EstimatorState:
-        """As `init`, before the workers are spread: all at the end of an episode."""
-        return self._for_each_part(self._enlist, engine, params, key)
+        """As `init`, before the workers are spread.
 
-    def draw_phases(self, engine: AbstractEngine, key: KeyLike) -> list[Int[Array, " workers"]]:
-        """How many windows `init` moves the workers of each problem by."""
-        num_windows = self.num_windows(engine.horizon)
-        keys = part_keys(as_key(key), len(engine.parts))
-        return [self._draw_phases(num_windows, part_key) for part_key in keys]
-
-    def _for_each_part(self, start, engine, params, key) -> EstimatorState:
+        As many estimates as there are windows of warming up do that, and are to be thrown away.
+        """
         engine, params = self._enter(engine, params)
-        keys = part_keys(as_key(key), len(engine.parts))
-        pairs = zip(engine.parts, keys, strict=True)
-        workers = [start(part, params, part_key) for part, part_key in pairs]
-        return tuple(workers) if len(workers) > 1 else workers[0]
+        return call_known_program(_enlist, (self, engine), params, as_key(key))
 
-    def _start(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Iterator[Workers]:
-        """The workers as they are spread; the last ones are spread over the whole episode."""
-        num_windows = self.num_warmup_windows(engine.horizon)
-        if num_windows * self.num_steps(engine.horizon) <= _FEW_STEPS:
-            yield call_known_program(_start_at_once, (self, engine), params, key)
-        else:
-            workers = call_known_program(_enlist, (self, engine), params, key)
-            yield from run_in_pieces(_warm_up, num_windows, workers, self, engine, params, key)
+    def _enlist_all(self, engine: AbstractEngine, params: Params, key: RandomKey) -> EstimatorState:
+        num_windows = self.num_windows(engine.horizon)
+        num_warmup = self.num_warmup_windows(engine.horizon)
+        window = self.num_sequential_steps(engine.horizon)
+        workers = []
+        for part, part_key in zip(engine.parts, part_keys(key, len(engine.parts)), strict=True):
+            phases = self._draw_phases(num_windows, part_key)
+            mine = self._enlist(part, params, part_key)
+            workers.append(mine.spread(phases, num_warmup, window))
+        return tuple(workers) if len(workers) > 1 else workers[0]
 
     def estimate(
         self, engine: AnyEngine, params: Params, state: EstimatorState
@@ -209,38 +196,8 @@ class AbstractEstimator(eqx.Module):
             )
 
 
-def _enlist(
-    estimator: AbstractEstimator, engine: AbstractEngine, params: Params, key: RandomKey
-) -> Workers:
-    return estimator._enlist(engine, params, key)
-
-
-def _start_at_once(
-    estimator: AbstractEstimator, engine: AbstractEngine, params: Params, key: RandomKey
-) -> Workers:
-    workers = estimator._enlist(engine, params, key)
-    num_windows = estimator.num_warmup_windows(engine.horizon)
-    if num_windows == 0:
-        return workers
-    return _warm_up(workers, 0, num_windows, estimator, engine, params, key)
-
-
-def _warm_up(
-    workers: Workers,
-    start: IntScalar | int,
-    stop: IntScalar | int,
-    estimator: AbstractEstimator,
-    engine: AbstractEngine,
-    params: Params,
-    key: RandomKey,
-) -> Workers:
-    """The workers after the windows from `start` to `stop` of those that spread them."""
-    horizon = engine.horizon
-    phases = estimator._draw_phases(estimator.num_windows(horizon), key)
-    advance = lambda workers: estimator._advance(engine, params, workers)[1]
-    window = estimator.num_sequential_steps(horizon)
-    num_windows = estimator.num_warmup_windows(horizon)
-    return warm_up(advance, workers, engine, phases, window, num_windows, start, stop)
+def _enlist(estimator: AbstractEstimator, *arguments):
+    return estimator._enlist_all(*arguments)
 
 
 def _estimate(estimator: AbstractEstimator, *arguments):

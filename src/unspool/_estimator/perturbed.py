@@ -160,6 +160,8 @@ class AbstractPerturbed(AbstractEstimator):
         num_steps, num_stretches = self._stretches(T)
         probe, carried, credit = tableau.probe, workers.carried, workers.carried.credit
         directions, kept = tableau.directions, carried.kept
+        # What is drawn while workers are spread has the scale of the first update.
+        update = jnp.maximum(workers.update, 0)
 
         arms = workers.trajectories, carried.tangent
         roster = workers.roster(engine)
@@ -172,14 +174,14 @@ class AbstractPerturbed(AbstractEstimator):
             draw_all = ft.partial(directions.draw, params, workers.noise_key, ahead)
             kept = kept.turn(newborn, lambda: draw_all(jnp.zeros_like(birth)))
 
-        sigma = least_sigma(tableau.sigma, params, workers.update, carried.drawn_at)
+        sigma = least_sigma(tableau.sigma, params, update, carried.drawn_at)
 
         def draw(t, drawn_at):
             if kept is None:
                 noise = directions.draw(params, workers.noise_key, birth, block(t))
             else:
                 noise = kept.now
-            drawn_at = jnp.where(redraws(t), workers.update, drawn_at)
+            drawn_at = jnp.where(redraws(t), update, drawn_at)
             along, score = scale_noise(tableau.sigma, params, drawn_at, noise)
             pair = None
             if probe.smooths:

@@ -1,7 +1,6 @@
 """The workers of an estimator: clocks, births, and the spread over the episode."""
 
 import functools as ft
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -60,7 +59,7 @@ class Workers(eqx.Module):
 
     - `data_key`, `noise_key`: the roots of all randomness, apart so that data can be shared
       among workers and noise not.
-    - `update`: estimates made so far.
+    - `update`: estimates made so far; negative while the workers are being spread.
     - `birth`: the number of each worker's episode; no two episodes share one.
     - `failed`: workers that have failed in the episode at hand. One whose length is known waits,
       frozen, until it would have ended: to begin at once would leave late windows behind.
@@ -93,7 +92,19 @@ class Workers(eqx.Module):
     def _ended(self, engine: AbstractEngine) -> WorkerMask:
         """Workers that begin an episode next."""
         at = self.trajectories
-        return at.ended if engine.ends_early else at.t >= at.end
+        if not engine.ends_early:
+            return at.t >= at.end
+        return jnp.where(self.birth < self.num_workers, at.t >= at.end, at.ended)
+
+    def spread(self, phases: Clocks, num_windows: int, window: int) -> "Workers":
+        """These workers, each to begin its first episode as many windows before the first update
+        as its phase says; `num_windows` of so many steps are run before that.
+
+        Until then a worker's clock is negative, and it waits as one that has failed does.
+        """
+        clock = (phases - num_windows) * window
+        places = lambda w: (w.trajectories.t, w.update)
+        return eqx.tree_at(places, self, (clock, self.update - num_windows))
 
     def next_births(self, birth: Clocks) -> Clocks:
         """The births that follow upon these; negative once numbers have run out."""
@@ -102,7 +113,7 @@ class Workers(eqx.Module):
     @property
     def ran_out(self) -> BoolScalar:
         """Whether a count was too large for its type, so that randomness would come again."""
-        return jnp.any(self.birth < 0) | (self.update < 0)
+        return jnp.any(self.birth < 0) | (self.update < -(2**30))
 
     def data_keys(self, birth: Clocks) -> Key[Array, " workers"]:
         """The key of each episode's data."""
@@ -119,54 +130,38 @@ class Workers(eqx.Module):
         return self._join(self.update + 1, trajectories.arms, leading)
 
     def learn(
-        self,
-        before: "Workers",
-        engine: AbstractEngine,
-        window: int,
-        counts: WorkerMask | None = None,
+        self, before: "Workers", engine: AbstractEngine, window: int
     ) -> "tuple[Workers, Census]":
         """With what the window of so many steps since `before` says of survival, and who ran it.
 
-        Given the workers that count, they are counted whether any of them has failed or not.
-        Otherwise nothing is counted, and nothing paid for it, before the first failure; the updates
-        until then are taken for even, each window being attempted as often as another.
+        Once all workers are spread nothing is counted, and nothing paid for it, before the first
+        failure; the updates until then are taken for even, each window being attempted as often as
+        another.
         """
         t = self.trajectories.t
 
         # Weights of the next window are looked up here and kept: a branch of their own at its
         # start would cost a small problem as much again.
-        def learn_from(known, counts):
-            attempted = counts & (~before.failed | (self.birth != before.birth))
+        def learn_now():
+            attempted = ~before.failed | (self.birth != before.birth)
             healthy = attempted & ~self.failed
             stood_for = jnp.sum(before.gain, where=healthy)
             census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
+            known = self.survival.after_even_updates(jnp.maximum(before.update, 0), t.size)
             window_before = jax.lax.div(t - 1, window)
             survival = known.observe(window_before, attempted, attempted & self.failed)
             window_after = jax.lax.div(jnp.where(self._ended(engine), 0, t), window)
             weights = survival.weigh(window_after, self.num_workers, engine.ends_early)
             return (survival, *weights), census
 
-        def learn_from_all():
-            known = self.survival.after_even_updates(before.update, t.size)
-            return learn_from(known, True)
-
-        if counts is None:
-            size = jnp.full((), t.size)
-            every = Census(size, size, size.astype(jnp.result_type(float)))
-            found, census = jax.lax.cond(
-                ~self.survival.is_certain | jnp.any(self.failed),
-                learn_from_all,
-                lambda: ((self.survival, self.weight, self.gain), every),
-            )
-        else:
-            found, census = learn_from(self.survival, counts)
+        size = jnp.full((), t.size)
+        every = Census(size, size, size.astype(jnp.result_type(float)))
+        found, census = jax.lax.cond(
+            ~self.survival.is_certain | jnp.any(self.failed) | (before.update < 0),
+            learn_now,
+            lambda: ((self.survival, self.weight, self.gain), every),
+        )
         return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found), census
-
-    def where(self, mask: WorkerMask, other: "Workers") -> "Workers":
-        """These workers where `mask` says so, the others elsewhere."""
-        (arms, leading), (other_arms, other_leading) = self._split(), other._split()
-        arms = rows.where_worker(mask, arms, other_arms)
-        return self._join(self.update, arms, rows.where(mask, leading, other_leading))
 
     def block(self, start: IntScalar | int, size: int) -> "Workers":
         """Some neighboring workers."""
@@ -224,15 +219,15 @@ def enlist(
     """
     birth, first = jnp.arange(num_workers), jnp.zeros(num_workers, int)
     trajectories = take(trajectory, first)
-    of_end = trajectories.end, jnp.ones_like(trajectories.over)
-    ended = eqx.tree_at(lambda x: (x.t, x.over), trajectories, of_end)
+    of_end = jnp.zeros_like(first), jnp.zeros_like(first), jnp.ones_like(trajectories.over)
+    ended = eqx.tree_at(lambda x: (x.t, x.end, x.over), trajectories, of_end)
     carried = jax.tree.map(lambda x: jnp.take(x, first, axis=0), carried)
     return Workers(
         data_key=stream(key, Purpose.DATA),
         noise_key=stream(key, Purpose.NOISE),
         update=jnp.zeros((), int),
         birth=birth,
-        failed=jnp.zeros(num_workers, bool),
+        failed=jnp.ones(num_workers, bool),
         weight=jnp.ones(num_workers),
         gain=jnp.ones(num_workers),
         survival=Survival.of(num_windows),
@@ -240,40 +235,3 @@ def enlist(
         carried=carried,
         num_workers=num_workers,
     )
-
-
-def warm_up(
-    advance: Callable[[Workers], Workers],
-    workers: Workers,
-    engine: AbstractEngine,
-    phases: Int[Array, " workers"],
-    window: int,
-    num_windows: int,
-    start: IntScalar | int,
-    stop: IntScalar | int,
-) -> Workers:
-    """Runs each worker as many windows as its phase says; the states are real.
-
-    Of all `num_windows` these are the ones from `start` to `stop`.
-
-    What a worker does before its turn is of no consequence, so that a simulator, which cannot be
-    put back, is good for this too: its episode begins anew until it counts.
-    """
-
-    def one(index, workers):
-        left = num_windows - index
-        moved = take_turns(advance(workers), workers, phases, left)
-        return moved.learn(workers, engine, window, phases >= left)[0]
-
-    return jax.lax.fori_loop(start, stop, one, workers)
-
-
-def take_turns(
-    moved: Workers, before: Workers, phases: Int[Array, " workers"], left: IntScalar | int
-) -> Workers:
-    """Of workers that are being spread, those moved whose turn it is with so many windows left.
-
-    That is no update. Once no window is left, all have moved and an update has been made.
-    """
-    update = jnp.where(left > 0, before.update, moved.update)
-    return eqx.tree_at(lambda w: w.update, moved.where(phases >= left, before), update)
