@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Without it pyright asks the network whether a newer pyright exists.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup lock lint test demo acceptance bench clean
+.PHONY: help setup lock lint test coverage mutants demo acceptance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -43,6 +43,14 @@ lint: $(STAMP) ## Check style, format and types, and that no lock file names an 
 
 test: $(STAMP) ## Run the tests that are quick enough for every change.
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+coverage: $(STAMP) ## Run them with a record of the lines that each runs.
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-context=test \
+		--cov-report=term-missing:skip-covered --junit-xml=.tests.xml
+
+mutants: $(STAMP) ## Make mistakes in a copy of the library, and see which the tests notice.
+	@[ -f .tests.xml ] || $(MAKE) coverage
+	$(BIN)/python benchmarks/mutants.py benchmarks/results/mutants.json
 
 demo: $(STAMP) ## Reproduce the Lorenz figure.
 	$(BIN)/unspool reproduce lorenz

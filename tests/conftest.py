@@ -4,6 +4,7 @@ JAX reads its settings when it is first imported, so they stand before the impor
 the environment so that a test which starts another process has them there too.
 """
 
+import collections
 import contextlib
 import gc
 import importlib.metadata
@@ -61,6 +62,16 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}.{shared[0]}"))
 
 
+def pytest_runtest_setup(item):
+    """Where it is noted who runs which lines, a test traces what an earlier one has traced."""
+    if item.config.getoption("cov_context", None):
+        from unspool import _programs
+
+        jax.clear_caches()
+        _programs._KNOWN.clear()
+        _programs._COMPILED.clear()
+
+
 def pytest_runtest_teardown():
     """Programs that are kept are looked through in vain by each collection: a fifth of all time.
 
@@ -72,6 +83,19 @@ def pytest_runtest_teardown():
         gc.unfreeze()
         gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Of a long run, the seconds of each file that takes many of them."""
+    seconds = collections.Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    if seconds.total() > 60:
+        terminalreporter.section("seconds of each file")
+        for file, total in seconds.most_common():
+            if total >= 5:
+                terminalreporter.write_line(f"{total:6.1f} {file}")
 
 
 @pytest.fixture(scope="session", autouse=True)

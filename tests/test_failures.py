@@ -437,7 +437,9 @@ def test_warming_up_counts_who_came_through():
     np.testing.assert_allclose(state.survival.attempted, attempted, rtol=1e-12)
     np.testing.assert_allclose(state.survival.failed, failed, rtol=1e-12)
     # Those that have had no window yet wait as if they had failed.
-    assert np.array_equal(state.failed, done | (phases == 0)) and sorted(phases) == sorted([0, 1, 2, 3] * 8)
+    assert np.array_equal(state.failed, done | (phases == 0)) and sorted(phases) == sorted(
+        [0, 1, 2, 3] * 8
+    )
     rate = (failed + failed.sum() / attempted.sum()) / (attempted + 1)
     weight = 1 / np.maximum(np.cumprod([1.0, *(1 - rate)]), 0.05)
     np.testing.assert_allclose(state.survival.weight, weight, rtol=1e-12)

@@ -1,0 +1,55 @@
+"""Which tests run which lines, and how long they take: what `make coverage` has measured."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import coverage
+
+from .mutant import Mutant
+
+
+class Covering:
+    """The tests of a project, by the lines that they run.
+
+    **Arguments:**
+
+    - `root`: the project.
+    - `data`: the file of `coverage`, with a context for each test.
+    - `times`: the seconds of each test, as JUnit writes them.
+    """
+
+    def __init__(self, root: Path, data: Path, times: Path):
+        self._root = root
+        self._data = coverage.CoverageData(str(data))
+        self._data.read()
+        self._lines: dict[str, dict[int, set[str]]] = {}
+        self.seconds = {}
+        for case in ElementTree.parse(times).iter("testcase"):
+            file = case.get("classname", "").replace(".", "/") + ".py"
+            self.seconds[f"{file}::{_plain(case.get('name', ''))}"] = float(case.get("time", 0))
+
+    def tests_of(self, mutant: Mutant) -> set[str]:
+        """Those that run a mutant's line; of a line that is run by an import, those of its file."""
+        lines = self._lines_of(mutant.path)
+        # The lines of a statement count as its first.
+        for line in range(mutant.line, max(mutant.line - 12, 0), -1):
+            if line in lines:
+                break
+        found = lines.get(line, set())
+        found = found or set().union(*lines.values())
+        return {test for test in found if test in self.seconds}
+
+    def _lines_of(self, path: str) -> dict[int, set[str]]:
+        if path not in self._lines:
+            contexts = self._data.contexts_by_lineno(str(self._root / path))
+            self._lines[path] = {
+                line: {_plain(name.partition("|")[0]) for name in names if name}
+                for line, names in contexts.items()
+            }
+        return self._lines[path]
+
+
+def _plain(test: str) -> str:
+    """A test without the group that it ran in."""
+    head, found, group = test.rpartition("@")
+    return head if found and not set(group) & set("[]/") else test

@@ -1,0 +1,197 @@
+"""How many mistakes the tests notice: each is made in a copy of the library, and tests are run.
+
+    python benchmarks/mutants.py FILE.json [--only WORD] [--seed N] [--share X] [--again]
+
+Needs what `make coverage` leaves behind, from which it knows the tests that run a line. They are
+run in an order that finds out soon: first those that have noticed other mistakes in the same file,
+then quick ones. FILE keeps what is known, so that a run that was stopped goes on; `--again` tries
+those that survived once more. Ends with the survivors and a table.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+from mutant_parts.covering import Covering
+from mutant_parts.equivalent import EQUIVALENT
+from mutant_parts.mutant import Mutant, number
+from mutant_parts.operators import mutants_of
+from mutant_parts.planted import PLANTED
+from mutant_parts.results import Results, table
+
+ROOT = Path(__file__).parents[1]
+SOURCE = Path("src/unspool")
+ROOMS = {
+    "estimators": (40, "_estimator", "*"),
+    "engines": (16, "_engine", "base local masked joint completed forwarding wrap"),
+    "host": (
+        14,
+        "_engine",
+        "host* stage local_stage simulators try_out returned callback failures",
+    ),
+    "Ray": (8, "_engine", "ray*"),
+    "rows and keys": (12, ".", "_rows _random _counts _params _wrapper _problem _black_box"),
+    "training": (18, ".", "_train _make_step _records _pieces _limits _failure_rate _optimizer"),
+    "programs": (10, ".", "_programs _frozen _guards _memory"),
+    "evaluation": (4, ".", "_evaluate"),
+    "test of bias": (16, ".", "_check_unbiased _chains _verdict _student _reference"),
+    "runs and checkpoints": (14, ".", "_checkpoint _run _lines _lock _describe"),
+    "export": (8, "export", "*"),
+    "schedules": (10, "problems/schedules", "*"),
+    "learned optimizers": (14, "problems/learned_optimizer", "*"),
+    "closed forms": (8, "problems", "*"),
+    "control": (8, "problems/control", "*"),
+    "data": (4, "data", "*"),
+    "command line": (8, "cli", "*"),
+    "reports": (8, "report", "*"),
+    "experiments": (6, "experiments", "*"),
+}
+"""How many generated mutants each room has by default, and its files."""
+
+BATCHES = 8, 40, 200
+"""So many tests are run together, then so many, and at last all that are left."""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--only", default="", help="a word in the name of a mutant, or a room")
+    parser.add_argument("--seed", type=int, default=0, help="which generated mutants")
+    parser.add_argument("--share", type=float, default=1.0, help="of the generated mutants")
+    parser.add_argument("--again", action="store_true", help="try survivors once more")
+    options = parser.parse_args()
+    covering = Covering(ROOT, ROOT / ".coverage", ROOT / ".tests.xml")
+    results = Results(options.file)
+    waiting = []
+    for room, mutants in all_mutants(options.seed, options.share).items():
+        for mutant in mutants:
+            results.enter(mutant, room, mutant.diff(ROOT))
+            if options.only in mutant.name or options.only == room:
+                if results.wants(mutant, options.again) and mutant.name not in EQUIVALENT:
+                    waiting.append(mutant)
+    random.Random(0).shuffle(waiting)
+    print(f"{len(waiting)} mutants are to be tried", flush=True)
+    threads = [
+        threading.Thread(target=work, args=(waiting, covering, results))
+        for _ in range(os.cpu_count() or 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("\n\n".join(results.survivors(EQUIVALENT)))
+    print(table(results, EQUIVALENT))
+
+
+def all_mutants(seed: int, share: float) -> dict[str, list[Mutant]]:
+    """Planted and generated mutants, by room."""
+    found = {}
+    for room, (count, _, _) in ROOMS.items():
+        paths = files_of(room)
+        names = [str(path.relative_to(ROOT / SOURCE)) for path in paths]
+        planted = [planted_at(*each) for each in PLANTED if each[0] in names]
+        by_kind: dict[str, list[Mutant]] = {}
+        for path in paths:
+            for mutant in mutants_of(str(path.relative_to(ROOT)), path.read_text()):
+                by_kind.setdefault(mutant.kind, []).append(mutant)
+        generator, generated = random.Random(f"{seed} {room}"), []
+        # Every kind has its turn: there are more arguments than signs.
+        while len(generated) < round(share * count) and any(by_kind.values()):
+            kind = generator.choice(sorted(kind for kind, left in by_kind.items() if left))
+            left = by_kind[kind]
+            mutant = left.pop(generator.randrange(len(left)))
+            if mutant.name not in {x.name for x in planted}:
+                generated.append(mutant)
+        found[room] = number(planted) + generated
+    return found
+
+
+def files_of(room: str) -> list[Path]:
+    _, folder, names = ROOMS[room]
+    found = {x for y in names.split() for x in (ROOT / SOURCE / folder).glob(f"{y}.py")}
+    return sorted(found)
+
+
+def planted_at(name: str, before: str, after: str) -> Mutant:
+    path = SOURCE / name
+    content = (ROOT / path).read_text()
+    if content.count(before) != 1:
+        raise SystemExit(f"{path} must have once, for a mutant to be planted:\n{before}")
+    start = len(content[: content.index(before)].encode())
+    line = content[: content.index(before)].count("\n") + 1
+    code = content.splitlines()[line - 1].strip()
+    return Mutant(str(path), line, code, before, after, "planted", start)
+
+
+def work(waiting: list[Mutant], covering: Covering, results: Results) -> None:
+    """Tries one mutant after the other, in a copy of the project."""
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place)
+        files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+        for file in files:
+            if (ROOT / file).is_file():
+                (tree / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / file, tree / file)
+        while waiting:
+            try:
+                mutant = waiting.pop()
+            except IndexError:
+                return
+            whole = (ROOT / mutant.path).read_bytes()
+            mutant.apply(tree)
+            try:
+                outcome = try_one(mutant, tree, covering, results)
+            finally:
+                (tree / mutant.path).write_bytes(whole)
+            results.note(mutant, **outcome)
+            print(f"{outcome['status']:9s} {outcome['tests']:4d} tests  {mutant.name}", flush=True)
+
+
+def try_one(mutant: Mutant, tree: Path, covering: Covering, results: Results) -> dict:
+    """What becomes of a mutant: it is killed by a test, hangs, or survives."""
+    seconds = covering.seconds
+    kills = Counter(results.killers(mutant.path))
+    tests = sorted(covering.tests_of(mutant), key=lambda test: (-kills[test], seconds[test]))
+    done = 0
+    for size in (*BATCHES, len(tests)):
+        batch = tests[done : done + size]
+        if not batch:
+            break
+        limit = 300 + 20 * sum(seconds[test] for test in batch)
+        status, printed = run_tests(tree, batch, limit)
+        done += len(batch)
+        if status == 124:
+            return {"status": "hung", "tests": done, "by": batch[0]}
+        if status != 0:
+            failed = [line.split()[1] for line in printed.splitlines() if line.startswith("FAILED")]
+            by = failed[0] if failed else printed.strip().splitlines()[-1][:200]
+            return {"status": "killed", "tests": done, "by": by}
+    return {"status": "survived" if tests else "not run", "tests": done, "by": ""}
+
+
+_warm = threading.local()
+
+
+def run_tests(tree: Path, tests: list[str], seconds: float) -> tuple[int, str]:
+    """The status of pytest and what it has printed, from a process that is warm already."""
+    if not hasattr(_warm, "process"):
+        command = [sys.executable, str(Path(__file__).parent / "mutant_parts/warm.py"), str(tree)]
+        _warm.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    _warm.process.stdin.write(json.dumps({"tests": tests, "seconds": seconds}) + "\n")
+    _warm.process.stdin.flush()
+    answer = json.loads(_warm.process.stdout.readline())
+    return answer["status"], answer["printed"]
+
+
+if __name__ == "__main__":
+    main()
