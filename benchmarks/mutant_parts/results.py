@@ -62,6 +62,7 @@ def table(results: Results, equivalent) -> str:
             found[line["room"]] += line["status"] in FOUND
     rows = ["| room | tried | noticed | equivalent |", "|---|---|---|---|"]
     for room in dict.fromkeys(line["room"] for line in results.lines.values()):
-        rows.append(f"| {room} | {tried[room]} | {found[room]} | {same[room]} |")
+        if tried[room]:
+            rows.append(f"| {room} | {tried[room]} | {found[room]} | {same[room]} |")
     rows.append(f"| all | {tried.total()} | {found.total()} | {same.total()} |")
     return "\n".join(rows)
