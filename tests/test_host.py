@@ -1,4 +1,4 @@
-"""Simulators on the host give what JAX gives, to every bit where they can."""
+"""Simulators on the host give what JAX gives, and may compute with JAX themselves."""
 
 import dataclasses
 import os
