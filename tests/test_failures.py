@@ -1,4 +1,4 @@
-"""Workers that fail: each is left out alone, and who is left speaks for all."""
+"""Workers that fail by chance: who is left speaks for all, and no mean moves."""
 
 import dataclasses
 import math
@@ -7,149 +7,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import unspool
-from unspool import _failure_rate
+from support.failures import KEY, LOADINGS, NUM_WINDOWS, WINDOW, Fated, draw_fate
 from unspool._estimator.survival import Survival
-from unspool._failure_rate import FailureRate, survive_too_rarely
 from unspool._random import Purpose, part_keys, stream
-from unspool._results import name_result
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-KEY = jax.random.key(0)
-
-# --- One worker's derivative. ---
-
-SOUND, NO_DERIVATIVE, NO_START, NO_LOSS, SILENT = range(5)
-
-
-class Kinds(unspool.AbstractProblem):
-    """Each worker's first episode is of a kind of its own."""
-
-    draws: jax.Array
-    kinds: jax.Array
-    horizon: int = 3
-
-    def init_params(self, *, key):
-        return jnp.array([0.7, 1.3])
-
-    def init_state(self, params, *, key):
-        draw = jax.random.uniform(key)
-        kind = self.kinds[jnp.argmin(jnp.abs(self.draws - draw))]
-        level = jnp.where(kind == NO_DERIVATIVE, 0.0, 1.0 + draw)
-        root = jnp.sqrt(params[0] * jnp.where(kind == NO_START, 0.0, draw))
-        return {"level": level, "kind": kind, "x": root}
-
-    def step(self, params, state, t, *, key):
-        x = jnp.sin(state["x"] + params[1] * state["level"]) + params[0]
-        loss = x**2 + jnp.sqrt(params[1] * state["level"])
-        loss = jnp.where(state["kind"] == SILENT, 0.0 * loss, loss)
-        loss = jnp.where(state["kind"] == NO_LOSS, jnp.nan, loss)
-        return state | {"x": x}, loss
-
-
-DERIVATIVES = {
-    "RTRL": unspool.RTRL(12, 3),
-    "ControlledGPES": unspool.ControlledGPES(12, 3, 3, 0.01),
-    "Chunked": unspool.Chunked(unspool.TBPTT(12, 3), 5),
-}
-PATTERNS = {
-    "none": [],
-    "worker 0": [(0, NO_DERIVATIVE)],
-    "the last worker": [(11, NO_START)],
-    "several": [(i, NO_START if i % 2 else NO_DERIVATIVE) for i in (1, 2, 5, 7, 8)],
-    "losses": [(0, NO_LOSS), (4, NO_LOSS)],
-    "both": [(0, NO_START), (3, NO_LOSS), (6, NO_DERIVATIVE), (11, NO_LOSS)],
-    "all but one": [(i, NO_DERIVATIVE if i % 2 else NO_LOSS) for i in range(12) if i != 6],
-    "all derivatives": [(i, NO_DERIVATIVE) for i in range(12)],
-    "all losses": [(i, NO_LOSS) for i in range(12)],
-    "all of either": [(i, NO_DERIVATIVE if i < 6 else NO_LOSS) for i in range(12)],
-}
-
-
-def of_kinds(count, spoilt):
-    """A problem whose workers' first episodes are of these kinds, in order."""
-    state = unspool.BPTT(count).init(Kinds(jnp.zeros(1), jnp.zeros(1, int)), jnp.ones(2), key=KEY)
-    # Episodes before these have been given to workers that are to begin at once.
-    keys = state.data_keys(state.next_births(state.birth))
-    draws = jax.vmap(lambda key: jax.random.uniform(stream(key, Purpose.START)))(keys)
-    kinds = np.full(count, SOUND)
-    for worker, kind in spoilt:
-        kinds[worker] = kind
-    return Kinds(draws, jnp.array(kinds))
-
-
-def by_hand(problem):
-    """Each worker's gradient and loss per step, worker after worker."""
-
-    def total(params, draw):
-        state, sum_ = {"level": 1.0 + draw, "kind": SOUND, "x": jnp.sqrt(params[0] * draw)}, 0.0
-        for t in range(3):
-            state, loss = problem.step(params, state, t, key=KEY)
-            sum_ += loss
-        return sum_ / 3
-
-    one = jax.jit(jax.value_and_grad(total))
-    params = problem.init_params(key=KEY)
-    losses, grads = zip(*[one(params, draw) for draw in problem.draws], strict=True)
-    return np.stack(losses), np.stack(grads)
-
-
-@pytest.mark.parametrize("name", DERIVATIVES)
-def test_one_workers_derivative_is_its_own_fault(name):
-    estimator = DERIVATIVES[name]
-    params = jnp.array([0.7, 1.3])
-
-    @eqx.filter_jit
-    def estimate(problem):
-        state = estimator.init(problem, params, key=KEY)
-        return estimator.estimate(problem, params, state)
-
-    problem = of_kinds(12, [])
-    losses, grads = by_hand(problem)
-    for pattern, spoilt in PATTERNS.items():
-        kinds = dict(spoilt)
-        found, after = estimate(of_kinds(12, spoilt))
-        left = np.array([i for i in range(12) if i not in kinds], int)
-        lost = sum(kind == NO_LOSS for kind in kinds.values())
-        assert found.stats["dropped"] == len(kinds) and found.stats["waiting"] == 0, pattern
-        assert np.array_equal(np.flatnonzero(after.failed), sorted(kinds)), pattern
-        if not left.size:
-            expected = "all_workers_dropped" if lost else "nonfinite_gradient"
-            assert name_result(found.result) == expected, pattern
-            continue
-        expected = "dropped_workers" if lost else "dropped_derivatives" if kinds else "successful"
-        assert name_result(found.result) == expected, pattern
-        # Workers without a loss have no gradient, whatever their noise: what is left of the sum.
-        silent, _ = estimate(of_kinds(12, [(i, SILENT) for i in kinds]))
-        expected = np.asarray(silent.grad) * 12 / left.size
-        np.testing.assert_allclose(found.grad, expected, rtol=1e-9, err_msg=pattern)
-        if name in ("RTRL", "Chunked"):
-            np.testing.assert_allclose(found.grad, grads[left].mean(0), rtol=1e-9)
-            assert not np.allclose(grads[left].mean(0), grads.mean(0), rtol=1e-3) or not kinds
-        if name != "ControlledGPES":
-            np.testing.assert_allclose(found.loss, losses[left].mean(), rtol=1e-9)
-
-
-@pytest.mark.parametrize("kind", [SOUND, NO_DERIVATIVE, NO_LOSS])
-def test_the_only_worker(kind):
-    problem, estimator, params = of_kinds(1, [(0, kind)]), unspool.BPTT(1), jnp.array([0.7, 1.3])
-    found, _ = estimator.estimate(problem, params, estimator.init(problem, params, key=KEY))
-    expected = {
-        SOUND: "successful",
-        NO_DERIVATIVE: "nonfinite_gradient",
-        NO_LOSS: "all_workers_dropped",
-    }
-    assert name_result(found.result) == expected[kind]
-    assert found.stats["dropped"] == (kind != SOUND)
-
-
-# --- Failures that have nothing to do with the noise. ---
-
-WINDOW, NUM_WINDOWS = 2, 4
 HAZARDS = {
     "none": [0.0, 0.0, 0.0, 0.0],
     "rare": [0.05, 0.05, 0.05, 0.05],
@@ -158,28 +24,6 @@ HAZARDS = {
     "in the last window": [0.0, 0.0, 0.0, 0.6],
     "in the first window": [0.7, 0.0, 0.0, 0.0],
 }
-LOADINGS = np.array([[2.0, 1, -1, 0], [0, 1, 3, 1], [-1, 1, 1, 2], [1, -2, 0, 3]])
-"""What each window's loss makes of the state, so that windows differ."""
-
-
-class Fated(unspool.AbstractProblem):
-    """A linear problem whose episodes carry the windows in which they fail from the start."""
-
-    hazards: jax.Array
-    horizon: int = WINDOW * NUM_WINDOWS
-
-    def init_params(self, *, key):
-        return jnp.full(4, 0.5)
-
-    def init_state(self, params, *, key):
-        return {"x": jnp.zeros(4), "fate": draw_fate(jax.random.key_data(key)[0])}
-
-    def step(self, params, state, t, *, key):
-        window = t // WINDOW
-        x = 0.5 * state["x"] + params
-        loss = jnp.vdot(jnp.array(LOADINGS)[window], x)
-        fails = state["fate"][window] < self.hazards[window]
-        return state | {"x": x}, jnp.where(fails, jnp.nan, loss)
 
 
 class Restarting(Fated):
@@ -187,11 +31,6 @@ class Restarting(Fated):
 
     def is_over(self, state):
         return jnp.array(False)
-
-
-def draw_fate(word):
-    """Four random numbers of eight bits each."""
-    return ((word >> (8 * np.arange(4, dtype=np.uint32))) & 255) / 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -475,83 +314,3 @@ def test_an_evaluation_leaves_out_episodes_that_failed_and_counts_them(kind):
     np.testing.assert_allclose(found.loss, losses.mean(), rtol=1e-12)
     error = losses.std(ddof=1) / len(losses) ** 0.5
     np.testing.assert_allclose(found.standard_error, error, rtol=1e-12)
-
-
-# --- When training stops. ---
-
-
-def chance_of_stopping(num_attempts, rate):
-    """The probability that so many attempts, of which this share fail, stop the training."""
-    total = 0.0
-    for failed in range(num_attempts + 1):
-        test = FailureRate()
-        test.add(np.array([num_attempts]), np.array([failed]), np.array([True]))
-        if test.is_too_high:
-            chance = rate**failed * (1 - rate) ** (num_attempts - failed)
-            total += math.comb(num_attempts, failed) * chance
-    return total
-
-
-def test_the_rule_by_which_training_stops_is_no_flip_of_a_coin(monkeypatch):
-    for num_attempts in (1, 2, 8, 19, 20, 21, 50, 200, 500):
-        assert chance_of_stopping(num_attempts, 0.5) <= 1e-6
-        assert chance_of_stopping(num_attempts, 0.3) <= 1e-10
-    assert chance_of_stopping(19, 1.0) == 0 and chance_of_stopping(20, 1.0) == 1
-    assert chance_of_stopping(100, 0.9) > 0.999 and chance_of_stopping(500, 0.7) > 0.999
-    monkeypatch.setattr(_failure_rate, "_CHANCE", 0.5)
-    assert chance_of_stopping(50, 0.5) > 0.1
-
-
-def test_no_single_record_of_few_workers_stops_and_old_ones_are_forgotten():
-    test, yes = FailureRate(), np.array([True])
-    verdicts = []
-    for failed in [8, 8, 8] + [0] * 10:
-        test.add(np.array([8]), np.array([failed]), yes)
-        verdicts.append(test.is_too_high)
-    assert verdicts == [False, False, True] + [False] * 10
-    assert test.counts == (80, 0)
-
-
-def test_few_that_survive_are_told_from_few_that_were_counted():
-    def verdict(rate, num_windows, attempts):
-        attempted = jnp.full(num_windows, float(attempts))
-        return survive_too_rarely(
-            [Survival(attempted, rate * attempted, jnp.ones(num_windows + 1))]
-        )
-
-    # 0.55**8 is 0.8 %, 0.55**5 is 5.03 %; a single window has no late ones.
-    assert verdict(0.45, 8, 1000) and not verdict(0.45, 8, 10)
-    assert not verdict(0.45, 5, 1000) and not verdict(0.99, 1, 1000)
-    assert verdict(0.45, 6, 1000) and not verdict(0.45, 6, 40)
-
-
-def test_training_stops_for_what_it_is_to_stop_for():
-    estimator = unspool.RTRL(20, 1)
-
-    def train(hazard, num_updates, throw=True):
-        problem = Fated(jnp.full(4, hazard))
-        records, why = [], ""
-        try:
-            for record in unspool.train(
-                problem,
-                estimator,
-                optax.sgd(0.0),
-                num_updates=num_updates,
-                key=KEY,
-                log_every=5,
-                throw=throw,
-            ):
-                records.append(record)
-        except unspool.TrainingError as error:
-            why = str(error)
-        return len(records), why
-
-    assert train(0.3, 100) == (20, "")
-    # In five updates fewer than 20 workers begin, which is too few to say anything but nothing.
-    for num_updates, num_records in ((5, 1), (100, 2)):
-        count, why = train(1.0, num_updates)
-        assert count == num_records and "workers dropped" in why
-    assert train(1.0, 25, throw=False) == (5, "")
-    # Of two steps one never fails: 0.4**4 of the episodes get to the end, and 43 % fail per try.
-    count, why = train(0.6, 400)
-    assert count < 80 and "fewer than 5% of the episodes" in why

@@ -1,4 +1,4 @@
-"""Learned optimizers: against loops in NumPy, against optax, on any tree, and meta-trained."""
+"""Learned optimizers: against loops in NumPy, against optax, and on any tree."""
 
 import inspect
 import math
@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-import unspool
+from support.learned_optimizers import count, distance, normal, run, trees
 from unspool.problems import learned_optimizer
 from unspool.problems.learned_optimizer import (
     AbstractLearnedOptimizer,
@@ -19,12 +19,8 @@ from unspool.problems.learned_optimizer import (
     LearnedAdam,
     LearnedSGD,
     MLPOptimizer,
-    OptimizerTraining,
-    Task,
 )
-from unspool.problems.schedules import Data, Model, TrainLoss
 
-DRAW = np.random.default_rng(0)
 NAMES = [
     name
     for name, kind in vars(learned_optimizer).items()
@@ -42,28 +38,8 @@ def make(name):
     return getattr(learned_optimizer, name)()
 
 
-def normal(shape, dtype=None):
-    return jnp.asarray(DRAW.normal(size=shape), dtype)
-
-
 def shake(params):
     return jax.tree.map(lambda x: x + 0.1 * normal(x.shape, x.dtype), params)
-
-
-def trees(num_trees):
-    shapes = {"matrix": (3, 4), "scalar": (), "vector": (3,)}
-    return [{name: normal(shape) for name, shape in shapes.items()} for _ in range(num_trees)]
-
-
-def run(optimizer, params, weights, gradients):
-    """The weights after every step."""
-    update = eqx.filter_jit(optimizer.update)
-    state, path = optimizer.init(weights), []
-    for t, gradient in enumerate(gradients):
-        updates, state = update(params, gradient, state, weights, jnp.array(t))
-        weights = optax.apply_updates(weights, updates)
-        path.append(weights)
-    return path
 
 
 def run_optax(optimizer, weights, gradients):
@@ -73,12 +49,6 @@ def run_optax(optimizer, weights, gradients):
         weights = optax.apply_updates(weights, updates)
         path.append(weights)
     return path
-
-
-def distance(left, right):
-    """The largest difference of any two entries."""
-    differences = jax.tree.map(lambda x, y: np.max(np.abs(np.asarray(x) - y)), left, right)
-    return max(jax.tree.leaves(differences))
 
 
 def apply_layers(layers, values):
@@ -154,10 +124,6 @@ def run_factored(params, momentum, weights, gradients):
             weights[name] = changed
         path.append(dict(weights))
     return path
-
-
-def count(params):
-    return sum(x.size for x in jax.tree.leaves(params))
 
 
 def test_mlp_optimizer_is_that_of_its_specification(key, float64):
@@ -308,105 +274,3 @@ def test_a_naive_optimizer_passes_neither():
 def test_what_is_wrong_is_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-def quadratic(optimizer, horizon):
-    """Two weights of different curvature, learning the mean of noisy targets."""
-    curvature = jnp.array([1.0, 0.3])
-    loss = lambda weights, batch: jnp.sum(curvature * (weights - jnp.mean(batch, axis=0)) ** 2)
-    targets = np.random.default_rng(1).normal(1, 0.3, (16, 2)).astype(np.float32)
-    model = Model(lambda key: 0.3 * jax.random.normal(key, (2,)), loss)
-    task = Task(model, Data(targets, batch_size=4))
-    return OptimizerTraining(optimizer, task, horizon, TrainLoss())
-
-
-def test_nres_is_unbiased_on_the_training_of_an_optimizer(key):
-    problem = quadratic(LearnedSGD(0.1, 0.5), horizon=4)
-    nres = unspool.NRES(num_workers=4, window=2, sigma=0.1)
-    test = unspool.check_unbiased(problem, nres, key=key, num_chains=1000)
-    assert test.passed and not np.any(test.dropped)
-    params = problem.init_params(key=key)
-    reference = jax.tree.unflatten(jax.tree.structure(params), [*jnp.asarray(test.reference)])
-    short = unspool.TruncatedES(num_workers=4, window=1, sigma=0.1)
-    control = unspool.check_unbiased(
-        problem, short, key=key, reference=reference, num_chains=1000, level=1e-6
-    )
-    assert not control.passed
-
-
-def meta_train(problem, rate, num_updates=60):
-    estimator = unspool.NRES(num_workers=8, window=5, sigma=0.05)
-    key = jax.random.key(0)
-    *_, record = unspool.train(
-        problem, estimator, optax.adam(rate), num_updates=num_updates, key=key
-    )
-    return record
-
-
-def test_a_poor_learning_rate_is_mended(key):
-    problem = quadratic(LearnedSGD(1e-3), horizon=20)
-    start, up, down = (
-        unspool.evaluate(problem, params, key=key, num_episodes=50)
-        for params in (
-            problem.init_params(key=key),
-            meta_train(problem, 0.1).params,
-            meta_train(problem, -0.1).params,
-        )
-    )
-    error = math.hypot(start.standard_error, up.standard_error)
-    assert up.loss < start.loss - 5 * error
-    assert down.loss > start.loss
-
-
-def test_what_is_frozen_stays_and_the_rest_learns(key, tmp_path):
-    inner = FactoredMLP(0.01)
-    params = inner.init_params(key=key)
-    frozen = Frozen(inner, params, ("network.layer0", "log_rate"))
-    problem = quadratic(frozen, horizon=20)
-    record = meta_train(problem, 0.01, 5)
-    assert record.params["log_rate"] is None and count(record.params) == 291 - 201
-    path = tmp_path / "state.npz"
-    unspool.save_checkpoint(path, record.state)
-    assert distance(unspool.load_checkpoint(path, record.state).params, record.params) == 0
-    found = frozen.full(jax.tree.map(jnp.asarray, record.params))
-    assert jax.tree.structure(found) == jax.tree.structure(params)
-    fixed = lambda tree: (tree["log_rate"], tree["network"]["layer0"])
-    assert distance(fixed(found), fixed(params)) == 0
-    assert distance(found["network"]["layer2"], params["network"]["layer2"]) > 0
-    # Without it, they move; and whoever hands in other numbers for them has no say.
-    free = meta_train(quadratic(inner, horizon=20), 0.01, 5).params
-    assert min(map(distance, fixed(free), fixed(params))) > 0
-    assert distance(fixed(frozen.full(free)), fixed(params)) == 0
-    weights, gradients = trees(2)
-    learned = jax.tree.map(jnp.asarray, record.params)
-    ours = run(frozen, learned, weights, [gradients])
-    assert distance(ours, run(inner, found, weights, [gradients])) == 0
-
-
-def test_every_kind_of_estimator_leaves_out_what_is_frozen(key):
-    sgd = LearnedSGD()
-    problem = quadratic(Frozen(sgd, sgd.init_params(key=key), ("log_rate",)), horizon=4)
-    params = problem.init_params(key=key)
-    for estimator in (
-        unspool.BPTT(num_workers=2),
-        unspool.DODGE(num_workers=2, window=2),
-        unspool.UORO(num_workers=2, window=2),
-        unspool.RTRL(num_workers=2, window=2),
-    ):
-        state = estimator.init(problem, params, key=key)
-        estimate, _ = estimator.estimate(problem, params, state)
-        assert estimate.grad["log_rate"] is None
-        assert np.isfinite(estimate.grad["logit_momentum"])
-
-
-def test_frozen_says_which_names_there_are(key):
-    sgd = LearnedSGD()
-    params = sgd.init_params(key=key)
-    with pytest.raises(ValueError, match="some of log_rate, logit_momentum, .*'rate' do not exist"):
-        Frozen(sgd, params, ("rate",))
-    with pytest.raises(ValueError, match=r"some of log_rate, logit_momentum, got \(\)$"):
-        Frozen(sgd, params, ())
-    with pytest.raises(ValueError, match="names must leave something to be learned"):
-        Frozen(sgd, params, ("log_rate", "logit_momentum"))
-    with pytest.raises(ValueError, match=r"params must be those of LearnedSGD, of shapes .* got"):
-        Frozen(sgd, {"log_rate": params["log_rate"]}, ("log_rate",))

@@ -1,0 +1,215 @@
+"""Which file of the library may import which: rules, each with a small tree that breaks it."""
+
+import ast
+import graphlib
+import importlib.util
+
+import pytest
+
+from support import structure
+from support.structure import Tree, python
+
+repository = structure.repository
+
+LAYERS = (
+    (
+        "_counts",
+        "_custom_types",
+        "_frozen",
+        "_memory",
+        "_params",
+        "_random",
+        "_results",
+        "_rows",
+        "_target",
+        "_threads",
+        "data",
+    ),
+    ("_black_box", "_guards", "_pieces", "_problem", "_programs", "_wrapper"),
+    ("_engine",),
+    ("_estimator",),
+    (
+        "_chains",
+        "_check_unbiased",
+        "_diagnose",
+        "_evaluate",
+        "_failure_rate",
+        "_limits",
+        "_make_step",
+        "_optimizer",
+        "_records",
+        "_reference",
+        "_student",
+        "_train",
+        "_verdict",
+    ),
+    ("_checkpoint", "_citation", "_describe", "_lines", "_lock", "_run"),
+    ("problems", "report"),
+    ("__init__", "export", "extend"),
+    ("experiments",),
+    ("cli",),
+)
+"""The parts of the library. A part may import its own layer and those before it."""
+
+PLACE = {part: place for place, layer in enumerate(LAYERS) for part in layer}
+
+NEEDS_JAX = {"equinox", "jax", "jaxlib", "jaxtyping", "optax"}
+
+
+def module_name(path: str) -> str:
+    """The dotted name by which a file under `src` is imported."""
+    path = path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__")
+    return path.replace("/", ".")
+
+
+def imported(path: str, source: ast.Module) -> list[str]:
+    """The dotted names of all that a file imports, functions' own imports included."""
+    name = module_name(path)
+    package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
+    names = []
+    for node in ast.walk(source):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return names
+
+
+def part_of(name: str) -> str:
+    """The part that a dotted name of the library lies in; what is in none is the package's own."""
+    part = [*name.split("."), ""][1]
+    return part if part in PLACE else "__init__"
+
+
+def may_import(importer: str, other: str) -> bool:
+    """Whether one part may import another."""
+    if importer == other or importer == "report":
+        return importer == other
+    return PLACE[other] <= PLACE["_problem" if importer == "problems" else importer]
+
+
+def check_layers(tree: Tree) -> list[str]:
+    """Imports point one way, and the report needs nothing of the library."""
+    complaints = []
+    for path, source in python(tree, "src/unspool/"):
+        importer = path.split("/")[2].removesuffix(".py")
+        if importer not in PLACE:
+            complaints.append(f"{path} has no place in LAYERS")
+            continue
+        for name in imported(path, source):
+            top = name.partition(".")[0]
+            needs_jax = importer == "report" and top in NEEDS_JAX
+            if needs_jax or (top == "unspool" and not may_import(importer, part_of(name))):
+                complaints.append(f"{path} imports {name}")
+    return complaints
+
+
+def check_cycles(tree: Tree) -> list[str]:
+    """No two files of the library need one another."""
+    sources = {module_name(path): (path, source) for path, source in python(tree, "src/")}
+    needs = {}
+    for module, (path, source) in sources.items():
+        needs[module] = set()
+        for name in imported(path, source):
+            while name and name not in sources:
+                name = name.rpartition(".")[0]
+            if name not in {"", module}:
+                needs[module].add(name)
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        return ["a cycle of " + ", ".join(sorted(set(error.args[1])))]
+    return []
+
+
+def check_exports(tree: Tree) -> list[str]:
+    """An `__init__.py` holds re-exports in alphabetical order and nothing else."""
+    complaints = []
+    for path, source in python(tree, "src/"):
+        if not path.endswith("/__init__.py"):
+            continue
+        modules = []
+        for node in source.body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                modules.append((node.module or "").casefold())
+                names = [alias.name for alias in node.names]
+                if names != sorted(names, key=ruff_order):
+                    complaints.append(f"{path}:{node.lineno} is out of order")
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                names = ast.literal_eval(node.value)
+                if list(names) != sorted(names, key=str.casefold):
+                    complaints.append(f"{path}:{node.lineno} __all__ is out of order")
+            elif node is not source.body[0] or ast.get_docstring(source) is None:
+                complaints.append(f"{path}:{node.lineno} is not a re-export")
+        if modules != sorted(modules):
+            complaints.append(f"{path} is out of order")
+    return complaints
+
+
+def ruff_order(name: str) -> tuple[bool, bool, str]:
+    """Ruff's order within an import: constants, then classes, then the rest."""
+    return not name.isupper(), not name[0].isupper(), name.casefold()
+
+
+BROKEN = {
+    check_layers: (
+        {
+            "src/unspool/__init__.py": "from ._engine import Engine",
+            "src/unspool/_engine/__init__.py": "from .local import Engine",
+            "src/unspool/_engine/local.py": "def f():\n    from .._run import Run",
+            "src/unspool/_estimator/nres.py": "import unspool\nfrom .._engine import Engine",
+            "src/unspool/_run.py": "from . import _engine",
+            "src/unspool/_stray.py": "",
+            "src/unspool/cli/train.py": "from .. import Engine\nfrom ..report import page",
+            "src/unspool/problems/lorenz.py": "from .. import _random\nfrom .._run import Run",
+            "src/unspool/report/page.py": "from . import read\nimport jax.numpy\nimport unspool",
+            "src/unspool/report/read.py": "import json",
+        },
+        [
+            "src/unspool/_engine/local.py imports unspool._run.Run",
+            "src/unspool/_estimator/nres.py imports unspool",
+            "src/unspool/_stray.py has no place in LAYERS",
+            "src/unspool/problems/lorenz.py imports unspool._run.Run",
+            "src/unspool/report/page.py imports jax.numpy",
+            "src/unspool/report/page.py imports unspool",
+        ],
+    ),
+    check_cycles: (
+        {
+            "src/unspool/_engine/__init__.py": "from .base import Base",
+            "src/unspool/_engine/base.py": "from . import local",
+            "src/unspool/_engine/local.py": "from .base import Base",
+            "src/unspool/_run.py": "from ._engine import Base",
+        },
+        ["a cycle of unspool._engine.base, unspool._engine.local"],
+    ),
+    check_exports: (
+        {
+            "src/unspool/__init__.py": '"""Docs."""\nfrom ._a import A as A, B\nfrom .b import c',
+            "src/unspool/cli/__init__.py": "import os\n__all__ = ['b', 'A']",
+            "src/unspool/data/__init__.py": "from .b import b\nfrom .a import a",
+            "src/unspool/report/__init__.py": "from .a import run, Run",
+        },
+        [
+            "src/unspool/cli/__init__.py:1 is not a re-export",
+            "src/unspool/cli/__init__.py:2 __all__ is out of order",
+            "src/unspool/data/__init__.py is out of order",
+            "src/unspool/report/__init__.py:1 is out of order",
+        ],
+    ),
+}
+"""For each check a tree that breaks its rule next to code that keeps it, and the complaints."""
+
+
+@pytest.mark.parametrize("check", BROKEN)
+def test_the_repository_keeps_the_rule(check, repository):
+    assert check(repository) == []
+
+
+@pytest.mark.parametrize("check", BROKEN)
+def test_a_broken_tree_is_caught(check):
+    tree, complaints = BROKEN[check]
+    assert check(tree) == complaints
