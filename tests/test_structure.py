@@ -43,8 +43,9 @@ HOME = re.compile(r"(?<![\w.~/-])/(?:home|root|Users|work)/\w")
 
 
 def check_length(tree: Tree) -> list[str]:
-    """No file of the library is too long to be read in one go."""
-    lengths = {path: len(tree[path].splitlines()) for path, _ in python(tree, "src/")}
+    """No file of the library or of its tests is too long to be read in one go."""
+    files = [*python(tree, "src/"), *python(tree, "tests/")]
+    lengths = {path: len(tree[path].splitlines()) for path, _ in files}
     return [f"{path} has {n} lines" for path, n in lengths.items() if n > MAX_LINES]
 
 
@@ -111,8 +112,12 @@ PROJECT = '[project]\ndependencies = ["jax>=0.10"]\noptional-dependencies.dev = 
 
 BROKEN = {
     check_length: (
-        {"src/unspool/a.py": "x = 1\n" * 401, "src/unspool/b.py": "x = 1\n" * 400},
-        ["src/unspool/a.py has 401 lines"],
+        {
+            "src/unspool/a.py": "x = 1\n" * 401,
+            "src/unspool/b.py": "x = 1\n" * 400,
+            "tests/test_a.py": "x = 1\n" * 402,
+        },
+        ["src/unspool/a.py has 401 lines", "tests/test_a.py has 402 lines"],
     ),
     check_broadcasting: (
         {

@@ -10,6 +10,7 @@ import pytest
 
 import unspool
 from unspool import extend
+from unspool._random import Purpose, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -175,6 +176,31 @@ def test_where_workers_start(kind):
         assert np.all(np.abs(together - share) < 4 * error)
 
 
+@pytest.mark.parametrize(("num_workers", "num_windows"), [(2, 8), (3, 8), (8, 8), (20, 8)])
+def test_an_even_spread_leaves_no_gap_and_no_crowd(num_workers, num_windows):
+    phases = [
+        np.sort(extend.EvenPhases().draw(num_workers, num_windows, key))
+        for key in jax.random.split(KEY, 10)
+    ]
+    # From one worker to the next, around the episode.
+    gaps = np.diff(phases, axis=1, append=num_windows + np.array(phases)[:, :1])
+    assert set(gaps.ravel()) <= {num_windows // num_workers, -(-num_windows // num_workers)}
+
+
+def test_data_and_noise_have_nothing_in_common():
+    """Nor have the phases: a common root would make a draw of one a draw of another."""
+    state = unspool.NRES(2, 1, 0.1).enlist(First(), First().init_params(key=KEY), KEY)
+    phases = stream(KEY, Purpose.PHASE)
+    words = {
+        tuple(np.asarray(jax.random.key_data(key)).tolist())
+        for key in (KEY, state.data_key, state.noise_key, phases)
+    }
+    assert len(words) == 4
+    # Nor is one the other's number so and so: what tells them apart is above every count.
+    data, noise = (jax.random.key_data(key) for key in (state.data_key, state.noise_key))
+    assert np.all(np.asarray(data ^ noise) >= 2**24)
+
+
 def halved(update):
     return 0.5**update
 
@@ -213,7 +239,8 @@ def test_an_update_without_a_failure_is_the_mean_over_all_and_one_with_over_the_
         healthy = np.flatnonzero(credited[:, 0])
         assert len(healthy) == 6 - dropped and (not dropped or not np.any(healthy % 2))
         np.testing.assert_allclose(credited[healthy, 0], 6 / (6 - dropped), rtol=1e-12)
-        assert found.loss == 1.0
+        # All have the same derivative.
+        assert found.loss == 1.0 and found.stats["slope_std"] == 0.0
 
 
 class Unlucky(unspool.AbstractProblem):

@@ -62,7 +62,8 @@ class Workers(eqx.Module):
     - `update`: estimates made so far; negative while the workers are being spread.
     - `birth`: the number of each worker's episode; no two episodes share one.
     - `failed`: workers that have failed in the episode at hand. One whose length is known waits,
-      frozen, until it would have ended: to begin at once would leave late windows behind.
+      frozen, until it would have ended: to begin at once would leave late windows behind. So does
+      one whose first episode is still to begin.
     - `survival`: what the workers have learned together of how many come through each window.
     - `weight`, `gain`: what that makes of each worker in the next one, see `Roster`.
     - `trajectories`: the rows.
