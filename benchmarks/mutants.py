@@ -1,11 +1,12 @@
 """How many mistakes the tests notice: each is made in a copy of the library, and tests are run.
 
-    python benchmarks/mutants.py FILE.json [--only WORD] [--seed N] [--share X] [--again]
+    python benchmarks/mutants.py FILE.json [--only WORD] [--seed N] [--again]
 
 Needs what `make coverage` leaves behind, from which it knows the tests that run a line. They are
 run in an order that finds out soon: first those that have noticed other mistakes in the same file,
 then quick ones. FILE keeps what is known, so that a run that was stopped goes on; `--again` tries
-those that survived once more. Ends with the survivors and a table.
+those that survived once more, and another seed wants another file. A test counts for having noticed
+a mistake only if it passes without it. Ends with the survivors and a table.
 """
 
 import argparse
@@ -16,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mutant_parts.covering import Covering
@@ -65,13 +66,12 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("--only", default="", help="a word in the name of a mutant, or a room")
     parser.add_argument("--seed", type=int, default=0, help="which generated mutants")
-    parser.add_argument("--share", type=float, default=1.0, help="of the generated mutants")
     parser.add_argument("--again", action="store_true", help="try survivors once more")
     options = parser.parse_args()
     covering = Covering(ROOT, ROOT / ".coverage", ROOT / ".tests.xml")
     results = Results(options.file)
     waiting = []
-    for room, mutants in all_mutants(options.seed, options.share).items():
+    for room, mutants in all_mutants(options.seed).items():
         for mutant in mutants:
             results.enter(mutant, room, mutant.diff(ROOT))
             if options.only in mutant.name or options.only == room:
@@ -79,19 +79,15 @@ def main():
                     waiting.append(mutant)
     random.Random(0).shuffle(waiting)
     print(f"{len(waiting)} mutants are to be tried", flush=True)
-    threads = [
-        threading.Thread(target=work, args=(waiting, covering, results))
-        for _ in range(os.cpu_count() or 1)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        copies = range(os.cpu_count() or 1)
+        for one in [pool.submit(work, waiting, covering, results) for _ in copies]:
+            one.result()
     print("\n\n".join(results.survivors(EQUIVALENT)))
     print(table(results, EQUIVALENT))
 
 
-def all_mutants(seed: int, share: float) -> dict[str, list[Mutant]]:
+def all_mutants(seed: int) -> dict[str, list[Mutant]]:
     """Planted and generated mutants, by room."""
     found = {}
     for room, (count, _, _) in ROOMS.items():
@@ -104,7 +100,7 @@ def all_mutants(seed: int, share: float) -> dict[str, list[Mutant]]:
                 by_kind.setdefault(mutant.kind, []).append(mutant)
         generator, generated = random.Random(f"{seed} {room}"), []
         # Every kind has its turn: there are more arguments than signs.
-        while len(generated) < round(share * count) and any(by_kind.values()):
+        while len(generated) < count and any(by_kind.values()):
             kind = generator.choice(sorted(kind for kind, left in by_kind.items() if left))
             left = by_kind[kind]
             mutant = left.pop(generator.randrange(len(left)))
@@ -135,62 +131,82 @@ def work(waiting: list[Mutant], covering: Covering, results: Results) -> None:
     """Tries one mutant after the other, in a copy of the project."""
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place)
-        files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-        for file in files:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        for file in subprocess.check_output(command, cwd=ROOT, text=True).splitlines():
             if (ROOT / file).is_file():
                 (tree / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / file, tree / file)
+        tests = Tests(tree)
         while waiting:
             try:
                 mutant = waiting.pop()
             except IndexError:
-                return
+                break
             whole = (ROOT / mutant.path).read_bytes()
-            mutant.apply(tree)
-            try:
-                outcome = try_one(mutant, tree, covering, results)
-            finally:
-                (tree / mutant.path).write_bytes(whole)
+            (tree / mutant.path).write_bytes(mutant.change(whole))
+            outcome = try_one(mutant, tests, covering, results)
+            (tree / mutant.path).write_bytes(whole)
+            if outcome["status"] == "killed" and not tests.pass_as_they_are(outcome.pop("batch")):
+                raise SystemExit(f"fails without any mistake: {outcome['by']}")
             results.note(mutant, **outcome)
             print(f"{outcome['status']:9s} {outcome['tests']:4d} tests  {mutant.name}", flush=True)
+        tests.close()
 
 
-def try_one(mutant: Mutant, tree: Path, covering: Covering, results: Results) -> dict:
+def try_one(mutant: Mutant, tests: "Tests", covering: Covering, results: Results) -> dict:
     """What becomes of a mutant: it is killed by a test, hangs, or survives."""
     seconds = covering.seconds
     kills = Counter(results.killers(mutant.path))
-    tests = sorted(covering.tests_of(mutant), key=lambda test: (-kills[test], seconds[test]))
+    order = sorted(covering.tests_of(mutant), key=lambda test: (-kills[test], seconds[test]))
     done = 0
-    for size in (*BATCHES, len(tests)):
-        batch = tests[done : done + size]
+    for size in (*BATCHES, len(order)):
+        batch = order[done : done + size]
         if not batch:
             break
         limit = 300 + 20 * sum(seconds[test] for test in batch)
-        status, printed = run_tests(tree, batch, limit)
+        status, printed = tests.run(batch, limit)
         done += len(batch)
         if status == 124:
             return {"status": "hung", "tests": done, "by": batch[0]}
         if status != 0:
             failed = [line.split()[1] for line in printed.splitlines() if line.startswith("FAILED")]
             by = failed[0] if failed else printed.strip().splitlines()[-1][:200]
-            return {"status": "killed", "tests": done, "by": by}
-    return {"status": "survived" if tests else "not run", "tests": done, "by": ""}
+            noticed = [by] if by in batch else batch
+            return {"status": "killed", "tests": done, "by": by, "batch": noticed}
+    return {"status": "survived" if order else "not run", "tests": done, "by": ""}
 
 
-_warm = threading.local()
+class Tests:
+    """The tests of a copy of the project, run from a process that is warm already."""
 
-
-def run_tests(tree: Path, tests: list[str], seconds: float) -> tuple[int, str]:
-    """The status of pytest and what it has printed, from a process that is warm already."""
-    if not hasattr(_warm, "process"):
-        command = [sys.executable, str(Path(__file__).parent / "mutant_parts/warm.py"), str(tree)]
-        _warm.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    def __init__(self, tree: Path):
+        script = Path(__file__).parent / "mutant_parts/warm.py"
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), str(tree)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-    _warm.process.stdin.write(json.dumps({"tests": tests, "seconds": seconds}) + "\n")
-    _warm.process.stdin.flush()
-    answer = json.loads(_warm.process.stdout.readline())
-    return answer["status"], answer["printed"]
+        self._sound: set[str] = set()
+
+    def run(self, tests: list[str], seconds: float) -> tuple[int, str]:
+        """The status of pytest and what it has printed."""
+        self._process.stdin.write(json.dumps({"tests": tests, "seconds": seconds}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return answer["status"], answer["printed"]
+
+    def pass_as_they_are(self, tests: list[str]) -> bool:
+        """Whether they pass where nothing is changed; each is asked once."""
+        left = [test for test in tests if test not in self._sound]
+        if left and self.run(left, 3600)[0] != 0:
+            return False
+        self._sound.update(left)
+        return True
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
 
 
 if __name__ == "__main__":

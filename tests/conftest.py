@@ -41,6 +41,8 @@ import jax
 import jaxtyping
 import pytest
 
+from support.limits import HANG
+
 # Must come before the first import of unspool: only modules imported later are checked.
 jaxtyping.install_import_hook("unspool", "beartype.beartype")
 
@@ -49,9 +51,6 @@ jaxtyping.install_import_hook("unspool", "beartype.beartype")
 gc.set_threshold(100_000)
 
 _TORN_DOWN = itertools.count(1)
-
-HANG = 3600
-"""Seconds after which a program is taken to hang. No machine that works is as slow."""
 
 
 def pytest_itemcollected(item):

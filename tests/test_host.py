@@ -13,6 +13,7 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, Batched, InJax, OnHost, Simulated, last_record
+from support.limits import HANG
 from unspool import problems
 
 # What these two do on the host, the others do too.
@@ -132,8 +133,6 @@ def test_a_run_goes_on(tmp_path):
         assert any(jax.tree.leaves(differs)) == (name == "simulated")
 
 
-SUBPROCESS_SECONDS = 900
-
 COMPUTES_WITH_JAX = """
 import dataclasses, sys
 import jax, jax.numpy as jnp, numpy as np, optax, unspool
@@ -213,8 +212,8 @@ def test_simulators_may_compute_with_jax_where_there_is_one_thread():
     command = [sys.executable, "-c", COMPUTES_WITH_JAX]
     try:
         ended = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=SUBPROCESS_SECONDS
+            command, env=environment, capture_output=True, text=True, timeout=HANG
         )
     except subprocess.TimeoutExpired:
-        pytest.fail(f"it hangs: it has not ended within {SUBPROCESS_SECONDS} s")
+        pytest.fail(f"it hangs: it has not ended within {HANG:g} s")
     assert ended.returncode == 0, ended.stderr

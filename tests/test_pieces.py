@@ -61,12 +61,11 @@ def bits(tree):
     return [np.asarray(x).tobytes() for x in leaves]
 
 
-def first_state(engine, estimator, key=KEY, num_updates=1):
+def first_state(engine, estimator, key=KEY):
     """After one update, from parameters that do not depend on the key."""
     params = EIGHT.init_params(key=KEY)
     job = engine, estimator, optax.sgd(0.1)
-    options = {"num_updates": num_updates, "log_every": 1, "params": params, "key": key}
-    return next(unspool.train(*job, **options)).state
+    return next(unspool.train(*job, num_updates=1, params=params, key=key)).state
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ import optax
 import pytest
 
 import unspool
+from support.limits import HANG
 from support.ray_problems import (
-    HANG,
     HORIZON,
     Aimed,
     Batched,

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from support import structure
+from support import import_rules, structure
 from support.structure import Tree, python
 
 repository = structure.repository
@@ -165,7 +165,7 @@ BROKEN = {
         {"pyproject.toml": PROJECT, "requirements.lock": "a-b-c==1\njax==1\n--index https://a.b\n"},
         ["the lock holds --index https://a.b", "the lock lacks a-b: run make lock"],
     ),
-}
+} | import_rules.BROKEN
 """For each check a tree that breaks its rule next to code that keeps it, and the complaints."""
 
 

@@ -19,7 +19,7 @@ class Covering:
     """
 
     def __init__(self, root: Path, data: Path, times: Path):
-        self._root = root
+        self._root, self._measured = root, data.stat().st_mtime
         self._data = coverage.CoverageData(str(data))
         self._data.read()
         self._lines: dict[str, dict[int, set[str]]] = {}
@@ -41,6 +41,8 @@ class Covering:
 
     def _lines_of(self, path: str) -> dict[int, set[str]]:
         if path not in self._lines:
+            if (self._root / path).stat().st_mtime > self._measured:
+                raise SystemExit(f"{path} is newer than what is known of it: run make coverage")
             contexts = self._data.contexts_by_lineno(str(self._root / path))
             self._lines[path] = {
                 line: {_plain(name.partition("|")[0]) for name in names if name}

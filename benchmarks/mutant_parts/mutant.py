@@ -30,22 +30,21 @@ class Mutant:
     def name(self) -> str:
         return f"{self.path}: {self.code}: {self.before} -> {self.after} ({self.nth})"
 
-    def apply(self, root: Path) -> None:
-        """Changes the file below `root`."""
-        file = root / self.path
-        content = file.read_bytes()
+    def change(self, content: bytes) -> bytes:
+        """The file's content with the mistake.
+
+        **Raises:** `ValueError` if it does not stand there what is to be changed.
+        """
         old = self.before.encode()
         end = self.start + len(old)
         if content[self.start : end] != old:
             raise ValueError(f"{self.path} has changed: there is no {self.before!r} any more")
-        file.write_bytes(content[: self.start] + self.after.encode() + content[end:])
+        return content[: self.start] + self.after.encode() + content[end:]
 
     def diff(self, root: Path) -> str:
         """The change as lines of a unified diff."""
         content = (root / self.path).read_bytes()
-        end = self.start + len(self.before.encode())
-        changed = content[: self.start] + self.after.encode() + content[end:]
-        lines = (x.decode().splitlines() for x in (content, changed))
+        lines = (x.decode().splitlines() for x in (content, self.change(content)))
         return "\n".join(difflib.unified_diff(*lines, self.path, self.path, n=2, lineterm=""))
 
 

@@ -38,7 +38,6 @@ _NAMES = {
     "ones": "zeros",
     "ones_like": "zeros_like",
     "argmin": "argmax",
-    "left": "right",
     "mean": "sum",
 }
 _SWAPS = _NAMES | {new: old for old, new in _NAMES.items()}

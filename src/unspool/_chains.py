@@ -78,9 +78,11 @@ def run_chains(
 
         # The windows that spread the workers in `init` are the first ones of the same loop:
         # a program of their own would take as long to compile as all the rest.
-        def window(carry, left):
+        def window(carry, _):
             before, first, updates = carry
-            start = lambda part, known: jnp.where(left == 0, part.birth + part.num_workers, known)
+            start = lambda part, known: jnp.where(
+                part.update == 0, part.next_births(part.birth), known
+            )
             first = [start(*each) for each in zip(before, first, strict=True)]
             state = before if len(before) > 1 else before[0]
             estimate, after = estimator.estimate(plan.mask(engine, first), params, state)
@@ -90,8 +92,8 @@ def run_chains(
             found = rows.ravel(estimate.grad)[0], estimate.stats["dropped"]
             return (after, first, updates), found
 
-        left = jnp.arange(num_warmup, -plan.num_estimates, -1)
-        (_, first, updates), (grads, dropped) = jax.lax.scan(window, carry, left)
+        length = num_warmup + plan.num_estimates
+        (_, first, updates), (grads, dropped) = jax.lax.scan(window, carry, length=length)
         keys = part_keys(stream(key, Purpose.REFERENCE), len(first))
         starts = [_starts(*part) for part in zip(keys, first, updates, strict=True)]
         total = jnp.sum(grads[num_warmup:], axis=0) / (num_windows * plan.num_episodes)

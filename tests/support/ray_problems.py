@@ -12,11 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import unspool
+from support.limits import HANG
 
 HORIZON = 12
-
-HANG = 3600.0
-"""Seconds after which an event is taken never to come. No machine that works is as slow."""
 
 
 def halves(seeds):
