@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 import unspool
 from unspool import problems
 from unspool._reference import sample_gradients
-from unspool.problems._closed_form import flatten, ramp, reach, unflatten
+from unspool.problems._closed_form import flatten
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -36,6 +36,7 @@ ESTIMATORS = {
     "UORO": unspool.UORO(3, 3),
     "Chunked": unspool.Chunked(unspool.NRES(3, 3, SIGMA), 2),
 }
+SMOOTHING = ("FullES", "TruncatedES", "PES", "GPES, period above window", "NRES", "ControlledGPES")
 ODD_WINDOWS = {
     "TruncatedES": unspool.TruncatedES(3, 5, SIGMA),
     "PES": unspool.PES(3, 5, SIGMA),
@@ -66,10 +67,9 @@ LEVEL = 1e-3 / 200
 
 
 def accept(result):
-    """The mean is right, and known well enough to say so: a test that passes at five standard
-    errors would not see a bias smaller than that."""
+    """The mean is right, and a bias of two thirds of the gradient would have been seen."""
     assert result.passed, result
-    assert np.max(result.standard_error) < 0.1 * np.max(np.abs(result.reference)), result
+    assert np.max(result.detectable) < 0.65 * np.max(np.abs(result.reference)), result
 
 
 def check(problem, estimator, *, target=None):
@@ -105,17 +105,17 @@ def test_every_exported_estimator_is_tested():
 # but for where workers start: one problem of each kind will do.
 SAME = {"Chunked", "ESSingle"}
 ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
-
-
-# A cubic has all that a quadratic and a cosine have but the higher orders of the smoothing.
-EASY = {"quadratic", "cosine"}
-slow_if = lambda condition: [pytest.mark.slow] if condition else []
+# Where episodes are alike and losses polynomials, `test_exact_means.py` knows the means exactly;
+# where they end early, an estimator that smooths nothing has nothing to see.
+TELLING = {("PES", "cubic"), ("NRES", "cosine"), ("UORO", "ends early")}
+TELLING |= {(name, "ends early") for name in SMOOTHING}
+slow_unless = lambda condition: [] if condition else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
     ("estimator", "problem"),
     [
-        pytest.param(e, p, marks=slow_if(p in EASY and e not in SAME | {"NRES", "PES"}))
+        pytest.param(e, p, marks=slow_unless(p == "random length" or (e, p) in TELLING))
         for e in ESTIMATORS
         for p in PROBLEMS
         if e not in SAME or p in ONE_OF_EACH_KIND
@@ -136,137 +136,13 @@ def test_a_window_need_not_divide_the_episode(estimator, problem):
     accept(result)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem",
+    [pytest.param(p, marks=slow_unless(p in {"ends early", "random length"})) for p in PROBLEMS],
+)
 def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
     full = ESTIMATORS["NRES"].target(12)
     assert not check(PROBLEMS[problem], ESTIMATORS["TruncatedES"], target=full).passed
-
-
-@pytest.mark.parametrize("problem", ["cubic", "cosine"])
-def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
-    per_episode = unspool.NRES(4, 3, 0.3).target(12)
-    assert not check(PROBLEMS[problem], unspool.PES(4, 3, 0.3), target=per_episode).passed
-
-
-@pytest.mark.parametrize(("window", "period"), [(3, None), (6, 2)])
-def test_a_control_goes_with_any_period(window, period):
-    estimator = unspool.ControlledGPES(4, window, period, SIGMA)
-    result = check(PROBLEMS["learned start"], estimator)
-    accept(result)
-
-
-@pytest.mark.parametrize("problem", ["quadratic", "learned start"])
-def test_pes_with_an_analytic_window_is_exact_up_to_its_own_smoothing(problem):
-    """Exact on a quadratic for any sigma, and on any problem as sigma goes to zero."""
-    sigma = 0.3 if problem == "quadratic" else 1e-3
-    result = check(PROBLEMS[problem], unspool.PESAnalytic(4, 3, sigma), target=unspool.Target())
-    accept(result)
-
-
-def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
-    """On a cubic: what the newest window's copies say, they say of the unperturbed state."""
-    problem, sigma = PROBLEMS["cubic"], 0.5
-    params = problem.init_params(key=jax.random.key(0))
-    estimator = unspool.PESAnalytic(4, 3, sigma)
-    features, sigmas = ramp(problem.horizon), np.full(2, sigma)
-    gain, variance = reach(features, unspool.Target(None, 3, sigma), sigmas)
-    newest, _ = reach(features, unspool.Target(3, 3, sigma), sigmas)
-    slope = (features @ flatten(params)).cumsum() ** 2 - 1
-    exact = (slope @ gain + variance @ (gain - newest)) / problem.horizon
-    key = jax.random.key(0)
-    settings = {"key": key, "params": params, "num_chains": 2000, "level": LEVEL}
-    result = unspool.check_unbiased(
-        problem, estimator, reference=unflatten(exact, params), **settings
-    )
-    accept(result)
-    of_pes = problem.exact_gradient(params, estimator.target(problem.horizon))
-    result = unspool.check_unbiased(problem, estimator, reference=of_pes, **settings)
-    assert not result.passed, result
-
-
-class Sum(unspool.AbstractProblem):
-    """A loss linear in the parameters, so that variances have closed forms."""
-
-    horizon: int = 6
-
-    def init_params(self, *, key):
-        return jnp.zeros(3)
-
-    def init_state(self, params, *, key):
-        return jnp.zeros(())
-
-    def step(self, params, state, t, *, key):
-        state = state + params @ jnp.cos(jnp.arange(3) + 2.0 * t)
-        return state, state
-
-
-def test_controls_take_away_the_noise_of_what_they_explain():
-    r"""With $G_u$ the influence of window $u$ on the loss of window $w$, one pair's variance is
-    $P m \sum |G_u|^2 + |\sum G_u|^2$ over $u < w$, with m = w - 1 noises credited by
-    PES+Analytic and m = w by the unbiased form; with one noise for all it is (P + 1) |sum|^2."""
-    windows, num_keys = 3, 40_000
-    features = np.cos(np.arange(3) + 2.0 * np.arange(6)[:, None])
-    influence = np.zeros((windows, windows, 3))
-    for t in range(6):
-        for j in range(t + 1):
-            influence[t // 2, j // 2] += features[j]
-    variances = {"PESAnalytic": 0.0, "ControlledGPES": 0.0, "NRES": 0.0}
-    for w in range(windows):
-        earlier = influence[w, :w]
-        squares, aligned = np.sum(earlier**2), np.sum(earlier.sum(0) ** 2)
-        variances["PESAnalytic"] += 3 * w * squares + aligned
-        variances["ControlledGPES"] += 3 * (w + 1) * squares + aligned
-        variances["NRES"] += 4 * aligned
-    estimators = {
-        "PESAnalytic": unspool.PESAnalytic(1, 2, 0.1),
-        "ControlledGPES": unspool.ControlledGPES(1, 2, 2, 0.1),
-        "NRES": unspool.ControlledGPES(1, 2, None, 0.1),
-    }
-    problem, params = Sum(), jnp.zeros(3)
-    means = influence.sum(axis=1)
-    between = np.sum((means - means.mean(0)) ** 2) / windows
-
-    for name, estimator in estimators.items():
-
-        def one(key, estimator=estimator):
-            workers = estimator.init(problem, params, key=key)
-            return estimator.estimate(problem, params, workers)[0].grad
-
-        grads = 2 * np.asarray(
-            jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), num_keys))
-        )
-        squares = np.sum((grads - means.mean(0)) ** 2, axis=1)
-        error = np.std(squares) / np.sqrt(num_keys)
-        expected = variances[name] / windows + between
-        assert abs(np.mean(squares) - expected) < 4 * error, name
-        assert abs(np.mean(squares) - 0.8 * expected) > 4 * error, name
-
-
-SCHEDULED = {
-    "FullES": unspool.FullES(4, lambda update: 0.5 * 0.7**update),
-    "PES": unspool.PES(4, 3, lambda update: 0.5 * 0.7**update),
-    "GPES": unspool.GPES(4, 3, 6, lambda update: 0.5 * 0.7**update),
-    "NRES": unspool.NRES(4, 3, lambda update: 0.5 * 0.7**update),
-    "ESSingle": unspool.ESSingle(4, 3, lambda update: 0.5 * 0.7**update),
-}
-
-
-@pytest.mark.parametrize("estimator", SCHEDULED)
-def test_a_schedule_of_sigma_biases_nothing(estimator):
-    result = check(PROBLEMS["quadratic"], SCHEDULED[estimator], target=unspool.Target())
-    accept(result)
-
-
-@pytest.mark.parametrize("make", [unspool.PES, unspool.NRES, unspool.TruncatedES])
-def test_sigma_may_differ_from_leaf_to_leaf(make):
-    problem = PROBLEMS["cubic"]
-    leaves, structure = jax.tree.flatten(problem.init_params(key=jax.random.key(0)))
-    sigmas = [0.1 * (i + 1) for i in range(len(leaves))]
-    estimator = make(4, 3, sigma=jax.tree.unflatten(structure, sigmas))
-    result = check(problem, estimator)
-    accept(result)
-    uniform = unspool.Target(estimator.tableau.rejoin, estimator.tableau.period, 0.5)
-    assert not check(problem, estimator, target=uniform).passed
 
 
 def test_keys_and_noise_of_the_data_are_shared_by_the_arms():

@@ -1,0 +1,188 @@
+"""The mean of an estimator by quadrature, and the gradient that it promises, on polynomial losses.
+
+The rule of Gauss and Hermite with three nodes, one for each coordinate of each noise, takes the
+mean of a polynomial of degree five without an error; a table of all signs, that of any function.
+"""
+
+import dataclasses
+import functools as ft
+import itertools
+import math
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import unspool
+from unspool._estimator.perturbed import AbstractPerturbed
+from unspool.extend import AbstractDirections
+
+HORIZON, SIZE = 6, 2
+
+
+class Polynomial(unspool.AbstractProblem):
+    """A start that the parameters make, a state that adds them up and fades, a cubic loss."""
+
+    start: jax.Array
+    fade: jax.Array
+    loss: jax.Array
+    share: jax.Array
+    horizon: int = eqx.field(default=HORIZON, static=True)
+
+    def init_params(self, *, key):
+        return {"level": jnp.array(0.4), "slope": jnp.array(0.2)}
+
+    def init_state(self, params, *, key):
+        return self.start[0] * params["level"] + self.start[1] * params["slope"] ** 2
+
+    def step(self, params, state, t, *, key):
+        state = self.fade * state + params["level"] + params["slope"] * (t - 1)
+        return state, self.share[t] * jnp.sum(self.loss * state ** jnp.arange(1, 4))
+
+
+def polynomial(*, start=(0.0, 0.0), fade=1.0, loss=(0.0, 0.0, 0.0), share=(1.0,) * HORIZON):
+    return Polynomial(*(jnp.asarray(x, float) for x in (start, fade, loss, share)))
+
+
+def stack(*each):
+    """Problems along the first axis of every leaf, so that one program runs them all."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+@dataclasses.dataclass
+class Table:
+    """All that may be drawn in an episode, and how much each counts."""
+
+    entries: jax.Array
+    weights: jax.Array
+
+    def mean(self, of_entry):
+        """The mean of a tree that depends on what is drawn."""
+        found = jax.vmap(of_entry)(self.entries)
+        return jax.tree.map(lambda x: self.weights @ x, found)
+
+
+def table(nodes, weights, *shape):
+    """Of independent draws, by the nodes of a rule and their weights."""
+    chosen = np.array(list(itertools.product(range(len(nodes)), repeat=math.prod(shape))))
+    entries = np.asarray(nodes)[chosen].reshape(-1, *shape)
+    weights = np.asarray(weights) / np.sum(weights)
+    return Table(jnp.asarray(entries), jnp.asarray(weights[chosen].prod(axis=1)))
+
+
+def gaussian(period):
+    """The noises of an episode, each kept for so many steps."""
+    num_blocks = -(-HORIZON // (period or HORIZON))
+    return table(*np.polynomial.hermite_e.hermegauss(3), num_blocks, SIZE)
+
+
+def nothing():
+    """Where nothing is drawn."""
+    return Table(jnp.zeros((1, 0)), jnp.ones(1))
+
+
+class Fixed(AbstractDirections):
+    """Directions that are looked up by the block, the same for all workers and episodes."""
+
+    entry: jax.Array
+    independent: ClassVar[bool] = True
+
+    def draw(self, params, key, birth, block):
+        level, slope = jnp.moveaxis(self.entry[block], -1, 0)
+        return {"level": level, "slope": slope}
+
+
+class Rigged(AbstractPerturbed):
+    """An estimator that looks its directions up."""
+
+    estimator: AbstractPerturbed
+    entry: jax.Array
+    estimand: ClassVar[str] = "the other's"
+
+    @property
+    def num_workers(self):
+        return self.estimator.num_workers
+
+    @property
+    def tableau(self):
+        return dataclasses.replace(self.estimator.tableau, directions=Fixed(self.entry))
+
+
+def average(windows):
+    """Over the estimates of an episode."""
+    return jax.tree.map(ft.partial(jnp.mean, axis=0), windows)
+
+
+def mean(rig, table, problems, of=average):
+    """The mean of the estimator `rig(entry)`, in each of some problems.
+
+    Or of what `of` makes of the estimates of an episode, one a window.
+    """
+
+    @jax.jit
+    @jax.vmap
+    def of_problem(problem):
+        return table.mean(lambda entry: of(_windows(rig(entry), problem)))
+
+    return of_problem(problems)
+
+
+def mean_of_perturbed(estimator, problems, of=average):
+    table = gaussian(estimator.tableau.period)
+    return mean(lambda entry: Rigged(estimator, entry), table, problems, of)
+
+
+def _windows(estimator, problem):
+    """The estimates of one episode. All workers' are alike, so that any as many make up one."""
+    params = problem.init_params(key=None)
+    state = estimator.enlist(problem, params, jax.random.key(0))
+    num_windows, num_warmup = estimator.num_windows(HORIZON), estimator.num_warmup_windows(HORIZON)
+
+    def window(state, _):
+        estimate, state = estimator.estimate(problem, params, state)
+        return state, estimate.grad
+
+    _, grads = jax.lax.scan(window, state, length=num_warmup + num_windows)
+    return jax.tree.map(lambda g: g[num_warmup:], grads)
+
+
+def promised(target, problems):
+    """The gradient that a `Target` describes, word by word, in each of some problems."""
+    W, K = target.window or HORIZON, target.period or HORIZON
+
+    def loss(shift, problem, params, noises):
+        """Of an episode whose copies of the parameters are moved by a common shift."""
+        sigma = (
+            target.sigma if isinstance(target.sigma, dict) else dict.fromkeys(params, target.sigma)
+        )
+
+        def copy(t):
+            noise = dict(zip(params, noises[t // K], strict=True))
+            return {name: params[name] + sigma[name] * noise[name] + shift[name] for name in params}
+
+        calm, state = (problem.init_state(x, key=None) for x in (params, copy(0)))
+        total = 0.0
+        for t in range(HORIZON):
+            if t > 0 and t % W == 0:
+                state = calm
+            state, loss = problem.step(copy(t), state, t, key=None)
+            calm, _ = problem.step(params, calm, t, key=None)
+            total += loss / HORIZON
+        return total
+
+    @jax.jit
+    @jax.vmap
+    def of_problem(problem):
+        params = problem.init_params(key=None)
+        no_shift = jax.tree.map(jnp.zeros_like, params)
+        return gaussian(K).mean(lambda entry: jax.grad(loss)(no_shift, problem, params, entry))
+
+    return of_problem(problems)
+
+
+def error(found, right):
+    """By how much a mean is off, in parts of the gradient; in each of some problems."""
+    norm = lambda tree: np.sqrt(sum(np.square(leaf) for leaf in jax.tree.leaves(tree)))
+    return norm(jax.tree.map(np.subtract, found, right)) / norm(right)
