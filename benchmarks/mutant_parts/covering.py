@@ -39,6 +39,11 @@ class Covering:
         found = found or set().union(*lines.values())
         return {test for test in found if test in self.seconds}
 
+    def leave_out(self, tests: list[str]) -> None:
+        """Tests that are not to be asked again."""
+        for test in tests:
+            self.seconds.pop(test, None)
+
     def _lines_of(self, path: str) -> dict[int, set[str]]:
         if path not in self._lines:
             if (self._root / path).stat().st_mtime > self._measured:
