@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 import unspool
+from support.slow import slow
 from unspool import problems
 from unspool._chains import Plan, run_chains
 from unspool._random import Purpose, part_keys, stream
@@ -268,7 +269,7 @@ JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, 
 
 @pytest.mark.parametrize(
     "estimator",
-    [pytest.param(unspool.BPTT(2), marks=pytest.mark.slow), unspool.PES(4, 2, 0.2)],
+    [slow(unspool.BPTT(2)), unspool.PES(4, 2, 0.2)],
 )
 def test_of_several_problems_the_mean_is_compared(estimator, float64):
     engine, params = unspool.JointEngine(JOINED), jnp.array([0.4, 0.2])

@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import unspool
+from support.slow import slow
 from unspool import problems
 from unspool._reference import sample_gradients
 from unspool.problems._closed_form import flatten
@@ -109,13 +110,12 @@ ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # where they end early, an estimator that smooths nothing has nothing to see.
 TELLING = {("PES", "cubic"), ("NRES", "cosine"), ("UORO", "ends early")}
 TELLING |= {(name, "ends early") for name in SMOOTHING}
-slow_unless = lambda condition: [] if condition else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
     ("estimator", "problem"),
     [
-        pytest.param(e, p, marks=slow_unless(p == "random length" or (e, p) in TELLING))
+        slow(e, p, when=p != "random length" and (e, p) not in TELLING)
         for e in ESTIMATORS
         for p in PROBLEMS
         if e not in SAME or p in ONE_OF_EACH_KIND
@@ -127,9 +127,7 @@ def test_the_mean_is_the_gradient_promised(estimator, problem):
     accept(result)
 
 
-@pytest.mark.parametrize(
-    "problem", [pytest.param("learned start", marks=pytest.mark.slow), "random length"]
-)
+@pytest.mark.parametrize("problem", [slow("learned start"), "random length"])
 @pytest.mark.parametrize("estimator", ODD_WINDOWS)
 def test_a_window_need_not_divide_the_episode(estimator, problem):
     result = check(PROBLEMS[problem], ODD_WINDOWS[estimator])
@@ -138,7 +136,7 @@ def test_a_window_need_not_divide_the_episode(estimator, problem):
 
 @pytest.mark.parametrize(
     "problem",
-    [pytest.param(p, marks=slow_unless(p in {"ends early", "random length"})) for p in PROBLEMS],
+    [slow(p, when=p not in {"ends early", "random length"}) for p in PROBLEMS],
 )
 def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
     full = ESTIMATORS["NRES"].target(12)

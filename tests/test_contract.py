@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import problems
 
 ESTIMATORS = {
@@ -33,10 +34,12 @@ ESTIMATORS = {
 # NRES and DODGE, but for where workers start and how long a direction is kept.
 SLOW = {"ESSingle", "ForwardGradient"}
 # One estimator's tests run in one process, where they share compiled programs.
-marks = lambda name: [pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name in SLOW)
 every_estimator = pytest.mark.parametrize(
     "estimator",
-    [pytest.param(e, id=name, marks=marks(name)) for name, e in ESTIMATORS.items()],
+    [
+        slow(e, id=name, when=name in SLOW, marks=[pytest.mark.xdist_group(name)])
+        for name, e in ESTIMATORS.items()
+    ],
 )
 
 

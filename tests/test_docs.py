@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import data, export, problems
 from unspool.cli.__main__ import _HELP
 from unspool.cli.job import build_job
@@ -105,7 +106,7 @@ def test_a_name_that_is_missing_or_changed_would_be_seen():
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in PAGES],
+    [slow(page, when=page.name in SLOW) for page in PAGES],
     ids=lambda page: page.name,
 )
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 import unspool
 from support.host import ESTIMATORS, Batched, InJax, OnHost, Simulated, last_record
 from support.limits import HANG
+from support.slow import slow
 from unspool import problems
 
 # What these two do on the host, the others do too.
@@ -21,8 +22,7 @@ SLOW = {"GPES", "ESSingle"}
 
 
 def some(names):
-    marks = lambda name: [pytest.mark.slow] if name in SLOW else []
-    values = [pytest.param(ESTIMATORS[name], marks=marks(name), id=name) for name in names]
+    values = [slow(ESTIMATORS[name], id=name, when=name in SLOW) for name in names]
     return pytest.mark.parametrize("estimator", values)
 
 
@@ -68,7 +68,7 @@ def test_a_nearly_equal_problem_is_told_apart(float64):
 @pytest.mark.parametrize("problem", [Batched(), Simulated()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize(
     "estimator",
-    [unspool.NRES(4, 3, 0.4), pytest.param(unspool.PES(4, 3, 0.4), marks=pytest.mark.slow)],
+    [unspool.NRES(4, 3, 0.4), slow(unspool.PES(4, 3, 0.4))],
     ids=lambda e: type(e).__name__,
 )
 def test_unbiased_where_the_arms_end_at_different_times(problem, estimator, float64):

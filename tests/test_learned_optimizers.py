@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from support.learned_optimizers import count, distance, normal, run, trees
+from support.slow import slow
 from unspool.problems import learned_optimizer
 from unspool.problems.learned_optimizer import (
     AbstractLearnedOptimizer,
@@ -189,7 +190,7 @@ def any_tree(dtype):
     return {"a": normal((), dtype), "b": [normal(3, dtype), normal((2, 4), dtype)], "c": (kernel,)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["float32", slow("float64")])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_tree_keeps_its_structure_and_types(name, dtype, key):
     with jax.enable_x64(dtype == "float64"):

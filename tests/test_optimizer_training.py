@@ -14,6 +14,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import unspool
+from support.slow import slow
 from unspool import problems
 from unspool.problems.learned_optimizer import (
     Fixed,
@@ -144,9 +145,6 @@ ESTIMATORS = {
 }
 
 
-slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
-
-
 @pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), "TBPTT", "RTRL"])
 def test_every_kernel_follows_a_curriculum(name):
     problem = training(lengths=Lengthening(first=3, num_runs=20))
@@ -244,7 +242,7 @@ def spread(weights, batch):
 @pytest.mark.parametrize(
     "estimator",
     [
-        pytest.param(unspool.Chunked(unspool.PES(4, 3, 0.1), 3), marks=pytest.mark.slow),
+        slow(unspool.Chunked(unspool.PES(4, 3, 0.1), 3)),
         unspool.TBPTT(4, 3),
     ],
     ids=lambda x: type(x).__name__,

@@ -32,6 +32,7 @@ from support.ray_problems import (
     wait_for_actors,
     wait_until,
 )
+from support.slow import slow
 
 # Ray reads its settings when it is first imported, which is left to the engine.
 installed = importlib.util.find_spec("ray") is not None
@@ -99,7 +100,7 @@ def training(engine, estimator=ESTIMATORS["NRES"], num_updates=12, **options):
     return list(records)
 
 
-@pytest.mark.parametrize("kind", ["host", pytest.param("simulators", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["host", slow("simulators")])
 def test_the_bits_are_those_of_one_process_and_who_joins_later_takes_part(kind, shared):
     engine, here = shared[kind], unspool.HostEngine(KINDS[kind])
     estimators = [e for e in ESTIMATORS.values() if kind == "host" or not e.needs_copies]

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import export
 from unspool.problems import schedules
 from unspool.problems.schedules import (
@@ -256,9 +257,7 @@ def test_accuracy_is_tuned_for_without_a_derivative():
         next(unspool.train(problem, unspool.TBPTT(2, 5), optax.sgd(0.1), num_updates=1, key=key))
 
 
-@pytest.mark.parametrize(
-    "objective", [ValidLoss(), pytest.param(ValidAccuracy(), marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("objective", [ValidLoss(), slow(ValidAccuracy())])
 def test_a_run_that_diverges_is_dropped_and_counted_whatever_the_objective(objective):
     """The pairs whose rate is beyond float32; the others' estimate is their mean alone."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from support.slow import slow
 from unspool import BPTT, PES, ESSingle, PESAnalytic, RunError
 from unspool.experiments import (
     InfluenceBalancingExperiment,
@@ -132,7 +133,7 @@ def test_the_closed_form_is_the_sum_over_all_pairs_of_windows(float64, name, win
 
 
 @pytest.mark.parametrize("label", ESTIMATORS)
-@pytest.mark.parametrize("name", ["balancing", pytest.param("text", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["balancing", slow("text")])
 def test_the_closed_form_is_what_is_measured(float64, name, label):
     """With the formula for other windows, or short of a term, as negative controls."""
     problem, params = PROBLEMS[name], start(PROBLEMS[name])
