@@ -260,8 +260,12 @@ def test_new_episodes_forget_no_update(num_problems):
     for update in range(3):
         state, estimate = step(state)
         np.testing.assert_allclose(estimate.loss, halved(update) ** 2, rtol=1e-12)
+    first = state
     state = begin_anew(engine, estimator, state, key=KEY)
     assert state.update == 3
+    roots = lambda state: [jax.random.key_data(part.data_key) for part in state.parts]
+    for old, new in zip(roots(first), roots(state), strict=True):
+        assert np.any(old != new)
     _, estimate = step(state)
     np.testing.assert_allclose(estimate.loss, halved(3) ** 2, rtol=1e-12)
 

@@ -56,7 +56,7 @@ PERTURBED = {
     "GPES, period below window": unspool.GPES(2, 4, 2, SIGMA),
     "GPES, odd period": unspool.GPES(2, 2, 4, SIGMA),
     "NRES": unspool.NRES(3, 2, SIGMA),
-    "NRES, odd": unspool.NRES(2, 4, SIGMA),
+    "NRES, odd": unspool.NRES(2, 5, SIGMA),
     "ESSingle": unspool.ESSingle(2, 2, SIGMA),
     "ControlledGPES, period above window": unspool.ControlledGPES(2, 1, 2, SIGMA),
     "ControlledGPES, period below window": unspool.ControlledGPES(2, 4, 2, SIGMA),
@@ -65,7 +65,7 @@ PERTURBED = {
     "DODGE, period above window": unspool.DODGE(2, 1, 2),
     "DODGE, period below window": unspool.DODGE(2, 4, 2),
     "ForwardGradient": unspool.ForwardGradient(2, 2),
-    "ForwardGradient, odd": unspool.ForwardGradient(2, 4),
+    "ForwardGradient, odd": unspool.ForwardGradient(2, 5),
     "NRES, sigma by leaf": unspool.NRES(2, 3, {"level": 0.1, "slope": 0.4}),
     "PES, sigma by leaf": unspool.PES(2, 3, {"level": 0.1, "slope": 0.4}),
 }
@@ -100,9 +100,9 @@ def test_chunks_change_no_mean(workers_at_once):
 WITHOUT_NOISE = {
     "BPTT": unspool.BPTT(2),
     "TBPTT": unspool.TBPTT(3, 2),
-    "TBPTT, odd": unspool.TBPTT(2, 4),
+    "TBPTT, odd": unspool.TBPTT(2, 5),
     "RTRL": unspool.RTRL(3, 2),
-    "RTRL, odd": unspool.RTRL(2, 4),
+    "RTRL, odd": unspool.RTRL(2, 5),
 }
 
 

@@ -1,6 +1,7 @@
 """Workers that fail by chance: who is left speaks for all, and no mean moves."""
 
 import dataclasses
+import itertools
 import math
 
 import equinox as eqx
@@ -145,6 +146,42 @@ def test_failures_by_chance_move_no_mean(name):
         failed = np.sum(stats["dropped"]) / attempted
         steady = np.sum(survival[:-1] - survival[1:]) / np.sum(survival[:-1])
         assert abs(failed / steady - 1) < 0.04
+
+
+@pytest.mark.parametrize("num_workers", [2, 4, 5])
+def test_one_update_is_right_to_second_order_in_the_number_of_workers(num_workers):
+    """By all that may happen to workers of two windows, as many in each, whose rates are known."""
+    rates = np.array([0.1, 0.3])
+    reached = np.concatenate([[1.0], np.cumprod(1 - rates)])
+    attempted = 1000 * reached[:-1]
+    survival = Survival(*map(jnp.asarray, (attempted, attempted * rates, 1 / reached)))
+    window = np.arange(2 * num_workers) % 2
+    weight, gain = (np.asarray(x) for x in survival.weigh(jnp.asarray(window), window.size, False))
+    # Whether a worker gets to its window, whether it comes through, and how often it does that.
+    fates = [
+        [(True, True, reached[1]), (True, False, rates[0])],
+        [(False, False, rates[0]), (True, True, reached[2]), (True, False, reached[1] * rates[1])],
+    ]
+    mean = {"weighed": np.zeros(2), "to first order": np.zeros(2)}
+    for each in itertools.product(*(fates[k] for k in window)):
+        ran, healthy, chance = map(np.array, zip(*each, strict=True))
+        if np.any(healthy):
+            scale = np.prod(chance) * np.sum(ran) / np.sum(gain, where=healthy) / num_workers
+            for name, weights in zip(mean, (weight, 1 / reached[window + 1]), strict=True):
+                mean[name] += scale * np.bincount(window, weights * healthy)
+    off = {name: np.max(np.abs(found - 1)) for name, found in mean.items()}
+    assert off["weighed"] < 0.085 / num_workers**2 and off["to first order"] > 0.09 / num_workers
+
+
+@pytest.mark.parametrize(("num_workers", "memory"), [(4, 2 * 500), (200, 2 * 32)])
+def test_what_was_counted_fades(num_workers, memory):
+    """With a memory of 2000 episodes, and of 32 of each worker at least."""
+    survival = Survival(jnp.full(2, 1e6), jnp.full(2, 1e5), jnp.full(3, 1.2))
+    window, failed = jnp.arange(num_workers) % 2, jnp.arange(num_workers) < 2
+    after = survival.observe(window, jnp.ones(num_workers, bool), failed)
+    fade = 1 - 1 / memory
+    np.testing.assert_allclose(after.attempted, fade * 1e6 + num_workers / 2, rtol=1e-12)
+    np.testing.assert_allclose(after.failed, fade * 1e5 + 1, rtol=1e-12)
 
 
 def test_where_workers_restart_at_once_only_the_length_of_the_gradient_changes():

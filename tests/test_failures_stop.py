@@ -11,7 +11,7 @@ import unspool
 from support.failures import KEY, Fated
 from unspool import _failure_rate
 from unspool._estimator.survival import Survival
-from unspool._failure_rate import FailureRate, survive_too_rarely
+from unspool._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -59,6 +59,16 @@ def test_few_that_survive_are_told_from_few_that_were_counted():
     assert verdict(0.45, 8, 1000) and not verdict(0.45, 8, 10)
     assert not verdict(0.45, 5, 1000) and not verdict(0.99, 1, 1000)
     assert verdict(0.45, 6, 1000) and not verdict(0.45, 6, 40)
+
+
+def test_that_none_comes_through_is_said_of_the_last_window():
+    def verdict(attempted, failed, num_workers=6):
+        arrays = (jnp.asarray(x, float) for x in (attempted, failed, [1.0] * (len(failed) + 1)))
+        return none_has_come_through(Survival(*arrays), num_workers)
+
+    assert verdict([10, 5], [5, 5]) and verdict([10, 0], [10, 0])
+    assert not verdict([10, 5], [5, 1]) and not verdict([10], [10])
+    assert not verdict([10, 5], [5, 5], num_workers=11)
 
 
 def test_training_stops_for_what_it_is_to_stop_for():

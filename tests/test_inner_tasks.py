@@ -231,6 +231,7 @@ ERRORS = [
     (lambda: CharacterLM(9, num_hidden=0), "num_hidden must be an integer of at least 1, got 0"),
     (lambda: classifier(MLP(), 0.0), "init_scale must be a finite number above 0, got 0.0"),
     (lambda: classifier(MLP(), (2.0, 1.0)), r"init_scale must be .*, got \(2.0, 1.0\)"),
+    (lambda: classifier(MLP(), (1.0, math.inf)), r"init_scale must be .*, got \(1.0, inf\)"),
     (lambda: classifier(MLP(), clip=-1.0), "clip must be a finite number above 0, got -1.0"),
     (lambda: image_task(IMAGES, MLP((9, 4))), r"sizes\[0\] must be 64 for inputs .*, got 9"),
     (lambda: image_task(IMAGES, MLP((64, 3))), "images must have targets from 0 to 2, .*, got 3"),

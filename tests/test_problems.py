@@ -65,6 +65,7 @@ def test_exports_are_alphabetical_and_documented():
         (lambda: problems.LinearQuadratic(noise=-1.0), "noise .* got -1.0; .* is 0.0"),
         (lambda: problems.CosineAccumulator(frequency=0.0), "frequency .* above 0, got 0.0"),
         (lambda: problems.InfluenceBalancing(num_positive=24), "num_positive .* got 24; .* is 23"),
+        (lambda: problems.EarlyEnd(filling=0), "filling .* at least 1, got 0; .* is 1"),
         (lambda: problems.EarlyEnd(horizon=4), "horizon .* at least 5, got 4; .* is 5"),
         (lambda: problems.EarlyEnd(drain=-0.1), "drain .* above 0, got -0.1"),
         (lambda: problems.RandomLength(lengths=()), "lengths must name at least one"),

@@ -10,6 +10,7 @@ import pytest
 
 import unspool
 from unspool import problems
+from unspool._memory import Memory
 
 KEY = jax.random.key(0)
 NRES = unspool.NRES(4, 5, 0.1)
@@ -65,6 +66,13 @@ def test_memory_is_predicted_and_parameters_are_not_held_for_every_worker():
     assert need(reuse).work > 2 * num_workers * size
     # One accumulator for every worker.
     assert num_workers * size < need(fresh).state < 1.1 * num_workers * size
+
+
+def test_memory_is_enough_up_to_the_last_byte():
+    Memory(3, 4, 7).check()
+    Memory(3, 4, None).check()
+    with pytest.raises(MemoryError, match="needs 7 B .3 B of state, 4 B of work.*6 B are free"):
+        Memory(3, 4, 6).check()
 
 
 def test_what_does_not_fit_is_refused_before_it_runs(tmp_path):

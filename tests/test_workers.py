@@ -187,6 +187,13 @@ def test_an_even_spread_leaves_no_gap_and_no_crowd(num_workers, num_windows):
     assert set(gaps.ravel()) <= {num_windows // num_workers, -(-num_windows // num_workers)}
 
 
+def test_a_worker_may_start_in_any_window():
+    keys = jax.random.split(KEY, 60)
+    for phases in (extend.EvenPhases(), extend.IndependentPhases()):
+        starts = {int(phases.draw(2, 4, key)[0]) for key in keys}
+        assert starts == {0, 1, 2, 3}
+
+
 def test_data_and_noise_have_nothing_in_common():
     """Nor have the phases: a common root would make a draw of one a draw of another."""
     state = unspool.NRES(2, 1, 0.1).enlist(First(), First().init_params(key=KEY), KEY)

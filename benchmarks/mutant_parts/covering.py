@@ -29,14 +29,13 @@ class Covering:
             self.seconds[f"{file}::{_plain(case.get('name', ''))}"] = float(case.get("time", 0))
 
     def tests_of(self, mutant: Mutant) -> set[str]:
-        """Those that run a mutant's line; of a line that is run by an import, those of its file."""
+        """Those that run a mutant's line.
+
+        Of a line that is run by an import, in another process or in a thread that is not Python's,
+        those of its file.
+        """
         lines = self._lines_of(mutant.path)
-        # The lines of a statement count as its first.
-        for line in range(mutant.line, max(mutant.line - 12, 0), -1):
-            if line in lines:
-                break
-        found = lines.get(line, set())
-        found = found or set().union(*lines.values())
+        found = lines.get(mutant.line) or set().union(*lines.values())
         return {test for test in found if test in self.seconds}
 
     def leave_out(self, tests: list[str]) -> None:
