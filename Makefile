@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Without it pyright asks the network whether a newer pyright exists.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup lock lint test coverage mutants demo acceptance bench clean
+.PHONY: help setup lock lint test quick coverage mutants demo acceptance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -43,6 +43,9 @@ lint: $(STAMP) ## Check style, format and types, and that no lock file names an 
 
 test: $(STAMP) ## Run the tests that are quick enough for every change.
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+quick: $(STAMP) ## Run what holds every estimator to its mean; this takes a minute.
+	$(BIN)/pytest -n 2 --dist loadgroup tests/test_exact_means.py tests/test_structure.py
 
 coverage: $(STAMP) ## Run them with a record of the lines that each runs.
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" --cov --cov-context=test \

@@ -88,6 +88,15 @@ def test_another_type_is_of_another_run(tmp_path, there, wanted):
 
 
 @pytest.mark.parametrize(
+    ("names", "why"), [("x", r"it lacks \['y'\]"), ("xyz", r"nothing wants its \['z'\]")]
+)
+def test_other_leaves_are_of_another_run(tmp_path, names, why):
+    unspool.save_checkpoint(tmp_path / "a.npz", dict.fromkeys(names, jnp.ones(2)))
+    with pytest.raises(unspool.CheckpointError, match="is of another run: " + why):
+        unspool.load_checkpoint(tmp_path / "a.npz", dict.fromkeys("xy", jnp.ones(2)))
+
+
+@pytest.mark.parametrize(
     "leaf", [1.5, "text", np.array(["text"]), np.array([None]), np.array("2020", "M8[Y]"), len]
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, leaf):

@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import unspool
+from support.exact import HORIZON, polynomial
 from support.slow import slow
 from unspool import problems
 from unspool._reference import sample_gradients
@@ -191,3 +192,23 @@ def test_the_gradient_simulated_from_its_definition_is_the_closed_form(name):
     assert np.all(error < 0.05 * np.max(np.abs(exact)))
     assert np.max(np.abs(mean - exact) / error) < 4.5
     assert np.max(np.abs(mean - other) / error) > 6
+
+
+def test_a_simulated_gradient_has_no_noise_of_windows_gone_by():
+    r"""Of a linear loss, with $G_w$ the gradient of window $w$ and fresh noise in each, the
+    variance is $\sum_w (P + 1) |G_w|^2$ and not more."""
+    problem, params = (
+        polynomial(loss=(1.0, 0.0, 0.0)),
+        {"level": jnp.ones(()), "slope": jnp.ones(())},
+    )
+    features = np.stack([np.ones(HORIZON), np.arange(HORIZON) - 1], axis=1)
+    lives = 2 - np.arange(HORIZON) % 2
+    of_windows = np.sum((features * lives[:, None]).reshape(-1, 2, 2), axis=1) / HORIZON
+    samples = sample_gradients(
+        problem, params, unspool.Target(2, 2, SIGMA), key=jax.random.key(0), num_samples=20_000
+    )
+    grads = np.stack([samples["level"], samples["slope"]], axis=1)
+    squares = np.sum((grads - of_windows.sum(axis=0)) ** 2, axis=1)
+    error = squares.std() / np.sqrt(squares.size)
+    expected = 3 * np.sum(of_windows**2)
+    assert abs(squares.mean() - expected) < 4 * error < 0.1 * expected

@@ -1,0 +1,88 @@
+"""Values that are refused late: by a tree that does not fit, by what a problem's method returns."""
+
+import inspect
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import unspool
+from unspool import extend, problems
+
+CUBIC, LEAVES = problems.Cubic(horizon=4), ("level", "slope")
+
+
+class Branched(extend.AbstractPerturbed):
+    """Brings its arms together at other times than its windows end."""
+
+    num_workers: int = 2
+    estimand: ClassVar[str] = "none"
+
+    @property
+    def tableau(self):
+        return extend.Tableau(window=4, period=4, rejoin=2, probe=extend.CentredAntithetic())
+
+
+class Undecided(problems.Cubic):
+    """Does not say yes or no."""
+
+    def is_over(self, state):
+        return state
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: unspool.NRES(2, 2, "wide"), "sigma must be made of positive numbers, got 'wide'"),
+        (lambda: unspool.NRES(2, 2, {}), "sigma must hold at least one number, got {}"),
+        (lambda: unspool.NRES(2, 2, jnp.inf), "sigma must be greater than 0 and finite"),
+        (Branched, "rejoin must be None or the window, got 2"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("problem", "sigma", "message"),
+    [
+        (CUBIC, {"level": 0.1}, "sigma must be a number, or a tree of the structure of the param"),
+        (
+            CUBIC,
+            dict.fromkeys(LEAVES, jnp.ones(2)),
+            r"a leaf of sigma must .* \[\], got .*\[2\]",
+        ),
+        (Undecided(), 0.1, r"is_over must return a boolean of shape \(\), got float32\[\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_step(problem, sigma, message):
+    params = problem.init_params(key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        unspool.NRES(2, 2, sigma).init(problem, params, key=jax.random.key(0))
+
+
+def test_arms_rejoin_where_there_is_one_to_rejoin_at():
+    for probe in (extend.Antithetic(), extend.ControlledAntithetic()):
+        with pytest.raises(ValueError, match="use CentredAntithetic"):
+            probe.rejoin((None, None))
+
+
+def test_several_problems_are_not_run_as_one():
+    engine = unspool.JointEngine([CUBIC, CUBIC])
+    with pytest.raises(ValueError, match="several"):
+        engine.unroll(None, None, 1)
+
+
+def test_counts_are_positive():
+    """Of every problem here that has a whole number for a default."""
+    checked = 0
+    for make in vars(problems).values():
+        if inspect.isclass(make) and issubclass(make, unspool.AbstractProblem):
+            for name, parameter in inspect.signature(make).parameters.items():
+                if type(parameter.default) is int:
+                    with pytest.raises(ValueError, match=f"{name} must be .* got -1"):
+                        make(**{name: -1})
+                    checked += 1
+    assert checked > 10
