@@ -352,8 +352,7 @@ def test_a_mean_that_drowns_in_noise_is_not_called_unbiased(float64):
 
 
 def test_a_run_with_dropped_workers_decides_nothing(float64):
-    problem = Failing()
-    params = problem.init_params(key=KEY)
+    problem, params = Failing(), Failing().init_params(key=KEY)
     exact = problem.exact_gradient(params, unspool.Target())
     found = check(problem, unspool.NRES(4, 3, 0.1), params, exact)
     assert found.dropped > 0 and not found.passed
