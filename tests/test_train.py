@@ -190,6 +190,9 @@ def test_a_run_resumes_from_any_checkpoint_to_the_same_bits(tmp_path):
         assert (tmp_path / "run" / "checkpoints" / "60.npz").read_bytes() == final
         for new, old in zip(again.read("metrics"), metrics, strict=True):
             assert {**new, "seconds": 0} == {**old, "seconds": 0}
+        # What was spent before is not forgotten.
+        seconds = [line["seconds"] for line in again.read("metrics")]
+        assert seconds == sorted(seconds)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "finished"
 
 
