@@ -209,21 +209,22 @@ def test_every_tensor_has_hyperparameters_of_its_own(tmp_path):
     )
 
 
-def test_the_model_has_hyperparameters_too():
+@pytest.mark.parametrize("count", [3, 1])
+def test_the_model_has_hyperparameters_too(count):
     def scaled(weights, batch, scale):
         return loss(jax.tree.map(lambda x: x * jnp.prod(scale), weights), batch)
 
-    model = Model(init, scaled, space={"scale": Several(Constant(0.5), 3)})
+    model = Model(init, scaled, space={"scale": Several(Constant(0.5), count)})
     problem = ModelTraining(
         model, Data(TRAIN), optax.sgd, {"learning_rate": Constant(0.1)}, 5, TrainLoss()
     )
     params = problem.init_params(key=jax.random.key(0))
-    assert params["scale"].shape == (3,)
+    assert params["scale"].shape == (count,)
     assert set(export.schedules(problem, params)) == {"learning_rate", "scale"}
     state = problem.init_state(params, key=jax.random.key(0))
     state, measured = problem.step(params, state, jnp.array(0), key=jax.random.key(1))
-    eighth = jax.tree.map(lambda x: x / 8, state["weights"])
-    np.testing.assert_allclose(measured, loss(eighth, TRAIN), rtol=1e-6)
+    smaller = jax.tree.map(lambda x: x / 2**count, state["weights"])
+    np.testing.assert_allclose(measured, loss(smaller, TRAIN), rtol=1e-6)
 
 
 def test_the_final_objective_is_the_sum_of_its_changes():
