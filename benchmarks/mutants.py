@@ -81,8 +81,9 @@ def main():
                     waiting.append(mutant)
     random.Random(0).shuffle(waiting)
     print(f"{len(waiting)} mutants are to be tried", flush=True)
-    with ThreadPoolExecutor() as pool:
-        copies = range(os.cpu_count() or 1)
+    with ThreadPoolExecutor(64) as pool:
+        # One more than there are processors: what hangs or waits for actors takes no time.
+        copies = range((os.cpu_count() or 1) + 1)
         for one in [pool.submit(work, waiting, covering, results, options.most) for _ in copies]:
             one.result()
     print("\n\n".join(results.survivors(EQUIVALENT)))
@@ -171,7 +172,7 @@ def try_one(
         batch = order[done : done + size]
         if not batch:
             break
-        limit = 300 + 20 * sum(seconds[test] for test in batch)
+        limit = 120 + 10 * sum(seconds[test] for test in batch)
         status, printed = tests.run(batch, limit)
         done += len(batch)
         if status == 124:
