@@ -170,6 +170,24 @@ def test_what_has_changed_is_seen_by_the_next_estimate_and_evaluation(way):
         change(0.0)
 
 
+def test_what_is_not_read_may_change():
+    """Of a module that a problem reads from, too."""
+    module, traces = types.ModuleType("mine"), []
+    module.inside, module.beside = 1.0, 0.0
+    space = {"mine": module, "jnp": jnp, "note": traces.append}
+    exec("def read(): return note(0) or jnp.float32(mine.inside)", space)
+    problem, params, estimator = Reads(space["read"]), jnp.array(0.5), unspool.BPTT(1)
+    workers = estimator.init(problem, params, key=KEY)
+    estimator.estimate(problem, params, workers)
+    traces.clear()
+    module.beside = 1.0
+    estimator.estimate(problem, params, workers)
+    assert not traces
+    module.inside = 2.0
+    estimator.estimate(problem, params, workers)
+    assert traces
+
+
 def test_what_has_changed_is_seen_by_the_next_training_and_test():
     problem, change = in_a_loop()
     try:

@@ -59,6 +59,7 @@ def test_few_that_survive_are_told_from_few_that_were_counted():
     assert verdict(0.45, 8, 1000) and not verdict(0.45, 8, 10)
     assert not verdict(0.45, 5, 1000) and not verdict(0.99, 1, 1000)
     assert verdict(0.45, 6, 1000) and not verdict(0.45, 6, 40)
+    assert verdict(1.0, 6, 1000)
 
 
 def test_that_none_comes_through_is_said_of_the_last_window():

@@ -258,6 +258,7 @@ ERRORS = [
     (lambda: TaskFamily({"a": IMAGES}, (4, 3)), r"width\[1\] must be .* at least 4, got 3"),
     (lambda: TaskFamily({"a": IMAGES}, depth=(-1, 3)), r"depth\[0\] must be .* 0, got -1"),
     (lambda: TaskFamily({"a": IMAGES}, init_scale=(0.0, 1.0)), r"init_scale must .*\(0.0, 1.0\)"),
+    (lambda: TaskFamily({"a": IMAGES}, init_scale=(1.0, math.inf)), r"init_scale must .*, inf\)"),
     (
         lambda: TaskFamily({"a": IMAGES._replace(targets=KINDS / 2)}),
         r"images\['a'\] must have an integer class for each example",

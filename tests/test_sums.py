@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import unspool
+from unspool import _rows as rows
 from unspool._engine import local
 
 KEY = jax.random.key(0)
@@ -120,6 +121,13 @@ def test_sums_where_the_length_is_known(num_steps):
         assert np.all(taken == num_steps)
         # One loss of 100 is held to 4 parts in 1000 of what two differ by.
         assert abs(check(losses, bases, shifts, taken[0])) < 1e-3
+
+
+def test_a_running_sum_is_that_of_its_terms():
+    """One by one and rounded, a hundred thousand tenths are 9998.6 or so."""
+    add = lambda total, _: (total.add(0.1), None)
+    total, _ = jax.lax.scan(add, rows.Sum.zero(), length=100_000)
+    assert total.value == np.float32(100_000 * np.float64(np.float32(0.1)))
 
 
 def test_a_sum_is_differentiated_as_any_other():

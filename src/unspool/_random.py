@@ -13,6 +13,7 @@ from ._custom_types import IntScalar, KeyLike, RandomKey
 _GENERATOR = "threefry2x32"
 
 
+@enum.unique
 class Purpose(enum.IntEnum):
     """What a stream of random numbers is for. Two purposes never share a number."""
 
