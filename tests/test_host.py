@@ -49,6 +49,24 @@ def test_the_host_gives_what_jax_gives(estimator, float64):
     )
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_what_a_problem_computes_with_jax_has_the_precision_of_the_program(precision):
+    seen = set()
+
+    class Computing(OnHost):
+        def step(self, params, state, t, *, seeds):
+            seen.add(str(jnp.ones(()).dtype))
+            return super().step(params, state, t, seeds=seeds)
+
+    with jax.enable_x64(precision == "float64"):
+        engine = unspool.HostEngine(Computing())
+        params, estimator = engine.init_params(key=jax.random.key(0)), unspool.NRES(2, 12, 0.1)
+        state = estimator.init(engine, params, key=jax.random.key(0))
+        seen.clear()
+        jax.block_until_ready(estimator.estimate(engine, params, state))
+    assert seen == {precision}
+
+
 @keeps_apart
 def test_simulators_that_keep_their_state_give_what_jax_gives(estimator, float64):
     in_jax, simulated = (
