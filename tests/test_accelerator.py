@@ -60,6 +60,7 @@ def read(out):
     return json.loads((out / "accelerator.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_small_run_measures_every_part_and_prints_a_table_last(finished):
     out, printed = finished
     results = read(out)
@@ -75,6 +76,7 @@ def test_a_small_run_measures_every_part_and_prints_a_table_last(finished):
     assert row["flops_per_second"] > row["steps_per_second"] and math.isfinite(row["loss"])
 
 
+@pytest.mark.slow
 def test_what_could_not_be_measured_is_null_and_a_dash(finished):
     out, printed = finished
     parts = read(out)["parts"]
@@ -86,6 +88,7 @@ def test_what_could_not_be_measured_is_null_and_a_dash(finished):
     assert tf32 == {"complete": True, "note": "TF32 is arithmetic of GPUs"}
 
 
+@pytest.mark.slow
 def test_estimates_in_float32_are_those_in_float64(finished):
     rows = read(finished[0])["parts"]["correctness"]
     assert tuple(rows) == SOME
@@ -93,6 +96,7 @@ def test_estimates_in_float32_are_those_in_float64(finished):
         assert row["right"] and 0 < row["deviation"] < 1e-5 and row["default_deviation"] is None
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_resumed_without_measuring(finished, images, capsys):
     out, printed = finished
     before = read(out)["parts"]
@@ -105,6 +109,7 @@ def test_a_finished_run_is_resumed_without_measuring(finished, images, capsys):
     assert "measured" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_meta_training_goes_on_from_its_checkpoint(finished, images, tmp_path):
     """Cut off after each chunk of updates, and once between the row and the checkpoint."""
     row = read(finished[0])["parts"]["fashion-mnist"]["seed 53"]

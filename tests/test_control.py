@@ -80,6 +80,7 @@ def test_bad_counts_are_named():
         SwimmerExperiment(num_episodes=0)
 
 
+@pytest.mark.slow
 def test_returns_are_those_of_whole_episodes(finished):
     experiment, directory = finished
     lines = (directory / "NRES-23" / "evaluation.jsonl").read_text().splitlines()
@@ -91,6 +92,7 @@ def test_returns_are_those_of_whole_episodes(finished):
     assert described["metric_factor"] == -100 and described["thresholds"] == [325]
 
 
+@pytest.mark.slow
 def test_each_method_has_a_strip_of_different_pictures(finished):
     _, directory = finished
     pictures = json.loads((directory / "experiment.json").read_text())["pictures"]
@@ -114,6 +116,7 @@ def can_draw() -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_play_shows_what_was_trained(finished, tmp_path, capsys):
     if not can_draw():
         pytest.skip("nothing can be drawn here")

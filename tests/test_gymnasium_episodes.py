@@ -20,7 +20,6 @@ from support.gymnasium_walk import (
     spaces,
     walk,
 )
-from support.slow import slow
 from unspool.problems import EarlyEnd
 from unspool.problems.control import GymnasiumProblem
 
@@ -190,7 +189,8 @@ def bias_in_standard_errors(problem, estimator, params, num_chains=30):
     return deviation.mean(0) / (deviation.std(0, ddof=1) / math.sqrt(num_chains))
 
 
-@pytest.mark.parametrize("kind", [unspool.NRES, slow(unspool.PES)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [unspool.NRES, unspool.PES])
 def test_gradients_are_right_though_arms_end_at_different_times(kind):
     params, estimator = jnp.array([[0.4, 0.2]]), kind(10, 5, 0.2)
     tank = GymnasiumProblem("unspool/Tank-v0", horizon=Tank.problem.horizon)

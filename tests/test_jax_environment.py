@@ -124,6 +124,7 @@ def test_brax_is_played_as_in_its_own_loop(broadcasting):
     assert len(set(totals[:, -1].tolist())) > 1
 
 
+@pytest.mark.slow
 @needs_brax
 def test_what_resets_itself_is_stopped_before(broadcasting):
     """The wrappers of `brax.envs.create` end episodes by time, and begin new ones."""

@@ -75,6 +75,7 @@ def test_seeds_differ_in_noise_alone():
     assert not np.array_equal(ravel_pytree(other.init_params(key=jax.random.key(0)))[0], starts[0])
 
 
+@pytest.mark.slow
 def test_what_is_logged_and_drawn(finished):
     experiment, directory = finished
     described = json.loads((directory / "experiment.json").read_text())
@@ -96,6 +97,7 @@ def test_what_is_logged_and_drawn(finished):
     assert heights["FullES"] == pytest.approx(np.exp(whole))
 
 
+@pytest.mark.slow
 def test_variances_are_measured_where_the_run_went(finished):
     """The first of the measured points, measured once more by hand."""
     experiment, directory = finished

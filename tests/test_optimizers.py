@@ -12,12 +12,13 @@ import optax.contrib
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool._optimizer import as_optimizer, evaluation_params, start_optimizer
 from unspool.cli import choices
 
 KEY = jax.random.key(0)
 RATE = 0.05
-AT_ONCE = 12
+AT_ONCE, GROUPS = 12, 5
 # They ask for the loss as a function of the parameters.
 REFUSED = {"lbfgs", "sophia", "hutchinson_estimator_diag_hessian"}
 
@@ -103,13 +104,13 @@ def working(optax_as_it_is):
     return found
 
 
-def test_all_train_as_optax_says_and_go_on_to_the_same_bits(working, tmp_path):
+@pytest.mark.parametrize("place", [slow(place, when=place > 0) for place in range(GROUPS)])
+def test_all_train_as_optax_says_and_go_on_to_the_same_bits(working, place, tmp_path):
     # Several in one training, each with parameters of its own: one program takes less time than
     # many, and one of all of them far more.
     names = sorted(working)
-    for first in range(0, len(names), AT_ONCE):
-        some = {name: working[name] for name in names[first : first + AT_ONCE]}
-        check_training(some, tmp_path / str(first))
+    assert len(names) <= GROUPS * AT_ONCE
+    check_training({name: working[name] for name in names[place::GROUPS]}, tmp_path)
 
 
 def check_training(working, directory):
