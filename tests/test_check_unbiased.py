@@ -233,6 +233,22 @@ def test_a_mean_that_drowns_in_noise_is_not_called_unbiased(float64):
     assert not found.passed and found.verdict == "not decided", found
 
 
+class Idle(problems.Cubic):
+    """With a parameter that does nothing."""
+
+    def init_params(self, *, key):
+        return super().init_params(key=key) | {"unused": jnp.array(1.0)}
+
+
+def test_rounding_is_that_of_the_largest_coordinate():
+    """A gradient of zero leaves room for it, beside others."""
+    params = Idle().init_params(key=KEY)
+    used = {name: params[name] for name in ("level", "slope")}
+    exact = problems.Cubic().exact_gradient(used, unspool.Target()) | {"unused": jnp.array(0.0)}
+    found = check(Idle(), unspool.BPTT(2), params, exact)
+    assert np.any(found.mean != found.reference) and found.passed
+
+
 def test_a_run_with_dropped_workers_decides_nothing(float64):
     problem, params = Failing(), Failing().init_params(key=KEY)
     exact = problem.exact_gradient(params, unspool.Target())

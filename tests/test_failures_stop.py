@@ -60,6 +60,8 @@ def test_few_that_survive_are_told_from_few_that_were_counted():
     assert not verdict(0.45, 5, 1000) and not verdict(0.99, 1, 1000)
     assert verdict(0.45, 6, 1000) and not verdict(0.45, 6, 40)
     assert verdict(1.0, 6, 1000)
+    # Fifty failures are enough.
+    assert verdict(12.5 / 13, 4, 13) and not verdict(12.25 / 13, 4, 13)
 
 
 def test_that_none_comes_through_is_said_of_the_last_window():
@@ -69,6 +71,7 @@ def test_that_none_comes_through_is_said_of_the_last_window():
 
     assert verdict([10, 5], [5, 5]) and verdict([10, 0], [10, 0])
     assert not verdict([10, 5], [5, 1]) and not verdict([10], [10])
+    assert not verdict([10, 5, 5], [5, 0, 2]) and verdict([10, 5, 3], [5, 2, 3])
     assert not verdict([10, 5], [5, 5], num_workers=11)
 
 

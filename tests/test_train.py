@@ -1,6 +1,7 @@
 """The trainer, evaluation, and runs on disk."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 import unspool
 from unspool import problems
-from unspool._memory import Memory
+from unspool._memory import Memory, free_bytes
 
 KEY = jax.random.key(0)
 NRES = unspool.NRES(4, 5, 0.1)
@@ -73,6 +74,16 @@ def test_memory_is_enough_up_to_the_last_byte():
     Memory(3, 4, None).check()
     with pytest.raises(MemoryError, match="needs 7 B .3 B of state, 4 B of work.*6 B are free"):
         Memory(3, 4, 6).check()
+
+
+def test_a_device_says_what_it_has_left(monkeypatch):
+    stats = {"bytes_limit": 70, "bytes_in_use": 30}
+    device = types.SimpleNamespace(memory_stats=lambda: stats)
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert free_bytes() == 40
+    # Where it does not say, the machine does.
+    stats = None
+    assert free_bytes() is None or free_bytes() > 40
 
 
 def test_what_does_not_fit_is_refused_before_it_runs(tmp_path):

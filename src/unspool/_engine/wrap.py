@@ -5,7 +5,7 @@ import functools as ft
 from .._black_box import AbstractBlackBox
 from .._problem import AbstractProblem
 from .base import AbstractEngine
-from .host import HostEngine, check_black_box
+from .host import HostEngine
 from .local import LocalEngine
 
 AnyEngine = AbstractEngine | AbstractProblem | AbstractBlackBox
@@ -17,7 +17,6 @@ def as_engine(engine: AnyEngine) -> AbstractEngine:
     if isinstance(engine, AbstractEngine):
         return engine
     if isinstance(engine, AbstractBlackBox):
-        check_black_box(engine)
         return _of_black_box(_Itself(engine))
     return LocalEngine(engine)
 
