@@ -1,13 +1,14 @@
 """How many mistakes the tests notice: each is made in a copy of the library, and tests are run.
 
     python benchmarks/mutants.py FILE.json [--only WORD] [--seed N] [--most N] [--again]
+                                           [--by TEST ...]
 
 Needs what `make coverage` leaves behind, from which it knows the tests that run a line. They are
 run in an order that finds out soon: first those that have noticed other mistakes in the same file,
-then quick ones. FILE keeps what is known, so that a run that was stopped goes on; `--again` tries
-those that survived once more (`--most` is for a first look, at fewer tests), and another seed wants
-another file. A test counts for having noticed
-a mistake only if it passes without it. Ends with the survivors and a table.
+then quick ones. FILE keeps what is known, so that a run that was stopped goes on; another seed
+wants another file. `--most` is for a first look, at fewer tests; `--again` tries those that survived
+once more, with `--by` on new tests alone, or files of them. A test counts for having noticed a
+mistake only if it passes without it. Ends with the survivors and a table.
 """
 
 import argparse
@@ -69,8 +70,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="which generated mutants")
     parser.add_argument("--again", action="store_true", help="try survivors once more")
     parser.add_argument("--most", type=int, default=10**6, help="tests to try on each")
+    parser.add_argument("--by", nargs="+", metavar="TEST", help="the tests to run")
     options = parser.parse_args()
     covering = Covering(ROOT, ROOT / ".coverage", ROOT / ".tests.xml")
+    if options.by:
+        covering.choose(options.by)
     results = Results(options.file)
     waiting = []
     for room, mutants in all_mutants(options.seed).items():
@@ -176,7 +180,7 @@ def try_one(
         status, printed = tests.run(batch, limit)
         done += len(batch)
         if status == 124:
-            return {"status": "hung", "tests": done, "by": batch[0]}
+            return {"status": "hung", "tests": done, "by": batch[0], "noticed": batch}
         if status != 0:
             failed = [line.split()[1] for line in printed.splitlines() if line.startswith("FAILED")]
             by = failed[0] if failed else printed.strip().splitlines()[-1][:200]

@@ -23,6 +23,7 @@ class Covering:
         self._data = coverage.CoverageData(str(data))
         self._data.read()
         self._lines: dict[str, dict[int, set[str]]] = {}
+        self._chosen: set[str] | None = None
         self.seconds = {}
         for case in ElementTree.parse(times).iter("testcase"):
             file = case.get("classname", "").replace(".", "/") + ".py"
@@ -34,9 +35,16 @@ class Covering:
         Of a line that is run by an import, in another process or in a thread that is not Python's,
         those of its file.
         """
+        if self._chosen is not None:
+            return self._chosen
         lines = self._lines_of(mutant.path)
         found = lines.get(mutant.line) or set().union(*lines.values())
         return {test for test in found if test in self.seconds}
+
+    def choose(self, tests: list[str]) -> None:
+        """From now on these are taken to run every line."""
+        self._chosen = set(tests)
+        self.seconds |= dict.fromkeys(tests, 60.0)
 
     def leave_out(self, tests: list[str]) -> None:
         """Tests that are not to be asked again."""
