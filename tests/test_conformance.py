@@ -194,6 +194,21 @@ def test_the_gradient_simulated_from_its_definition_is_the_closed_form(name):
     assert np.max(np.abs(mean - other) / error) > 6
 
 
+def test_windows_that_keep_the_noise_of_the_episode_are_simulated():
+    """Which no estimator here promises: every window credits the noise that goes on."""
+    problem, target = PROBLEMS["learned start"], unspool.Target(3, None, SIGMA)
+    exact = flatten(problem.exact_gradient(problem.init_params(key=jax.random.key(0)), target))
+    mean, error = simulate(problem, target, 20_000)
+    assert np.all(error < 0.05 * np.max(np.abs(exact)))
+    assert np.max(np.abs(mean - exact) / error) < 4.5
+
+
+def test_windows_without_noise_are_simulated_exactly():
+    problem, target = PROBLEMS["learned start"], unspool.Target(3)
+    exact = flatten(problem.exact_gradient(problem.init_params(key=jax.random.key(0)), target))
+    np.testing.assert_allclose(simulate(problem, target, 2)[0], exact, rtol=1e-12)
+
+
 def test_a_simulated_gradient_has_no_noise_of_windows_gone_by():
     r"""Of a linear loss, with $G_w$ the gradient of window $w$ and fresh noise in each, the
     variance is $\sum_w (P + 1) |G_w|^2$ and not more."""

@@ -137,6 +137,12 @@ def test_the_standard_error_of_an_evaluation_is_that_of_its_mean():
     assert abs(np.mean(errors**2) - 1) < 4 * np.sqrt(2 / 49 / num_keys) < 0.05
 
 
+def test_one_episode_has_no_standard_error():
+    problem = Draws(noted=False)
+    find = lambda key: unspool.evaluate(problem, jnp.array(1.0), key=key).standard_error
+    assert jnp.all(jnp.isnan(jax.lax.map(find, jax.random.split(KEY, 400))))
+
+
 class Constant(PerEpisode):
     """Every step loses the parameter."""
 

@@ -105,6 +105,11 @@ def test_one_sequence_is_the_same_in_every_run():
     found = losses_of(problem, params, one)
     assert np.array_equal(found, losses_of(problem, params, two)) and len(set(found)) == 12
     assert not np.array_equal(losses_of(training(sequence_seed=89), params), found)
+    # Every step has a batch of its own.
+    state = problem.init_state(params, key=one)
+    after = lambda t, key: float(problem.step(params, state, t, key=key)[0]["weights"]["w"][0])
+    some = [after(t, one) for t in range(8)]
+    assert some == [after(t, two) for t in range(8)] and len(set(some)) > 3
     seeded = training(optimizer=MLPOptimizer((2,)), init_seed=2)
     drawn = [seeded.init_params(key=key) for key in (one, two)]
     assert eqx.tree_equal(*drawn)

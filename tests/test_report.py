@@ -20,7 +20,7 @@ from support.report import (
     write_lines,
     write_run,
 )
-from unspool.report import ReportError, write_report
+from unspool.report import ReportError, paths, write_report
 from unspool.report.labels import spread
 
 
@@ -45,6 +45,24 @@ def test_the_tables_hold_what_was_computed(tmp_path):
     assert "These estimate different gradients: NRES (smoothed gradient); TES (smoothed" in text
     assert "1 of 1 measured statistics lie inside the expected range." in text
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("num_labels", [1, 3, 4, 7])
+def test_each_label_has_a_panel_with_the_ends_of_its_paths(num_labels, tmp_path, monkeypatch):
+    drawn = []
+    save = lambda figure, *_: drawn.append(figure) or "<svg></svg>"
+    monkeypatch.setattr(paths, "to_svg", save)
+    write_json(tmp_path / "lorenz" / "experiment.json", EXPERIMENT)
+    for label in "ABCDEFG"[:num_labels]:
+        write_run(tmp_path / "lorenz" / label, label=label, seed=1)
+    write_report([tmp_path / "lorenz"], tmp_path)
+    (figure,) = drawn
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert len(panels) == num_labels and all(axes.get_visible() for axes in panels)
+    for axes in panels:
+        path, first, last, *_ = axes.lines
+        for index, dot in ((0, first), (-1, last)):
+            assert [x[0] for x in dot.get_data()] == [x[index] for x in path.get_data()]
 
 
 def test_the_page_needs_nothing_else(tmp_path):

@@ -115,6 +115,20 @@ def test_numbers_are_in_the_units_of_the_hyperparameter(float64):
     )
 
 
+def test_an_optimizer_begins_with_the_hyperparameters_of_the_first_step(float64):
+    """One that keeps the rate that it begins with never sees another."""
+
+    def keeping(learning_rate):
+        update = lambda grads, rate, _: (jax.tree.map(lambda g: -rate * g, grads), rate)
+        return optax.GradientTransformation(lambda _: learning_rate, update)
+
+    problem = training({"learning_rate": Linear(0.5, 0.1)}, make_optimizer=keeping)
+    key = jax.random.key(0)
+    curve = schedules.learning_curve(problem, problem.init_params(key=key), key=key, every=20)
+    expected = plain_loop(problem, keeping(0.5), key, 20)
+    np.testing.assert_allclose(curve.loss, expected, rtol=1e-9)
+
+
 def test_values_are_clipped_to_their_bounds():
     transform = Log(low=0.01, high=1.0)
     values = transform.value(jnp.log(jnp.array([1e-4, 0.1, 50.0])))
