@@ -138,6 +138,28 @@ def assert_same(one, other):
         np.testing.assert_array_equal(x, y)
 
 
+class Draws(unspool.AbstractProblem):
+    """Notes what the start and every step have drawn."""
+
+    horizon: int = 6
+
+    def init_params(self, *, key):
+        return jnp.zeros(())
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(7).at[6].set(jax.random.normal(key))
+
+    def step(self, params, state, t, *, key):
+        return state.at[t].set(jax.random.normal(key)), jnp.zeros(())
+
+
+def test_the_start_and_every_step_draw_something_else():
+    engine = unspool.LocalEngine(Draws())
+    rows = engine.start(jnp.zeros(()), jax.random.split(jax.random.key(0), 5))
+    after, _ = engine.unroll(jnp.zeros(()), rows, 6)
+    assert np.unique(np.asarray(after.state)).size == 5 * 7
+
+
 def test_all_that_take_a_key_are_known_here():
     # What `make_step` returns takes one too, and cannot be found by inspection.
     assert found_by_inspection() == set(CALLS) - {"make_step"}

@@ -55,6 +55,10 @@ def test_each_label_has_a_panel_with_the_ends_of_its_paths(num_labels, tmp_path,
     write_json(tmp_path / "lorenz" / "experiment.json", EXPERIMENT)
     for label in "ABCDEFG"[:num_labels]:
         write_run(tmp_path / "lorenz" / label, label=label, seed=1)
+    # One that says nothing of its parameters takes no panel from the others.
+    bare = write_run(tmp_path / "lorenz" / "bare", label="A", seed=2) / "metrics.jsonl"
+    lines = [json.loads(line) for line in bare.read_text().splitlines()]
+    write_lines(bare, [{**line, "params": None} for line in lines])
     write_report([tmp_path / "lorenz"], tmp_path)
     (figure,) = drawn
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]

@@ -95,6 +95,17 @@ def test_where_numbers_are_close_together_nothing_is_moved(kind, params):
     assert np.array_equal(held[0], along) and np.array_equal(held[1], -along)
 
 
+def test_a_tree_is_rounded_as_the_vector_of_its_numbers():
+    """So that no two of its leaves are rounded alike."""
+    split = lambda x, axis: jnp.split(x, [7, 20, 21], axis=axis)
+    params, along = jnp.ones(64, jnp.bfloat16), jnp.full((100, 64), 0.001)
+    dither = draw_dither(KEY, jnp.arange(100), jnp.zeros(100, int))
+    sigmas = [jnp.array(0.001)] * 4
+    whole = hold_pair(params, along, sigmas[0], dither)
+    held = hold_pair(split(params, 0), split(along, 1), sigmas, dither)
+    assert np.array_equal(jnp.concatenate(held, axis=2), whole)
+
+
 def test_random_numbers_of_births_and_blocks_are_spread_evenly():
     """A step away from even spacing would show in every mean; so would parameters that share."""
     births, blocks = jnp.arange(4096), jnp.full(4096, 3)

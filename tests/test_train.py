@@ -11,7 +11,7 @@ import pytest
 
 import unspool
 from unspool import problems
-from unspool._memory import Memory, free_bytes
+from unspool._memory import Memory, free_bytes, in_words
 
 KEY = jax.random.key(0)
 NRES = unspool.NRES(4, 5, 0.1)
@@ -74,6 +74,11 @@ def test_memory_is_enough_up_to_the_last_byte():
     Memory(3, 4, None).check()
     with pytest.raises(MemoryError, match="needs 7 B .3 B of state, 4 B of work.*6 B are free"):
         Memory(3, 4, 6).check()
+
+
+def test_bytes_have_three_digits():
+    said = {1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 2**20: "1 MiB", 2**50: "1024 TiB"}
+    assert {count: in_words(count) for count in said} == said
 
 
 def test_a_device_says_what_it_has_left(monkeypatch):
@@ -205,6 +210,18 @@ def test_a_run_resumes_from_any_checkpoint_to_the_same_bits(tmp_path):
         seconds = [line["seconds"] for line in again.read("metrics")]
         assert seconds == sorted(seconds)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "finished"
+    # Nothing is run twice where nobody asks for it.
+    options["num_updates"] = 80
+    more = again.train(problem, NRES, optax.adam(1e-2), **options)
+    assert [record.update for record in more] == [70, 80]
+
+
+def test_a_run_that_fails_says_so_and_why(tmp_path):
+    run = unspool.Run.create(tmp_path / "run", {})
+    with pytest.raises(unspool.TrainingError, match="workers dropped"):
+        list(run.train(Brittle(), NRES, optax.sgd(0.2), num_updates=50, key=KEY, log_every=5))
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed" and "workers dropped" in status["message"]
 
 
 def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):

@@ -194,6 +194,12 @@ def test_a_worker_may_start_in_any_window():
         assert starts == {0, 1, 2, 3}
 
 
+def test_no_two_blocks_of_no_two_episodes_share_a_direction():
+    birth, block = (x.ravel() for x in jnp.meshgrid(jnp.arange(20), jnp.arange(20)))
+    drawn = extend.GaussianDirections().draw(jnp.zeros(2), KEY, birth, block)
+    assert np.unique(np.asarray(drawn)).size == drawn.size
+
+
 def test_data_and_noise_have_nothing_in_common():
     """Nor have the phases: a common root would make a draw of one a draw of another."""
     state = unspool.NRES(2, 1, 0.1).enlist(First(), First().init_params(key=KEY), KEY)
