@@ -380,6 +380,10 @@ def test_parameters_must_be_finite_floats(params, message):
         unspool.evaluate(Motley(), params, key=jax.random.key(0))
     with pytest.raises(ValueError, match=message):
         unspool.NRES(2, 3, 0.1).init(Motley(), params, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        unspool.check_unbiased(
+            Motley(), unspool.NRES(2, 3, 0.1), params=params, key=jax.random.key(0)
+        )
 
 
 def test_types_are_checked_without_help():

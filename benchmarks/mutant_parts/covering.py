@@ -8,6 +8,20 @@ import coverage
 from .mutant import Mutant
 
 
+UNSEEN = {
+    "src/unspool/_engine/ray": "tests/test_ray",
+    "src/unspool/_engine/host": "tests/test_host",
+    "src/unspool/_engine/local_stage": "tests/test_host",
+    "src/unspool/_engine/simulators": "tests/test_host",
+    "src/unspool/_engine/callback": "tests/test_host",
+    "src/unspool/_engine/failures": "tests/test_host",
+    "src/unspool/problems/control/gymnasium": "tests/test_gymnasium",
+    "src/unspool/problems/control/mujoco": "tests/test_mujoco",
+}
+"""How files are called whose lines run in threads and processes that nobody looks into, and what
+tests them."""
+
+
 class Covering:
     """The tests of a project, by the lines that they run.
 
@@ -32,13 +46,15 @@ class Covering:
     def tests_of(self, mutant: Mutant) -> set[str]:
         """Those that run a mutant's line.
 
-        Of a line that is run by an import, in another process or in a thread that is not Python's,
-        those of its file.
+        Of a line that is run by an import, or by nothing that is known, those of its file.
         """
         if self._chosen is not None:
             return self._chosen
         lines = self._lines_of(mutant.path)
         found = lines.get(mutant.line) or set().union(*lines.values())
+        for start, tests in UNSEEN.items():
+            if mutant.path.startswith(start):
+                found = found | {test for test in self.seconds if test.startswith(tests)}
         return {test for test in found if test in self.seconds}
 
     def choose(self, tests: list[str]) -> None:

@@ -26,10 +26,7 @@ class Completed(AbstractForwarding):
 
     @property
     def parts(self) -> tuple[AbstractEngine, ...]:
-        parts = self.engine.parts
-        if len(parts) == 1 and parts[0] is self.engine:
-            return (self,)
-        return tuple(Completed(part, self.fixed) for part in parts)
+        return tuple(Completed(part, self.fixed) for part in self.engine.parts)
 
     def check(self, params: Params) -> None:
         self.engine.check(join(params, self.fixed))
