@@ -7,7 +7,6 @@ import coverage
 
 from .mutant import Mutant
 
-
 UNSEEN = {
     "src/unspool/_engine/ray": "tests/test_ray",
     "src/unspool/_engine/host": "tests/test_host",
