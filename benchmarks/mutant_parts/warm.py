@@ -69,6 +69,7 @@ def run_tests(names: str, log: int) -> None:
         # Of modules that are there already.
         ignored = "ignore::pytest.PytestAssertRewriteWarning"
         options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-W", ignored]
+        options += ["-m", "not slow"]
         status = int(pytest.main([*options, f"@{names}"]))
     except BaseException:
         traceback.print_exc()
