@@ -1,6 +1,7 @@
 """The command `unspool train`: what it reads, what it writes, and how a run goes on."""
 
 import os
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ def test_a_run_is_written_with_what_a_report_needs(capsys):
     said = capsys.readouterr().out
     assert "estimator NRES: num_workers 2, window 1, sigma 0.2" in said
     assert "unspool report runs/walk-nres" in said
+    assert re.search(r"^evaluated +\S+.* fresh episodes, \S+ at the start$", said, re.MULTILINE)
 
 
 def test_names_may_be_written_in_any_way_and_directories_are_counted_up():

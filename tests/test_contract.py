@@ -79,6 +79,8 @@ class Motley(unspool.AbstractProblem):
         return {"x": x, "count": count, "odd": count % 2 == 1, "key": state["key"]}, loss
 
 
+NEED_DERIVATIVES = {"BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"}
+NEED_DERIVATIVES |= {"ControlledGPES", "PESAnalytic"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
     [
@@ -176,7 +178,8 @@ def test_num_steps_is_what_the_engine_is_asked_to_run(estimator):
     jax.block_until_ready(estimate)
     jax.effects_barrier()
     assert sum(STEPS) == per_estimate
-    assert int(estimate.stats["useful_steps"]) <= per_estimate
+    # Nobody waits, and no episode ends within a window.
+    assert int(estimate.stats["useful_steps"]) == per_estimate
 
 
 @every_estimator
@@ -252,7 +255,7 @@ def test_a_row_that_would_end_within_a_stretch_is_not_passed_off_as_sound():
     assert jnp.all(jnp.isnan(losses)) and jnp.all(past.over)
 
 
-@pytest.mark.parametrize("name", ["BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"])
+@pytest.mark.parametrize("name", sorted(NEED_DERIVATIVES))
 def test_an_engine_without_derivatives_is_refused(name):
     class Blind(unspool.LocalEngine):
         differentiable = False

@@ -102,6 +102,15 @@ def test_skewness_is_taken_off_as_hall_does_it(size):
     assert (size > 0) == (found.t[0] == pytest.approx(size))
 
 
+@pytest.mark.parametrize("size", [np.nan, np.inf, 1e200])
+def test_a_coordinate_that_is_no_number_is_rejected_beside_others(size):
+    """Also where only the noise is beyond all numbers, and the deviation is none."""
+    noise = symmetric()
+    noise[:, 1] *= size
+    found = judge(noise, 1.0, 0.0, 1e-3)
+    assert found.decision == "biased" and "no finite number" in found.reason
+
+
 def test_noise_as_large_as_the_gradient_decides_nothing():
     noise = simulate("gaussian", 100, 3)
     verdict = lambda scale: judge(noise, scale, 0.0, 1e-3)

@@ -42,6 +42,7 @@ class Labelled(extend.AbstractPerturbed):
     period: int | None = WINDOW
     phases: extend.AbstractPhases = extend.EvenPhases()
     sigma: Any = eqx.field(default=1.0, converter=extend.as_sigma)
+    directions: extend.AbstractDirections = Labels()
     estimand: ClassVar[str] = "nothing: the directions are not random"
 
     @property
@@ -53,7 +54,7 @@ class Labelled(extend.AbstractPerturbed):
             probe=extend.Antithetic(),
             sigma=self.sigma,
             phases=self.phases,
-            directions=Labels(),
+            directions=self.directions,
         )
 
 
@@ -198,6 +199,29 @@ def test_no_two_blocks_of_no_two_episodes_share_a_direction():
     birth, block = (x.ravel() for x in jnp.meshgrid(jnp.arange(20), jnp.arange(20)))
     drawn = extend.GaussianDirections().draw(jnp.zeros(2), KEY, birth, block)
     assert np.unique(np.asarray(drawn)).size == drawn.size
+
+
+class OfTheRoot(extend.AbstractDirections):
+    """The root that directions are drawn from, as a number."""
+
+    independent: ClassVar[bool] = True
+
+    def draw(self, params, key, birth, block):
+        return jnp.full((birth.size, *params.shape), _number(key))
+
+
+def _number(key):
+    return jax.random.key_data(key)[0].astype(float) % 1000
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("period", [WINDOW, None])
+def test_directions_are_drawn_from_the_root_of_the_noise(period, size):
+    estimator, problem = Labelled(2, period=period, directions=OfTheRoot()), First(size=size)
+    params = problem.init_params(key=KEY)
+    state = estimator.init(problem, params, key=KEY)
+    estimate, _ = estimator.estimate(problem, params, state)
+    assert estimate.loss == _number(state.noise_key) ** 2
 
 
 def test_data_and_noise_have_nothing_in_common():
