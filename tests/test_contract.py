@@ -1,8 +1,6 @@
 """What every estimator owes its users besides the right mean."""
 
 import functools as ft
-import subprocess
-import sys
 
 import equinox as eqx
 import jax
@@ -387,19 +385,3 @@ def test_parameters_must_be_finite_floats(params, message):
         unspool.check_unbiased(
             Motley(), unspool.NRES(2, 3, 0.1), params=params, key=jax.random.key(0)
         )
-
-
-def test_types_are_checked_without_help():
-    """The tests check types at run time; a user's program does not."""
-    script = """
-import unspool
-from unspool.problems import Cubic
-for make in (lambda: unspool.NRES(4, 2.5, 0.1), lambda: unspool.LocalEngine(Cubic)):
-    try:
-        make()
-    except ValueError as error:
-        print(error)
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "window must be an integer of at least 1, got 2.5" in run.stdout, run.stderr
-    assert "a class: call it first" in run.stdout, run.stderr

@@ -1,6 +1,8 @@
-"""Values that are refused late: by a tree that does not fit, by what a problem's method returns."""
+"""Values that are refused: where something is made, by a tree that does not fit, by a method."""
 
 import inspect
+import subprocess
+import sys
 from typing import ClassVar
 
 import jax
@@ -86,3 +88,19 @@ def test_counts_are_positive():
                         make(**{name: -1})
                     checked += 1
     assert checked > 10
+
+
+def test_types_are_checked_without_help():
+    """The tests check types at run time; a user's program does not."""
+    script = """
+import unspool
+from unspool.problems import Cubic
+for make in (lambda: unspool.NRES(4, 2.5, 0.1), lambda: unspool.LocalEngine(Cubic)):
+    try:
+        make()
+    except ValueError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "window must be an integer of at least 1, got 2.5" in run.stdout, run.stderr
+    assert "a class: call it first" in run.stdout, run.stderr
