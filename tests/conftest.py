@@ -77,7 +77,7 @@ def pytest_runtest_teardown():
     Those that are not are freed now and then, for a process may map no more than 65,530 pieces of
     memory, and each has several.
     """
-    if next(_TORN_DOWN) % 50 == 0:
+    if next(_TORN_DOWN) % 150 == 0:
         jax.clear_caches()
         gc.unfreeze()
         gc.collect()

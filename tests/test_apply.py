@@ -189,6 +189,7 @@ def test_a_mistake_is_one_line(mine, words, said, capsys):
     assert said in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_the_users_own_takes_its_class(mine, capsys):
     """One step size for all, never trained: plain gradient descent."""
     assert main(["train", "mine.py:plain", "nres", *TRAIN, "--directory=own"]) == 0

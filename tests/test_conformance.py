@@ -129,7 +129,10 @@ def test_the_mean_is_the_gradient_promised(estimator, problem):
 
 
 @pytest.mark.parametrize("problem", [slow("learned start"), "random length"])
-@pytest.mark.parametrize("estimator", ODD_WINDOWS)
+@pytest.mark.parametrize(
+    "estimator",
+    [slow(e, when=e not in {"PES", "TruncatedES", "TBPTT", "UORO"}) for e in ODD_WINDOWS],
+)
 def test_a_window_need_not_divide_the_episode(estimator, problem):
     result = check(PROBLEMS[problem], ODD_WINDOWS[estimator])
     accept(result)
@@ -157,7 +160,7 @@ def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
             assert jnp.isfinite(estimate.loss)
 
 
-@pytest.mark.parametrize("name", ["NRES", "PES", "TruncatedES", "TBPTT", "UORO"])
+@pytest.mark.parametrize("name", [slow("NRES"), "PES", slow("TruncatedES"), "TBPTT", slow("UORO")])
 def test_noise_in_the_data_changes_no_mean(name):
     result = check(problems.LinearQuadratic(noise=0.5), ESTIMATORS[name])
     accept(result)

@@ -82,7 +82,12 @@ NEED_DERIVATIVES |= {"ControlledGPES", "PESAnalytic"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
     [
-        pytest.param(ESTIMATORS[name], id=name, marks=pytest.mark.xdist_group(name))
+        slow(
+            ESTIMATORS[name],
+            id=name,
+            when=name in {"DODGE", "UORO"},
+            marks=[pytest.mark.xdist_group(name)],
+        )
         for name in ("NRES", "DODGE", "TBPTT", "UORO")
     ],
 )
@@ -223,7 +228,7 @@ def test_the_number_of_workers_that_run_at_once_changes_no_more_than_rounding(es
 
 
 @pytest.mark.parametrize(
-    ("name", "fails_above", "num_dropped"), [("NRES", 1.0, 1), ("TBPTT", float("inf"), 0)]
+    ("name", "fails_above", "num_dropped"), [("NRES", 1.0, 1), slow("TBPTT", float("inf"), 0)]
 )
 def test_chunks_change_no_more_than_rounding(name, fails_above, num_dropped):
     whole, problem = ESTIMATORS[name], Motley(fails_above=fails_above)
@@ -291,23 +296,21 @@ def test_a_state_may_be_empty(estimator):
 
 
 def test_nres_holds_nothing_of_the_size_of_the_parameters():
-    sizes = {}
+    params, sizes = Motley().init_params(key=jax.random.key(0)), {}
     for name in ("NRES", "FullES", "PES"):
-        _, state = run(ESTIMATORS[name], Motley(), num_estimates=1)
-        floats = [x.size for x in jax.tree.leaves(state.carried) if eqx.is_inexact_array(x)]
-        sizes[name] = sum(floats)
+        enlist = lambda key, name=name: ESTIMATORS[name].enlist(Motley(), params, key)
+        carried = jax.tree.leaves(jax.eval_shape(enlist, jax.random.key(0)).carried)
+        sizes[name] = sum(x.size for x in carried if jnp.issubdtype(x.dtype, jnp.inexact))
     assert sizes == {"NRES": 0, "FullES": 0, "PES": 4 * 9}
 
 
 def test_full_windows_make_truncated_estimators_exact(float64):
     problem = problems.LearnedStart(horizon=9)
     params = problem.init_params(key=jax.random.key(0))
-    estimates = [
-        estimator.estimate(problem, params, estimator.init(problem, params, key=jax.random.key(0)))
-        for estimator in (unspool.BPTT(4), unspool.TBPTT(4, 9), unspool.TBPTT(4, 100))
-    ]
     exact = problem.exact_gradient(params, unspool.Target())
-    for estimate, _ in estimates:
+    for estimator in (unspool.TBPTT(4, 9), unspool.TBPTT(4, 100)):
+        state = estimator.init(problem, params, key=jax.random.key(0))
+        estimate, _ = estimator.estimate(problem, params, state)
         np.testing.assert_allclose(estimate.grad, exact, rtol=1e-12)
 
 

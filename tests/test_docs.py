@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("README.md")])
 REFERENCE = ROOT / "docs" / "reference.md"
 # Meta-trained once more by an example and by the tests of what it is used for.
-SLOW = {"learned-optimizers.md"}
+SLOW = {"learned-optimizers.md", "tuning.md", "simulators.md"}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -178,6 +178,7 @@ def test_example_user_problem():
     assert loss < 0.01
 
 
+@pytest.mark.slow
 def test_example_reorder_level():
     losses = run_example("reorder_level")
     # An empty shop pays 2 for the order and 5 for each customer, every day.

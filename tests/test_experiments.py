@@ -253,6 +253,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_spawned_processes_end_with_the_one_that_asked(tmp_path, start_program, finish):
     """Ctrl-C, which every process of the group gets, leaves no process and no broken file.
 
@@ -304,6 +305,7 @@ def test_the_surface_is_the_loss_averaged_over_shifts():
     assert found["loss"][2][1] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_series_and_a_vector_field_of_ones_own(tmp_path):
     (tmp_path / "mine.csv").write_text("day,yeast\n0,1\n1,2\n2,3.5\n3,5\n")
     (tmp_path / "field.py").write_text("def logistic(r, x):\n    return r[0] * x * (1 - x / r[1])")
@@ -338,6 +340,7 @@ def test_a_vector_field_that_cannot_be_had(options, message):
         LynxHareExperiment(**options)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_takes_only_its_task_along():
     tasks = [("[1, 2]",), ("__import__('os')._exit(1)",), ("1 / 0",), ("[3]",)]
     found = list(work_through(eval, tasks, 2))

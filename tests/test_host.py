@@ -17,8 +17,8 @@ from support.limits import HANG
 from support.slow import slow
 from unspool import problems
 
-# What these two do on the host, the others do too.
-SLOW = {"GPES", "ESSingle"}
+# What these do on the host, the others do too.
+SLOW = {"GPES", "ESSingle", "FullES", "PES"}
 
 
 def some(names):
@@ -83,7 +83,7 @@ def test_a_nearly_equal_problem_is_told_apart(float64):
     assert np.max(np.abs(ours.params - other.params)) > 1e-12
 
 
-@pytest.mark.parametrize("problem", [Batched(), Simulated()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("problem", [Batched(), slow(Simulated())], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize(
     "estimator",
     [unspool.NRES(4, 3, 0.4), slow(unspool.PES(4, 3, 0.4))],
@@ -223,6 +223,7 @@ for problem in (Rows(), Simulators()):
 """
 
 
+@pytest.mark.slow
 def test_simulators_may_compute_with_jax_where_there_is_one_thread():
     """Large arrays and several trainings: what hung in one of them may have gone well in others."""
     flags = "--xla_backend_optimization_level=0"

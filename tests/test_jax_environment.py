@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool._random import Purpose, stream
 from unspool.problems.control import BraxEnvironment, JaxEnvironment, MLPPolicy
 
@@ -185,7 +186,7 @@ def test_leaves_keep_their_types_and_last_rewards_count(dictionary):
 
 @pytest.mark.parametrize(
     "estimator",
-    [unspool.NRES(4, 3, 0.1), unspool.TruncatedES(4, 3, 0.1), unspool.BPTT(4)],
+    [unspool.NRES(4, 3, 0.1), slow(unspool.TruncatedES(4, 3, 0.1)), slow(unspool.BPTT(4))],
 )
 def test_estimators_of_all_kinds_run(estimator):
     problem = JaxEnvironment(Cart(), 8, MLPPolicy((4,)), clip_actions=True)
@@ -272,6 +273,7 @@ class Balance:
         return jnp.concatenate([data.qpos, data.qvel])
 
 
+@pytest.mark.slow
 @needs_mjx
 def test_an_environment_like_those_of_playground(broadcasting):
     with contextlib.redirect_stdout(io.StringIO()):

@@ -53,6 +53,7 @@ def meta_train(problem, rate, num_updates=60):
     return record
 
 
+@pytest.mark.slow
 def test_a_poor_learning_rate_is_mended(key):
     problem = quadratic(LearnedSGD(1e-3), horizon=20)
     start, up, down = (

@@ -116,6 +116,7 @@ def test_variances_are_measured_where_the_run_went(finished):
     assert measurement.num_steps == 3 * 10 * 2 * 8
 
 
+@pytest.mark.slow
 def test_the_variance_of_one_worker_is_that_of_many_windows(float64):
     """Against all windows of many episodes; of the mean over an episode, against the same."""
     problem, params = LinearQuadratic(horizon=6), None

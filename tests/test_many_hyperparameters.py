@@ -88,11 +88,8 @@ class Searching(AbstractExperiment):
         plan = EvaluationPlan(problem, 1, num_episodes=2)
         calm = diverging((0.1, 1.0))
         training = Entry("NRES", calm, unspool.NRES(2, 30, 0.1), sgd(0.01), 4, 1, plan)
-        searches = (
-            Search(label, problem, strategy, self.num_steps, 4, plan)
-            for label, strategy in STRATEGIES.items()
-        )
-        return (training, *searches)
+        search = lambda label: Search(label, problem, STRATEGIES[label], self.num_steps, 4, plan)
+        return (training, *map(search, STRATEGIES))
 
     def details(self):
         return {"metric": "loss"}
@@ -391,6 +388,7 @@ class OnlyPES(ManyHyperparametersExperiment):
         return tuple(entry for entry in super().entries() if entry.label == "PES")
 
 
+@pytest.mark.slow
 def test_a_training_of_the_experiment(tmp_path):
     reproduce(OnlyPES(**dataclasses.asdict(TINY)), tmp_path, num_processes=1)
     (study,) = read_studies([tmp_path])

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 
 import unspool
+from support.slow import slow
 from unspool import export
 from unspool._estimator.sigma import as_sigma, sigma_at
 from unspool._random import Purpose, numbered, stream
@@ -98,7 +99,9 @@ def estimate(estimator, problem, params):
     return estimator.estimate(problem, params, estimator.init(problem, params, key=KEY))[0]
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize(
+    "name", [slow(name, when=name not in {"NRES", "UORO"}) for name in ESTIMATORS]
+)
 def test_estimates_are_those_for_the_arrays_alone(name):
     found = estimate(ESTIMATORS[name], MIXED, MIXTURE)
     expected = estimate(ESTIMATORS[name], PLAIN, jax.tree.leaves(FLOATS))
@@ -136,7 +139,9 @@ LIBRARIES = {
 STEP_KEY = stream(numbered(stream(KEY, Purpose.DATA), 1), Purpose.STEP, 0)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "library", [slow(name, when=name in {"linen", "haiku"}) for name in LIBRARIES]
+)
 def test_networks_of_every_library_are_trained_along_their_gradient(library):
     make, apply = LIBRARIES[library]
     problem = Moves(make, apply, horizon=1)

@@ -93,10 +93,9 @@ def test_a_step_is_one_of_plain_optax(float64):
 
 def test_the_gradient_of_a_run_is_that_of_reverse_mode_and_of_noise_reuse(float64):
     problem = training(optimizer=LearnedSGD(0.02, 0.5))
-    for estimator in (unspool.NRES(20, 3, 0.01), unspool.PES(20, 3, 0.01)):
-        found = unspool.check_unbiased(problem, estimator, key=KEY, num_chains=100)
-        assert found.passed, found
-        assert np.max(found.standard_error) < 0.1 * np.max(np.abs(found.reference)), found
+    found = unspool.check_unbiased(problem, unspool.NRES(20, 3, 0.01), key=KEY, num_chains=100)
+    assert found.passed, found
+    assert np.max(found.standard_error) < 0.1 * np.max(np.abs(found.reference)), found
 
 
 def test_one_sequence_is_the_same_in_every_run():
@@ -244,6 +243,7 @@ def spread(weights, batch):
     return jnp.sum((weights["w"] - jnp.mean(batch)) ** 2) + jnp.sum((weights["v"] - 2.0) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [
@@ -334,6 +334,7 @@ for record in run.train(training(), unspool.NRES(4, 3, 0.01), optax.adam(1e-2), 
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path, start_program, finish):
     """After every record it waits for a line, so that it is killed at the same one everywhere."""
 

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import _pieces, _programs, _records, problems
 from unspool._random import seeded_key
 
@@ -71,7 +72,7 @@ def first_state(engine, estimator, key=KEY):
 @pytest.mark.parametrize(
     ("engine", "estimator"),
     [
-        pytest.param(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
+        slow(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
         pytest.param(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
         pytest.param(TWO, unspool.PES(6, 5, 0.1), id="several problems"),
     ],

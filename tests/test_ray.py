@@ -348,6 +348,7 @@ def run():
         program.communicate(timeout=HANG)
 
 
+@pytest.mark.slow
 def test_a_cluster_is_joined_and_grows(run):
     """By its address; and where no number is asked for, the CPU of a new machine is used too."""
     with socket.socket() as probe:

@@ -208,10 +208,12 @@ def large_page(tmp_path_factory) -> Path:
     return write_report([root / "lorenz"], root)
 
 
+@pytest.mark.slow
 def test_a_large_page_is_small_enough_to_send(large_page):
     assert large_page.stat().st_size < 1_500_000
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page(large_page, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

@@ -157,7 +157,7 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [slow(name, when=name != "adamw") for name in SPACES])
 def test_the_exported_schedule_reproduces_the_curve_without_the_library(name, tmp_path):
     make_optimizer, space = SPACES[name]
     problem, key = training(space, make_optimizer=make_optimizer), jax.random.key(3)
@@ -305,7 +305,7 @@ def test_a_run_that_diverges_is_dropped_and_counted_whatever_the_objective(objec
 @pytest.mark.parametrize(
     ("objective", "estimator"),
     [
-        (ValidLoss(), unspool.ControlledGPES(4, 2, None, 0.1)),
+        slow(ValidLoss(), unspool.ControlledGPES(4, 2, None, 0.1)),
         (Final(TrainLoss()), unspool.PES(4, 2, 0.1)),
     ],
 )

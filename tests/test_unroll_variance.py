@@ -206,6 +206,7 @@ def finished(tmp_path_factory):
     return directory, told
 
 
+@pytest.mark.slow
 def test_an_experiment_without_trainings_has_a_page(finished, tmp_path):
     pytest.importorskip("matplotlib")
     from unspool.report import write_report
@@ -237,6 +238,7 @@ def test_points_lie_where_their_windows_are():
     assert ("ESSingle", "points") not in series
 
 
+@pytest.mark.slow
 def test_measurements_are_kept_and_seeds_added(finished):
     directory, _ = finished
     file = directory / "measured" / "ESSingle-window-1.json"
