@@ -193,6 +193,7 @@ class Tests:
     """The tests of a copy of the project, run from a process that is warm already."""
 
     def __init__(self, tree: Path):
+        self._tree = tree
         script = Path(__file__).parent / "mutant_parts/warm.py"
         # Most programs are those of the run before.
         cache = {
@@ -213,7 +214,7 @@ class Tests:
         self._process.stdin.write(json.dumps({"tests": tests, "seconds": seconds}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return answer["status"], answer["printed"]
+        return answer["status"], answer["printed"].replace(f"{self._tree}/", "")
 
     def pass_as_they_are(self, tests: list[str]) -> bool:
         """Whether they pass where nothing is changed; each is asked once."""
