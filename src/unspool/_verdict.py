@@ -104,7 +104,8 @@ def judge(
         found = Statistics.of(deviation, rounding)
     reach = quantile(level / (2 * size), degrees) + quantile(1 - _POWER, degrees)
     detectable = reach * found.error
-    if not (np.all(np.isfinite(found.t)) and np.all(np.isfinite(found.error))):
+    # Where the error is none, neither is what is judged.
+    if not np.all(np.isfinite(found.t)):
         reason = "a mean, or what it should be, is no finite number"
         return Verdict("biased", reason, 0.0, detectable, found)
     p_value = min(1.0, size * two_sided(float(np.max(found.t)), degrees))
