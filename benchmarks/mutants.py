@@ -85,10 +85,11 @@ def main():
                     waiting.append(mutant)
     random.Random(0).shuffle(waiting)
     print(f"{len(waiting)} mutants are to be tried", flush=True)
-    with ThreadPoolExecutor(64) as pool:
-        # One more than there are processors: what hangs or waits for actors takes no time.
-        copies = range((os.cpu_count() or 1) + 1)
-        for one in [pool.submit(work, waiting, covering, results, options.most) for _ in copies]:
+    # One more than there are processors: what hangs or waits for actors takes no time.
+    copies = (os.cpu_count() or 1) + 1
+    with ThreadPoolExecutor(copies) as pool:
+        job = waiting, covering, results, options.most
+        for one in [pool.submit(work, *job) for _ in range(copies)]:
             one.result()
     print("\n\n".join(results.survivors(EQUIVALENT)))
     print(table(results, EQUIVALENT))

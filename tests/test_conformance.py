@@ -69,9 +69,9 @@ LEVEL = 1e-3 / 200
 
 
 def accept(result):
-    """The mean is right, and a bias of two thirds of the gradient would have been seen."""
+    """The mean is right, and a bias of three fifths of the gradient would have been seen."""
     assert result.passed, result
-    assert np.max(result.detectable) < 0.65 * np.max(np.abs(result.reference)), result
+    assert np.max(result.detectable) < 0.6 * np.max(np.abs(result.reference)), result
 
 
 def check(problem, estimator, *, target=None):
@@ -147,6 +147,13 @@ def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
     assert not check(PROBLEMS[problem], ESTIMATORS["TruncatedES"], target=full).passed
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", ["cubic", "cosine"])
+def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
+    per_episode = unspool.NRES(4, 3, 0.3).target(12)
+    assert not check(PROBLEMS[problem], unspool.PES(4, 3, 0.3), target=per_episode).passed
+
+
 def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
     """The pairing test: without perturbation the losses of a pair are the same bits."""
     problem = problems.LinearQuadratic(noise=1.0)
@@ -215,10 +222,8 @@ def test_windows_without_noise_are_simulated_exactly():
 def test_a_simulated_gradient_has_no_noise_of_windows_gone_by():
     r"""Of a linear loss, with $G_w$ the gradient of window $w$ and fresh noise in each, the
     variance is $\sum_w (P + 1) |G_w|^2$ and not more."""
-    problem, params = (
-        polynomial(loss=(1.0, 0.0, 0.0)),
-        {"level": jnp.ones(()), "slope": jnp.ones(())},
-    )
+    problem = polynomial(loss=(1.0, 0.0, 0.0))
+    params = problem.init_params(key=None)
     features = np.stack([np.ones(HORIZON), np.arange(HORIZON) - 1], axis=1)
     lives = 2 - np.arange(HORIZON) % 2
     of_windows = np.sum((features * lives[:, None]).reshape(-1, 2, 2), axis=1) / HORIZON

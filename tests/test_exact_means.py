@@ -80,11 +80,8 @@ def test_the_mean_of_a_perturbed_estimator_is_the_gradient_promised(name):
 
 def test_promises_differ():
     """What the estimators above are held against: none is another's."""
-    targets = [PERTURBED[name].target(HORIZON) for name in ("NRES", "PES", "TruncatedES", "DODGE")]
-    targets += [
-        PERTURBED[name].target(HORIZON) for name in ("NRES, sigma by leaf", "ForwardGradient")
-    ]
-    gradients = [promised(target, stack(cubic())) for target in targets]
+    names = "NRES", "PES", "TruncatedES", "DODGE", "NRES, sigma by leaf", "ForwardGradient"
+    gradients = [promised(PERTURBED[name].target(HORIZON), stack(cubic())) for name in names]
     for i, one in enumerate(gradients):
         assert all(np.min(error(one, other)) > WRONG for other in gradients[:i])
 
@@ -146,18 +143,14 @@ SCHEDULED = {
 @pytest.mark.parametrize("name", SCHEDULED)
 def test_a_schedule_of_sigma_biases_nothing(name):
     """Each score keeps the sigma that it was drawn with. No sigma matters to a quadratic loss."""
-    problems = stack(
-        polynomial(loss=(0.2, 0.5, 0.0), share=STEPS), polynomial(loss=(-1.0, 0.5, 0.0))
-    )
+    problems = quadratics()
     found = mean_of_perturbed(SCHEDULED[name], problems)
     assert np.max(error(found, promised(unspool.Target(), problems))) < EXACT
 
 
 @pytest.mark.parametrize("window", [2, 4])
 def test_pes_with_an_analytic_window_is_exact_where_noise_does_not_matter(window):
-    problems = stack(
-        polynomial(loss=(0.2, 0.5, 0.0), share=STEPS), polynomial(loss=(-1.0, 0.5, 0.0))
-    )
+    problems = quadratics()
     found = mean_of_perturbed(unspool.PESAnalytic(2, window, SIGMA), problems)
     assert np.max(error(found, promised(unspool.Target(), problems))) < EXACT
 

@@ -91,9 +91,10 @@ def test_a_step_is_one_of_plain_optax(float64):
         assert abs(float((state["weights"]["w"] - weights["w"])[0])) < 1e-14
 
 
-def test_the_gradient_of_a_run_is_that_of_reverse_mode_and_of_noise_reuse(float64):
+@pytest.mark.parametrize("kind", [unspool.NRES, slow(unspool.PES)])
+def test_the_gradient_of_a_run_is_that_of_reverse_mode_and_of_perturbed_ones(kind, float64):
     problem = training(optimizer=LearnedSGD(0.02, 0.5))
-    found = unspool.check_unbiased(problem, unspool.NRES(20, 3, 0.01), key=KEY, num_chains=100)
+    found = unspool.check_unbiased(problem, kind(20, 3, 0.01), key=KEY, num_chains=100)
     assert found.passed, found
     assert np.max(found.standard_error) < 0.1 * np.max(np.abs(found.reference)), found
 
@@ -246,10 +247,7 @@ def spread(weights, batch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
-    [
-        slow(unspool.Chunked(unspool.PES(4, 3, 0.1), 3)),
-        unspool.TBPTT(4, 3),
-    ],
+    [unspool.Chunked(unspool.PES(4, 3, 0.1), 3), unspool.TBPTT(4, 3)],
     ids=lambda x: type(x).__name__,
 )
 def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64):

@@ -91,6 +91,18 @@ def test_illegal_fields_are_named(make, message):
         make()
 
 
+def test_counts_are_positive():
+    """Of every problem that has a whole number for a default."""
+    checked = 0
+    for make in CLASSES:
+        for name, parameter in inspect.signature(make).parameters.items():
+            if type(parameter.default) is int:
+                with pytest.raises(ValueError, match=f"{name} must be .* got -1"):
+                    make(**{name: -1})
+                checked += 1
+    assert checked > 10
+
+
 def test_fractional_integers_are_named():
     """Directly, for the type checks of the tests stop a field of a wrong type."""
     with pytest.raises(ValueError, match="horizon must be an integer.* got 2.6; .* is 3"):

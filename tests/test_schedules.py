@@ -330,10 +330,7 @@ def test_tuning_gradients_are_unbiased(objective, estimator):
         (lambda: Logit(low=-1.0), "low must be above 0.0 and below 1.0, got -1.0"),
         (lambda: Piecewise((0.1,)), r"values must be at least two, got \(0.1,\)"),
         (lambda: InverseTime(0.1, 1.0, timescale=0.0), "timescale must be a finite number above 0"),
-        (
-            lambda: (Several(Constant(0.1), 1), Several(Constant(0.1), 0)),
-            "count must be an integer of at least 1, got 0",
-        ),
+        (lambda: Several(Constant(0.1), 0), "count must be an integer of at least 1, got 0"),
         (lambda: Data(TRAIN, batch_size=0), "batch_size must be an integer of at least 1, got 0"),
         (lambda: Data((INPUTS, LABELS[:3])), "train must be arrays whose first axes are the same"),
         (lambda: Data(TRAIN, ()), "valid must be arrays whose first axes are the same"),

@@ -17,8 +17,8 @@ UNSEEN = {
     "src/unspool/problems/control/gymnasium": "tests/test_gymnasium",
     "src/unspool/problems/control/mujoco": "tests/test_mujoco",
 }
-"""How files are called whose lines run in threads and processes that nobody looks into, and what
-tests them."""
+"""Files, and how those that test them begin, whose lines run in threads and processes that nobody
+looks into."""
 
 
 class Covering:
@@ -45,7 +45,8 @@ class Covering:
     def tests_of(self, mutant: Mutant) -> set[str]:
         """Those that run a mutant's line.
 
-        Of a line that is run by an import, or by nothing that is known, those of its file.
+        Of a line that is run by an import, or by nothing that is known, those of its file, and of
+        a file that is like that throughout all.
         """
         if self._chosen is not None:
             return self._chosen
@@ -54,7 +55,7 @@ class Covering:
         for start, tests in UNSEEN.items():
             if mutant.path.startswith(start):
                 found = found | {test for test in self.seconds if test.startswith(tests)}
-        return {test for test in found if test in self.seconds}
+        return {test for test in found if test in self.seconds} or set(self.seconds)
 
     def choose(self, tests: list[str]) -> None:
         """From now on these are taken to run every line, and are asked in their order."""

@@ -1,37 +1,51 @@
 """Mutants that do what the library does, and why, by their names."""
 
-_ESTIMATOR, _ENGINE = "src/unspool/_estimator/", "src/unspool/_engine/"
+_LEGAL = "a period that was legal would not have come here"
+_SAME = (
+    # A file, a line and its change, and why nothing depends on it.
+    (
+        "_estimator/influence.py",
+        "after = eqx.tree_at(lambda x: x.state, after, eqx.combine(after_state, after_rest)): "
+        "after_state, after_rest -> after_rest, after_state",
+        "no leaf is in both, so that their order does not matter",
+    ),
+    (
+        "_estimator/influence.py",
+        "healthy = roster.running & jnp.isfinite(losses[0]) & rows.all_finite(moment): 0 -> 1",
+        "there is one arm, and JAX takes the last one for an index beyond it",
+    ),
+    ("_estimator/perturbed.py", "below = max(p for p in legal if p < period): < -> <=", _LEGAL),
+    ("_estimator/perturbed.py", "above = min(p for p in legal if p > period): > -> >=", _LEGAL),
+    (
+        "_estimator/perturbed.py",
+        "block = lambda t: jax.lax.div(t, K) if K < T else jnp.zeros_like(t): < -> <=",
+        "all steps of an episode are below T, so that both are zero; one is slower",
+    ),
+    (
+        "_engine/local.py",
+        "size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0): == -> !=",
+        "steps that are left over are run as well, by a program of their own",
+    ),
+    (
+        "_engine/host_rows.py",
+        "return done, *_join(made, (self._stretch.state, np.zeros(0))): zeros -> ones",
+        "none of them are none of them",
+    ),
+    (
+        "_records.py",
+        "return compile_program(run, job, state, _as_int(0), donated=1): 0 -> 1",
+        "of an argument that a program is compiled for only the type matters",
+    ),
+    (
+        "problems/control/jax_environment.py",
+        "action = jnp.zeros(self.environment.action_size): zeros -> ones",
+        "only the shapes are asked for that a step would return",
+    ),
+    (
+        "problems/control/mujoco_rows.py",
+        "return None if num_rows == self._batch.nsim else self._ids[:num_rows]: == -> !=",
+        "simulations that nobody asked for are run as well, and not looked at",
+    ),
+)
 
-EQUIVALENT: dict[str, str] = {
-    _ESTIMATOR
-    + "influence.py: after = eqx.tree_at(lambda x: x.state, after, eqx.combine(after_state, "
-    "after_rest)): after_state, after_rest -> after_rest, after_state (0)": (
-        "no leaf is in both, so that their order does not matter"
-    ),
-    _ESTIMATOR + "influence.py: healthy = roster.running & jnp.isfinite(losses[0]) & "
-    "rows.all_finite(moment): 0 -> 1 (0)": (
-        "there is one arm, and JAX takes the last one for an index beyond it"
-    ),
-    _ESTIMATOR + "perturbed.py: below = max(p for p in legal if p < period): < -> <= (0)": (
-        "a period that was legal would not have come here"
-    ),
-    _ESTIMATOR
-    + "perturbed.py: block = lambda t: jax.lax.div(t, K) if K < T else jnp.zeros_like(t): "
-    "< -> <= (0)": "all steps of an episode are below T, so that both are zero; one is slower",
-    _ENGINE
-    + "local.py: size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0): == -> != (0)": (
-        "steps that are left over are run as well, by a program of their own"
-    ),
-    _ENGINE + "host_rows.py: return done, *_join(made, (self._stretch.state, np.zeros(0))): "
-    "zeros -> ones (0)": "none of them are none of them",
-    "src/unspool/_records.py: return compile_program(run, job, state, _as_int(0), donated=1): "
-    "0 -> 1 (0)": "of an argument that a program is compiled for only the type matters",
-    "src/unspool/problems/control/jax_environment.py: "
-    "action = jnp.zeros(self.environment.action_size): zeros -> ones (0)": (
-        "only the shapes are asked for that a step would return"
-    ),
-    "src/unspool/problems/control/mujoco_rows.py: "
-    "return None if num_rows == self._batch.nsim else self._ids[:num_rows]: == -> != (0)": (
-        "simulations that nobody asked for are run as well, and not looked at"
-    ),
-}
+EQUIVALENT = {f"src/unspool/{file}: {change} (0)": why for file, change, why in _SAME}

@@ -104,7 +104,7 @@ def judge(
         found = Statistics.of(deviation, rounding)
     reach = quantile(level / (2 * size), degrees) + quantile(1 - _POWER, degrees)
     detectable = reach * found.error
-    # Where the error is none, neither is what is judged.
+    # Where the error is no finite number, neither is the statistic.
     if not np.all(np.isfinite(found.t)):
         reason = "a mean, or what it should be, is no finite number"
         return Verdict("biased", reason, 0.0, detectable, found)

@@ -154,13 +154,11 @@ def promised(target, problems):
 
     def loss(shift, problem, params, noises):
         """Of an episode whose copies of the parameters are moved by a common shift."""
-        sigma = (
-            target.sigma if isinstance(target.sigma, dict) else dict.fromkeys(params, target.sigma)
-        )
+        scale = lambda name: target.sigma[name] if isinstance(target.sigma, dict) else target.sigma
 
         def copy(t):
             noise = dict(zip(params, noises[t // K], strict=True))
-            return {name: params[name] + sigma[name] * noise[name] + shift[name] for name in params}
+            return {name: x + scale(name) * noise[name] + shift[name] for name, x in params.items()}
 
         calm, state = (problem.init_state(x, key=None) for x in (params, copy(0)))
         total = 0.0
