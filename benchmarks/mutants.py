@@ -5,7 +5,7 @@
 
 Needs what `make coverage` leaves behind, from which it knows the tests that run a line. They are
 run in an order that finds out soon: first those that have noticed other mistakes in the same file,
-then quick ones. FILE keeps what is known, so that a run that was stopped goes on; another seed
+then those that stand beside them, then quick ones. FILE keeps what is known, so that a run that was stopped goes on; another seed
 wants another file. `--most` is for a first look, at fewer tests; `--again` tries survivors once
 more, with `--by` on new tests alone, or files of them. A test counts for having noticed a mistake
 only if it passes without it. Ends with the survivors and a table.
@@ -171,7 +171,9 @@ def try_one(
     """What becomes of a mutant: it is killed by a test, hangs, or survives."""
     seconds = covering.seconds
     kills = Counter(results.killers(mutant.path))
-    order = sorted(covering.tests_of(mutant), key=lambda test: (-kills[test], seconds[test]))[:most]
+    beside = Counter(file_of(test) for test in kills.elements())
+    rank = lambda test: (-kills[test], -beside[file_of(test)], seconds[test])
+    order = sorted(covering.tests_of(mutant), key=rank)[:most]
     done = 0
     for size in (*BATCHES, len(order)):
         batch = order[done : done + size]
@@ -188,6 +190,10 @@ def try_one(
             noticed = [by] if by in batch else batch
             return {"status": "killed", "tests": done, "by": by, "noticed": noticed}
     return {"status": "survived" if order else "not run", "tests": done, "by": ""}
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 class Tests:

@@ -1,6 +1,7 @@
 """Checkpoints: what is written is read back, and nothing else is."""
 
 import random
+import re
 
 import jax
 import jax.numpy as jnp
@@ -71,19 +72,20 @@ def test_every_type_comes_back_bit_by_bit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted"),
+    ("there", "wanted", "what"),
     [
-        (jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float16)),
-        (jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.uint16)),
-        (jnp.ones(2, jnp.uint16), jnp.ones(2, jnp.bfloat16)),
-        (jax.random.key(0, impl="rbg"), jax.random.key(0, impl="unsafe_rbg")),
-        (jax.random.key(0), jnp.ones(2, jnp.uint32)),
-        (jnp.ones(2), jnp.ones(3)),
+        (jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float16), "bfloat16[2]"),
+        (jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.uint16), "bfloat16[2]"),
+        (jnp.ones(2, jnp.uint16), jnp.ones(2, jnp.bfloat16), "uint16[2]"),
+        (jax.random.key(0, impl="rbg"), jax.random.key(0, impl="unsafe_rbg"), "key rbg[4]"),
+        (jax.random.key(0), jnp.ones(2, jnp.uint32), "key threefry2x32[2]"),
+        (jnp.ones(2), jnp.ones(3), "float32[2]"),
     ],
 )
-def test_another_type_is_of_another_run(tmp_path, there, wanted):
+def test_another_type_is_of_another_run(tmp_path, there, wanted, what):
     unspool.save_checkpoint(tmp_path / "a.npz", {"x": there})
-    with pytest.raises(unspool.CheckpointError, match=r"is of another run: \['x'\] is .* must be"):
+    why = f"['x'] is {what} there, and must be {wanted.dtype}{[*wanted.shape]}"
+    with pytest.raises(unspool.CheckpointError, match=re.escape(f"is of another run: {why}")):
         unspool.load_checkpoint(tmp_path / "a.npz", {"x": wanted})
 
 

@@ -119,6 +119,21 @@ def test_how_rows_are_run_together_changes_no_bit(kind):
             assert np.array_equal(leaf, last[name][rows])
 
 
+def test_a_hopper_is_over_at_its_limits():
+    """As Gymnasium has it, exactly at a limit, where no simulation ends up."""
+    problem, seeds = Hopper(), np.zeros(6, np.uint64)
+    state = problem.init_state(weights_of(problem, 6), seeds=seeds)
+    problem.positions(state)[:, 1:3] = [(1.25, 0), (0.7, 0), (1, 0.2), (1, -0.2), (1, 0), (1, 0)]
+    problem.positions(state)[4, 3] = problem.velocities(state)[5, 0] = 100.0
+    assert problem.is_over(state).tolist() == [False, *[True] * 5]
+    environment = gymnasium.make("Hopper-v5").unwrapped
+    for positions, velocities, over in zip(
+        problem.positions(state), problem.velocities(state), problem.is_over(state), strict=True
+    ):
+        environment.set_state(positions, velocities)
+        assert environment.is_healthy != over
+
+
 def test_states_that_are_given_are_not_changed_and_can_be_gone_back_to():
     problem = Ant()
     params = weights_of(problem, 2)

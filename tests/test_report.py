@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from support.report import (
     EXPERIMENT,
@@ -21,7 +22,7 @@ from support.report import (
     write_run,
 )
 from unspool.report import ReportError, paths, write_report
-from unspool.report.labels import spread
+from unspool.report.labels import LineEnd, label_ends, spread
 
 
 def test_the_tables_hold_what_was_computed(tmp_path):
@@ -128,6 +129,25 @@ def test_label_heights_keep_their_order_and_distance():
     assert np.argsort(heights, kind="stable").tolist() == [2, 0, 4, 1, 3]
     assert np.all(np.diff(np.sort(heights)) >= 0.1 - 1e-3)
     assert spread([], 0.1) == [] and spread([0.3], 0.1) == [0.3]
+
+
+@pytest.mark.parametrize(
+    ("x", "slope", "side", "level"),
+    [(0.3, 0.0, 1, True), (0.9, 0.0, -1, False), (0.3, 1.0, 1, True)],
+)
+def test_a_label_stands_beside_the_end_of_its_line_within_the_axes(x, slope, side, level):
+    """To the right of it, or where there is no room to the left, and then not upon the line."""
+    axes = Figure((4, 3)).subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    along = np.linspace(0, x, 200)
+    axes.plot(along, 0.5 + slope * (along - x))
+    label_ends(axes, [LineEnd("a long label", "black", x, 0.5)])
+    (text,) = axes.texts
+    end = axes.transData.transform((x, 0.5))
+    box = text.get_window_extent()
+    assert (box.x0 > end[0]) if side > 0 else (box.x1 < end[0])
+    assert abs(end[0] - (box.x0 if side > 0 else box.x1)) < 40
+    assert (box.y0 < end[1] < box.y1) == level
 
 
 def references(text: str) -> list[str]:
