@@ -185,7 +185,8 @@ def try_one(
         if status == 124:
             return {"status": "hung", "tests": done, "by": batch[0], "noticed": batch}
         if status != 0:
-            failed = [line.split()[1] for line in printed.splitlines() if line.startswith("FAILED")]
+            ends = [x for x in printed.splitlines() if x.startswith(("FAILED ", "ERROR "))]
+            failed = [line.split(" ", 1)[1].partition(" - ")[0] for line in ends]
             by = failed[0] if failed else printed.strip().splitlines()[-1][:200]
             noticed = [by] if by in batch else batch
             return {"status": "killed", "tests": done, "by": by, "noticed": noticed}

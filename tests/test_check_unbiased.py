@@ -283,6 +283,7 @@ def test_misuse_is_named(options, message):
         check(Line(), unspool.BPTT(1), jnp.zeros(2), **options)
 
 
+@pytest.mark.slow
 def test_the_reference_is_simulated_where_no_closed_form_is_known(float64):
     """On problems that have one, the simulation agrees with it; a wrong target is rejected."""
     cubic, truncated = problems.Cubic(horizon=12), unspool.TruncatedES(4, 3, 0.1)
