@@ -5,10 +5,10 @@
 
 Needs what `make coverage` leaves behind, from which it knows the tests that run a line. They are
 run in an order that finds out soon: first those that have noticed other mistakes in the same file,
-then those that stand beside them, then quick ones. FILE keeps what is known, so that a run that was stopped goes on; another seed
-wants another file. `--most` is for a first look, at fewer tests; `--again` tries survivors once
-more, with `--by` on new tests alone, or files of them. A test counts for having noticed a mistake
-only if it passes without it. Ends with the survivors and a table.
+then those that stand beside them, then quick ones. FILE keeps what is known, so that a run that was
+stopped goes on; another seed wants another file. `--most` is for a first look, at fewer tests;
+`--again` tries survivors once more, with `--by` on new tests alone, or files of them. A test counts
+for having noticed a mistake only if it passes without it. Ends with the survivors and a table.
 """
 
 import argparse
@@ -185,7 +185,8 @@ def try_one(
         if status == 124:
             return {"status": "hung", "tests": done, "by": batch[0], "noticed": batch}
         if status != 0:
-            failed = [line.split()[1] for line in printed.splitlines() if line.startswith("FAILED")]
+            ends = [x for x in printed.splitlines() if x.startswith(("FAILED ", "ERROR "))]
+            failed = [line.split(" ", 1)[1].partition(" - ")[0] for line in ends]
             by = failed[0] if failed else printed.strip().splitlines()[-1][:200]
             noticed = [by] if by in batch else batch
             return {"status": "killed", "tests": done, "by": by, "noticed": noticed}

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.extend import core
 
 import unspool
 from unspool import _programs
+from unspool._frozen import freeze
 from unspool._guards import Guards
 
 KEY = jax.random.key(0)
@@ -272,6 +274,35 @@ def test_estimates_by_hand_are_traced_once():
     estimate, _ = estimator.estimate(Counted(jnp.float32(2.0)), params, state)
     assert len(traced) == before
     np.testing.assert_allclose(estimate.grad, 2.0, rtol=1e-6)
+
+
+HELD = core.Primitive("held")
+HELD.def_abstract_eval(lambda x, parameter: x)
+
+
+def freeze_with(value):
+    """A program whose equations hold a value, as a constant if it is an array."""
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return freeze(jax.make_jaxpr(lambda x: (x, value))(0.0))
+    return freeze(jax.make_jaxpr(lambda x: HELD.bind(x, parameter=value))(0.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "others"),
+    [
+        (lambda: 0.0, [-0.0, 0, False, "0.0", None, (0.0,)]),
+        (lambda: 1, [1.0, True, np.int32(1)]),
+        (lambda: (1, "x"), [(1.0, "x"), ("x", 1), (1,)]),
+        (lambda: np.float32([1.0]), [np.float32([2.0]), np.int32([1]), np.float32([[1.0]])]),
+        (lambda: np.zeros(1000), [np.r_[np.zeros(999), 1]]),
+        (lambda: jax.random.key(1), [jax.random.key(2), jax.random.key(1, impl="rbg")]),
+        (lambda: np.zeros, [np.ones]),
+    ],
+)
+def test_programs_are_told_apart_by_what_their_equations_hold(make, others):
+    known = freeze_with(make())
+    assert known == freeze_with(make()) and hash(known) == hash(freeze_with(make()))
+    assert all(known != freeze_with(other) for other in others)
 
 
 def test_programs_of_classes_made_anew_are_given_up(monkeypatch):

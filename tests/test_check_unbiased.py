@@ -272,6 +272,10 @@ def test_an_estimate_that_is_no_number_is_rejected():
         ({"num_chains": True}, "num_chains must be an integer of at least 30, got True"),
         ({"level": 0.0}, "level must be above 0 and below 1, got 0.0"),
         ({"reference": jnp.zeros(3)}, "reference must have as many numbers .* 2, got 3"),
+        (
+            {"reference": {"x": jnp.zeros(2)}},
+            r"reference must be a tree like what is trained, .*\*.*, got .*{'x': \*}",
+        ),
     ],
 )
 def test_misuse_is_named(options, message):
@@ -279,6 +283,7 @@ def test_misuse_is_named(options, message):
         check(Line(), unspool.BPTT(1), jnp.zeros(2), **options)
 
 
+@pytest.mark.slow
 def test_the_reference_is_simulated_where_no_closed_form_is_known(float64):
     """On problems that have one, the simulation agrees with it; a wrong target is rejected."""
     cubic, truncated = problems.Cubic(horizon=12), unspool.TruncatedES(4, 3, 0.1)

@@ -78,6 +78,7 @@ def test_a_directory_that_holds_a_run_is_left_alone(capsys):
     assert before == {p: p.read_bytes() for p in Path("a b").rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_more_updates_give_the_bits_of_one_longer_run(tmp_path, monkeypatch, capsys):
     command = ["train", "mine.py:Walk", "nres", *FAST, "--log-every", "2"]
     assert main([*command, "--directory", "whole", "--num-updates", "8"]) == 0

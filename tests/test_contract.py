@@ -285,7 +285,13 @@ class Stateless(unspool.AbstractProblem):
         return state, jnp.sum(params**2) * (t + 1)
 
 
-@every_estimator
+# It is the kernels that carry states: one of each.
+CARRIES = {"NRES", "UORO", "BPTT", "RTRL"}
+
+
+@pytest.mark.parametrize(
+    "estimator", [slow(e, id=name, when=name not in CARRIES) for name, e in ESTIMATORS.items()]
+)
 def test_a_state_may_be_empty(estimator):
     if isinstance(estimator, (unspool.RTRL, unspool.UORO)):
         with pytest.raises(ValueError, match="needs a state with floating point numbers"):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from support.slow import slow
 from unspool import NRES, TBPTT, RunError, evaluate
 from unspool.experiments import (
     AbstractExperiment,
@@ -173,7 +174,7 @@ class Interrupt(BaseException):
     """What Ctrl-C is, without stopping pytest."""
 
 
-@pytest.mark.parametrize("after", [0, 3, 5])
+@pytest.mark.parametrize("after", [0, slow(3), 5])
 def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path, after):
     """Interrupted in training (before and after a checkpoint) and in evaluation."""
     told = []

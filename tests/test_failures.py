@@ -12,6 +12,7 @@ import pytest
 
 import unspool
 from support.failures import KEY, LOADINGS, NUM_WINDOWS, WINDOW, Fated, draw_fate
+from support.slow import slow
 from unspool._estimator.survival import Survival
 from unspool._random import Purpose, part_keys, stream
 
@@ -129,7 +130,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", [slow(name, when=", " in name) for name in LONG])
 def test_failures_by_chance_move_no_mean(name):
     estimator, num_updates, kinds, most_error = LONG[name]
     run = estimates(estimator, num_updates, burn_in=100)
@@ -222,7 +223,7 @@ def test_parts_of_a_joint_problem_keep_their_weight_however_often_one_fails():
     assert error < 0.004 and np.all(off < 5.5)
 
 
-@pytest.mark.parametrize(("host", "in_jax"), [(OnHost, Fated), (Simulated, Restarting)])
+@pytest.mark.parametrize(("host", "in_jax"), [slow(OnHost, Fated), (Simulated, Restarting)])
 def test_failures_on_the_host_count_as_those_in_jax(host, in_jax):
     estimator, hazards = unspool.PES(24, WINDOW, 0.1), HAZARDS["every other"]
     run = estimates(estimator, 30)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import _rows as rows
 from unspool._reference import sample_gradients
 from unspool._target import Target
@@ -168,7 +169,9 @@ TANK = {
 }
 
 
-@pytest.mark.parametrize("name", TANK)
+@pytest.mark.parametrize(
+    "name", [slow(name, when=name in {"DODGE", "TruncatedES"}) for name in TANK]
+)
 def test_episodes_that_end_early_or_in_time_or_at_once(name):
     estimator = TANK[name]
     grads, dropped, useful = run(Tank(), estimator, 2, 50)
@@ -189,7 +192,9 @@ COUNTDOWN = {
 }
 
 
-@pytest.mark.parametrize("name", COUNTDOWN)
+@pytest.mark.parametrize(
+    "name", [slow(name, when=name in {"TBPTT", "ForwardGradient"}) for name in COUNTDOWN]
+)
 def test_windows_that_are_frozen_for_a_part(name):
     kind, estimator = COUNTDOWN[name]
     is_exact = isinstance(estimator, (unspool.TBPTT, unspool.RTRL, unspool.Chunked))

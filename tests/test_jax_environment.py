@@ -163,7 +163,7 @@ def test_brax_has_no_such_name():
         BraxEnvironment(backend="cardboard")
 
 
-@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("dictionary", [True, slow(False)])
 def test_leaves_keep_their_types_and_last_rewards_count(dictionary):
     environment, horizon, keys = Cart(), 8, episode_keys(6)
     environment.dictionary = dictionary

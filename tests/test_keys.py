@@ -12,6 +12,7 @@ from jax.extend.random import define_prng_impl
 
 import unspool
 import unspool.extend
+from support.slow import slow
 from unspool import export, problems
 from unspool._random import Purpose, as_key, stream
 from unspool.problems import Cubic, control, learned_optimizer, schedules
@@ -165,7 +166,9 @@ def test_all_that_take_a_key_are_known_here():
     assert found_by_inspection() == set(CALLS) - {"make_step"}
 
 
-@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call is not None])
+@pytest.mark.parametrize(
+    "name", [slow(name, when=name == "check_unbiased") for name, call in CALLS.items() if call]
+)
 def test_no_key_is_refused_and_an_old_one_taken(name):
     call = CALLS[name]
     for given in NO_KEYS.values():
@@ -216,7 +219,7 @@ def test_keys_of_other_generators_become_threefrys(generator):
         assert_same(as_key(jax.random.key_data(keys[1])), alone[1])
 
 
-@pytest.mark.parametrize("generator", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("generator", ["rbg", slow("unsafe_rbg")])
 def test_draws_do_not_depend_on_the_neighbors(generator):
     keys = jax.random.split(jax.random.key(0, impl=generator), 4)
     engine = unspool.LocalEngine(NOISY)

@@ -30,6 +30,7 @@ def quadratic(optimizer, horizon):
     return OptimizerTraining(optimizer, task, horizon, TrainLoss())
 
 
+@pytest.mark.slow
 def test_nres_is_unbiased_on_the_training_of_an_optimizer(key):
     problem = quadratic(LearnedSGD(0.1, 0.5), horizon=4)
     nres = unspool.NRES(num_workers=4, window=2, sigma=0.1)
@@ -94,6 +95,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(key, tmp_path):
     assert distance(ours, run(inner, found, weights, [gradients])) == 0
 
 
+@pytest.mark.slow
 def test_every_kind_of_estimator_leaves_out_what_is_frozen(key):
     sgd = LearnedSGD()
     problem = quadratic(Frozen(sgd, sgd.init_params(key=key), ("log_rate",)), horizon=4)

@@ -106,6 +106,7 @@ def test_training_copes_with_arms_that_end_at_different_times():
     assert apart > 5
 
 
+@pytest.mark.slow
 def test_training_is_repeated_and_resumed_bit_by_bit(tmp_path):
     estimator, optimizer = unspool.NRES(4, 10, 0.3), optax.adam(0.1)
     train = lambda problem, **options: list(

@@ -148,7 +148,7 @@ def test_bytes_are_counted(kind, shared):
     assert f"bytes_out={engine.traffic.bytes_out}" in repr(engine.traffic)
 
 
-@pytest.mark.parametrize("num_actors", [2, 1])
+@pytest.mark.parametrize("num_actors", [slow(2), 1])
 def test_states_outlive_their_actor(shared, num_actors):
     """Whoever it is that dies, and whenever, the last one too: the bits are those of an
     undisturbed run."""

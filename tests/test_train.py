@@ -238,6 +238,25 @@ def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
         unspool.Run.open(tmp_path / "other")
 
 
+def test_what_a_crash_leaves_of_a_run_is_read_or_named(tmp_path):
+    run = unspool.Run.create(tmp_path / "run", {})
+    for update in (1, 2):
+        run.append("metrics", {"update": update, "loss": float("nan")})
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
+        file.write('{"update": 3, "lo')
+    assert run.read("metrics") == [{"update": 1, "loss": None}, {"update": 2, "loss": None}]
+    assert run.read("evaluation") == []
+    config = tmp_path / "run" / "config.json"
+    for damaged, message in (
+        ('{"format": ', "cannot read .*config.json: Expecting value"),
+        ('{"format": 999}', "has format 999; this version reads format"),
+        ("{}", "has format None; this version"),
+    ):
+        config.write_text(damaged)
+        with pytest.raises(unspool.RunError, match=message):
+            unspool.Run.open(tmp_path / "run")
+
+
 def test_a_checkpoint_of_another_experiment_is_refused(tmp_path):
     problem = problems.LinearQuadratic(horizon=10)
     run = unspool.Run.create(tmp_path / "run", {})

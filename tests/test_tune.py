@@ -109,6 +109,7 @@ def test_tuning_ends_with_a_page_a_schedule_and_curves(mine, capsys):
     assert "another problem" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
     steep = MINE.replace(
         "inputs @ weights, labels))", "inputs @ weights, labels)) + weights[0] ** 4"

@@ -1,6 +1,5 @@
 """Traced programs as values that can be compared and looked up."""
 
-import functools as ft
 import hashlib
 from collections.abc import Hashable
 from typing import Any
@@ -42,20 +41,11 @@ class _Freezer:
             return str(jax.random.key_impl(x)), self.freeze(jax.random.key_data(x))
         if hasattr(x, "__array__"):
             return _freeze_array(x)
-        if isinstance(x, (tuple, list)):
+        if isinstance(x, tuple):
             return type(x), tuple([y if type(y) in _VALUES else self.freeze(y) for y in x])
-        if isinstance(x, dict):
-            items = [(self.freeze(key), self.freeze(value)) for key, value in x.items()]
-            return dict, tuple(items)
         if isinstance(x, (bool, int, float, complex)):
             return type(x), repr(x)  # As numbers, -0.0 and 0.0 would be equal.
-        if isinstance(x, ft.partial):
-            return ft.partial, self.freeze(x.func), self.freeze(x.args), self.freeze(x.keywords)
-        try:
-            hash(x)
-        except TypeError:
-            return _Same(x)
-        return type(x), x
+        return type(x), x  # JAX has seen to it that it can be hashed.
 
     def _freeze_jaxpr(self, jaxpr: core.Jaxpr) -> Hashable:
         numbers: dict[Any, int] = {}
@@ -89,16 +79,3 @@ def _freeze_array(x: Any) -> Hashable:
     whole = array.view(np.uint8)
     value = whole.tobytes() if whole.size < 64 else hashlib.blake2b(whole.data).digest()
     return np.shape(x), str(array.dtype), value
-
-
-class _Same:
-    """Equal to itself alone, and holds on to what it stands for."""
-
-    def __init__(self, x: Any):
-        self.x = x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.x is self.x
-
-    def __hash__(self) -> int:
-        return id(self.x)
