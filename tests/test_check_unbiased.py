@@ -55,6 +55,19 @@ def test_the_standard_error_is_that_of_the_closed_form(float64):
     assert check(Line(), unspool.FullES(1, 0.1), jnp.zeros(2), exact).num_estimates == 7
 
 
+def test_rounding_of_the_largest_entry_is_no_bias_and_no_more_is_allowed():
+    """The other entry is zero, of which nothing can be rounded away."""
+
+    class Steep(Line):
+        def step(self, params, state, t, *, key):
+            return state, params @ jnp.array([1e4 / 3, 0.0])
+
+    for shift, verdict in ((0.0, "unbiased"), (0.01, "biased")):
+        exact = np.array([1e4 / 3 * (1 + shift), 0.0])
+        found = check(Steep(), unspool.BPTT(1), jnp.zeros(2), exact, num_chains=30)
+        assert found.verdict == verdict, found
+
+
 def test_alarms_of_whole_tests_are_as_rare_as_the_level_says():
     estimator, exact = unspool.FullES(4, 0.1), np.array([1.0, 2.0])
     engine, num_tests, num_chains = unspool.LocalEngine(Line()), 1000, 30
