@@ -171,8 +171,16 @@ def try_one(
     """What becomes of a mutant: it is killed by a test, hangs, or survives."""
     seconds = covering.seconds
     kills = Counter(results.killers(mutant.path))
-    beside = Counter(file_of(test) for test in kills.elements())
-    rank = lambda test: (-kills[test], -beside[file_of(test)], seconds[test])
+    # Of a test's neighbours: in this file, and in those beside it.
+    near, far = (
+        Counter(test.partition("::")[0] for test in results.killers(place))
+        for place in (mutant.path, str(Path(mutant.path).parent))
+    )
+
+    def rank(test):
+        file = test.partition("::")[0]
+        return -kills[test], -near[file], -far[file], seconds[test]
+
     order = sorted(covering.tests_of(mutant), key=rank)[:most]
     done = 0
     for size in (*BATCHES, len(order)):
@@ -191,10 +199,6 @@ def try_one(
             noticed = [by] if by in batch else batch
             return {"status": "killed", "tests": done, "by": by, "noticed": noticed}
     return {"status": "survived" if order else "not run", "tests": done, "by": ""}
-
-
-def file_of(test: str) -> str:
-    return test.partition("::")[0]
 
 
 class Tests:

@@ -39,11 +39,15 @@ class Results:
             partial.write_text(json.dumps({"mutants": self.lines}, indent=1) + "\n")
             os.replace(partial, self._file)
 
-    def killers(self, path: str) -> Iterator[str]:
-        """The tests that have killed mutants of a file."""
+    def killers(self, place: str) -> Iterator[str]:
+        """The tests that have killed mutants of a file, or of those in a folder."""
         with self._lock:
             lines = list(self.lines.items())
-        return (x["by"] for name, x in lines if name.startswith(path + ":") and x.get("by"))
+        return (
+            x["by"]
+            for name, x in lines
+            if name.startswith((f"{place}:", f"{place}/")) and x.get("by")
+        )
 
     def survivors(self, equivalent) -> list[str]:
         """The diffs of those that no test has noticed."""
