@@ -10,7 +10,6 @@ import optax
 import pytest
 
 import unspool
-from support.slow import slow
 from unspool import problems
 from unspool._counts import as_count
 from unspool._engine.base import check_horizon
@@ -97,7 +96,7 @@ def test_training_stops_before_the_numbers_of_episodes_come_again():
     assert len(used) >= 2 and all(2**31 - 20 < birth < 2**31 for birth in used)
 
 
-@pytest.mark.parametrize("count", ["birth", slow("update")])
+@pytest.mark.parametrize("count", ["birth", "update"])
 def test_a_loop_by_hand_notices_that_counts_run_out(count):
     """The last estimates with numbers of their own are as usual; none after them is."""
     problem, largest = problems.LinearQuadratic(horizon=4), 2**31 - 1
