@@ -22,6 +22,7 @@ from unspool.experiments import (
     LorenzExperiment,
     LynxHareExperiment,
     ManyHyperparametersExperiment,
+    RidgeExperiment,
     ToyRegressionExperiment,
     UnrollVarianceExperiment,
     reproduce,
@@ -304,6 +305,22 @@ def test_the_surface_is_the_loss_averaged_over_shifts():
     at = jax.numpy.array([x[1], y[2]])
     losses = [float(evaluate(problem, at + shift, key=jax.random.key(0)).loss) for shift in shifts]
     assert found["loss"][2][1] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_loss_of_ridge_regression_is_its_closed_form():
+    assert RidgeExperiment(num_train=441).ridge.valid.inputs.shape == (1, 10)
+    with pytest.raises(ValueError, match="must leave examples to hold out, got 442 of 442"):
+        _ = RidgeExperiment(num_train=442).ridge
+    ridge, horizon = RidgeExperiment().ridge, 20
+    problem = ridge.problem(horizon)
+    # A penalty of exp(0).
+    params = problem.init_params(key=jax.random.key(0))
+    found = evaluate(problem, params, key=jax.random.key(1), num_episodes=400)
+    exact = ridge.mean_loss(0.0, horizon)
+    assert abs(float(found.loss) - exact) < 4 * float(found.standard_error) < 0.1 * exact
+    # Held out examples want a penalty, and one far from it does them no good.
+    best = ridge.optimum(None)
+    assert all(ridge.endless_loss(best) < ridge.endless_loss(best + off) for off in (-0.5, 0.5))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from unspool.problems.learned_optimizer import (
     LearnedAdam,
     LearnedSGD,
     MLPOptimizer,
+    factored_mlp,
 )
 
 NAMES = [
@@ -235,6 +236,16 @@ def test_zero_gradients_and_the_order_of_tensors(name, key):
     params = shake(optimizer.init_params(key=key))
     assert derivatives_are_finite(optimizer, params)
     assert is_equivariant(optimizer, params)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-12, 1e-16])
+def test_second_moments_of_rank_one_are_their_own_factors(size):
+    """But for what keeps a zero from being divided by."""
+    second = size * jnp.outer(jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 3.0]))
+    row, column, factored = factored_mlp._factors(second)
+    mean = size * 14 / 3
+    np.testing.assert_allclose(factored, second * (mean / (mean + 1e-16)), rtol=1e-5)
+    np.testing.assert_allclose(row * column, second * mean, rtol=1e-5)
 
 
 class Naive(AbstractLearnedOptimizer):

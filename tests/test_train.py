@@ -11,6 +11,7 @@ import pytest
 
 import unspool
 from unspool import problems
+from unspool._lines import MOST_PARAMS_LOGGED, first_line
 from unspool._memory import Memory, free_bytes, in_words
 
 KEY = jax.random.key(0)
@@ -236,6 +237,12 @@ def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
         unspool.Run.create(tmp_path / "other", {})
     with pytest.raises(unspool.RunError, match="there is no run in"):
         unspool.Run.open(tmp_path / "other")
+
+
+def test_lines_hold_the_parameters_if_they_are_few():
+    line = lambda size: first_line(jnp.zeros(size), NRES, unspool.LocalEngine(problems.Cubic()))
+    assert line(MOST_PARAMS_LOGGED)["params"] == [0.0] * MOST_PARAMS_LOGGED
+    assert "params" not in line(MOST_PARAMS_LOGGED + 1)
 
 
 def test_what_a_crash_leaves_of_a_run_is_read_or_named(tmp_path):
