@@ -27,6 +27,17 @@ _SAME = (
         "steps that are left over are run as well, by a program of their own",
     ),
     (
+        "_engine/local.py",
+        "size = size if size > _BLOCK // 4 else _BLOCK: > -> >=",
+        "a sum of other blocks is the same sum",
+    ),
+    (
+        "_engine/completed.py",
+        "self.engine.check(join(params, self.fixed)): self.engine.check(join(params, self.fixed)) "
+        "-> pass",
+        "an engine is checked before it is completed",
+    ),
+    (
         "_engine/host_rows.py",
         "return done, *_join(made, (self._stretch.state, np.zeros(0))): zeros -> ones",
         "none of them are none of them",
