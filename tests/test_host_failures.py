@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, Batched, Level, OnHost, Simulated, last_record
+from unspool._engine.failures import Failures, MisuseError
+from unspool._engine.simulators import Simulators
+from unspool._engine.stage import Stretch
 
 
 def test_a_row_that_fails_costs_its_worker_alone():
@@ -52,7 +56,40 @@ def test_a_failing_simulator_is_thrown_away_and_the_others_are_used_again():
     made = Level.made - before
     assert 0 < record.dropped < 40
     assert "too high" in engine.failures[-1]
-    assert 12 < made <= 12 + 2 * record.dropped + 12
+    # The other arm's simulator is sound, and waits for the next episode.
+    assert 12 < made <= 12 + engine.stage.failures.count
+
+
+def test_rows_that_are_over_are_not_started():
+    started = []
+
+    class Noted(OnHost):
+        def init_state(self, params, *, seeds):
+            started.append(len(seeds))
+            return super().init_state(params, seeds=seeds)
+
+    engine = unspool.HostEngine(Noted())
+    params = engine.init_params(key=jax.random.key(0))
+    rows = engine.start(params, jax.random.split(jax.random.key(1), 3))
+    waiting = eqx.tree_at(lambda rows: rows.over, rows, jnp.array([[True, False, True]]))
+    started.clear()
+    _, losses = engine.unroll(params, waiting, 2)
+    assert losses[0, 1] > 0 and losses[0, 0] == losses[0, 2] == 0 and started == [1]
+
+
+def test_a_mistake_leaves_no_simulator_behind():
+    class Wrong(Simulated):
+        def step(self, simulator, command):
+            return "a loss"
+
+    simulators, index = Simulators(Failures()), np.arange(3)
+    for first in (0, 3):
+        seeds = np.uint64(first) + index.astype(np.uint64)
+        started = np.ones((3, 2)), index, index < 0, 0 * index, seeds
+        rows = Stretch(*started, np.zeros((3, 2), np.uint64), 0 * index, index)
+        with pytest.raises(MisuseError, match="a loss"):
+            simulators.advance(Wrong(), rows)
+    assert not simulators._busy
 
 
 def test_training_that_cannot_go_on_shows_the_traceback():
