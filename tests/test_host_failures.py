@@ -77,19 +77,33 @@ def test_rows_that_are_over_are_not_started():
     assert losses[0, 1] > 0 and losses[0, 0] == losses[0, 2] == 0 and started == [1]
 
 
+def begin(params, first_seed, worker):
+    """Rows before their first step, which are to take two."""
+    index = np.arange(len(params))
+    seeds = np.uint64(first_seed) + index.astype(np.uint64)
+    steps = np.zeros((len(params), 2), np.uint64)
+    return Stretch(np.array(params), index, index < 0, 0 * index, seeds, steps, index, worker)
+
+
 def test_a_mistake_leaves_no_simulator_behind():
     class Wrong(Simulated):
         def step(self, simulator, command):
             return "a loss"
 
-    simulators, index = Simulators(Failures()), np.arange(3)
-    for first in (0, 3):
-        seeds = np.uint64(first) + index.astype(np.uint64)
-        started = np.ones((3, 2)), index, index < 0, 0 * index, seeds
-        rows = Stretch(*started, np.zeros((3, 2), np.uint64), 0 * index, index)
+    simulators = Simulators(Failures())
+    for first_seed in (0, 3):
         with pytest.raises(MisuseError, match="a loss"):
-            simulators.advance(Wrong(), rows)
-    assert not simulators._busy
+            simulators.advance(Wrong(), begin([[1.0, 1.0]] * 3, first_seed, np.arange(3)))
+    assert not simulators._busy and not simulators._idle
+
+
+def test_a_worker_that_fails_needs_its_other_simulator_no_more():
+    simulators, before = Simulators(Failures()), Level.made
+    rows = begin([[4.0, 0.0], [1.0, 0.0], [1.0, 0.0]], 0, np.array([0, 0, 1]))
+    outcome = simulators.advance(Simulated(fails_at=1), rows)
+    assert np.isnan(outcome.losses).tolist() == [True, False, False]
+    assert Level.made == before + 3
+    assert len(simulators._idle) == len(simulators._busy) == 1
 
 
 def test_training_that_cannot_go_on_shows_the_traceback():
