@@ -92,7 +92,7 @@ def main():
         for one in [pool.submit(work, *job) for _ in range(copies)]:
             one.result()
     print("\n\n".join(results.survivors(EQUIVALENT)))
-    print(table(results, EQUIVALENT))
+    print(table(results.lines, EQUIVALENT))
 
 
 def all_mutants(seed: int) -> dict[str, list[Mutant]]:

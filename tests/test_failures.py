@@ -185,6 +185,12 @@ def test_what_was_counted_fades(num_workers, memory):
     np.testing.assert_allclose(after.failed, fade * 1e5 + 1, rtol=1e-12)
 
 
+def test_updates_in_which_nothing_fails_are_counted_once():
+    *_, state = estimates(unspool.TBPTT(8, WINDOW), 5)(Fated(jnp.array(HAZARDS["none"])))
+    known = state.survival.after_even_updates(state.update, 8)
+    np.testing.assert_array_equal(known.attempted, np.full(NUM_WINDOWS, 5 * 8 / NUM_WINDOWS))
+
+
 def test_where_workers_restart_at_once_only_the_length_of_the_gradient_changes():
     """Windows are then reached as often as episodes survive, and weigh what makes up for it."""
     run = estimates(unspool.RTRL(200, WINDOW), 1200, burn_in=100)

@@ -1,6 +1,7 @@
 """The mistakes that `make mutants` makes: each fits the code as it stands, and is a mistake."""
 
 import ast
+import json
 import sys
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_those_called_equivalent_are_there_and_why_is_said():
     }
     names |= {mutants.planted_at(*each).name for each in mutants.PLANTED}
     assert set(EQUIVALENT) <= names and all(len(why) > 20 for why in EQUIVALENT.values())
+
+
+def test_the_table_of_the_documentation_is_what_was_found():
+    found = json.loads((ROOT / "benchmarks/results/mutants.json").read_text())["mutants"]
+    text = (ROOT / "docs/proof.md").read_text()
+    assert table(found, EQUIVALENT) in text
+    known = [why for name, why in EQUIVALENT.items() if "status" in found.get(name, {})]
+    assert all(why in text for why in known)
 
 
 SAMPLE = '''
@@ -105,6 +114,6 @@ def test_results_outlast_a_stop_and_forget_what_is_gone(tmp_path):
     assert list(results.killers("f.py")) == ["tests/test_x.py::test_y"]
     assert results.survivors({}) == [f"survived: {second.name}\nits diff"]
     assert results.survivors({second.name: "why"}) == []
-    assert "| room | 2 | 1 | 0 |" in table(results, {})
-    assert "| all | 1 | 1 | 1 |" in table(results, {second.name: "why"})
+    assert "| room | 2 | 1 | 0 |" in table(results.lines, {})
+    assert "| all | 1 | 1 | 1 |" in table(results.lines, {second.name: "why"})
     assert list(results.lines) == [first.name, second.name]

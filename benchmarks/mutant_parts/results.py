@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 from .mutant import Mutant
@@ -56,16 +56,16 @@ class Results:
         return [f"{x['status']}: {name}\n{x['diff']}" for name, x in left]
 
 
-def table(results: Results, equivalent) -> str:
+def table(lines: Mapping[str, dict], equivalent: Container[str]) -> str:
     """Rooms with the mutants tried, noticed and left over, as Markdown."""
     tried, found = Counter(), Counter()
-    same = Counter(x["room"] for name, x in results.lines.items() if name in equivalent)
-    for name, line in results.lines.items():
+    same = Counter(x["room"] for name, x in lines.items() if name in equivalent)
+    for name, line in lines.items():
         if "status" in line and name not in equivalent:
             tried[line["room"]] += 1
             found[line["room"]] += line["status"] in FOUND
     rows = ["| room | tried | noticed | equivalent |", "|---|---|---|---|"]
-    for room in dict.fromkeys(line["room"] for line in results.lines.values()):
+    for room in dict.fromkeys(line["room"] for line in lines.values()):
         if tried[room]:
             rows.append(f"| {room} | {tried[room]} | {found[room]} | {same[room]} |")
     rows.append(f"| all | {tried.total()} | {found.total()} | {same.total()} |")
