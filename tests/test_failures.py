@@ -188,7 +188,7 @@ def test_what_was_counted_fades(num_workers, memory):
 def test_updates_in_which_nothing_fails_are_counted_once():
     *_, state = estimates(unspool.TBPTT(8, WINDOW), 5)(Fated(jnp.array(HAZARDS["none"])))
     known = state.survival.after_even_updates(state.update, 8)
-    # A quarter of the workers more came through the first window before the first update, and so on.
+    # Before the first update a quarter came through the first window, another through two of them.
     expected = 8 / NUM_WINDOWS * (5 + np.arange(NUM_WINDOWS)[::-1])
     np.testing.assert_allclose(known.attempted, expected, rtol=1e-3)
 
