@@ -316,6 +316,18 @@ def test_programs_of_classes_made_anew_are_given_up(monkeypatch):
     assert {kind.__name__ for _, kind in known} == {f"Reads{n}" for n in range(2, number + 1)}
 
 
+def test_compiled_programs_make_room_for_newer_ones(monkeypatch):
+    monkeypatch.setattr(_programs, "_COMPILED", compiled := {})
+    monkeypatch.setattr(_programs, "_MOST_PROGRAMS", 3)
+    times = lambda number: _programs.compile_program(lambda x: number * x, jnp.array(2))
+    for number in range(5):
+        times(number)
+    kept = list(compiled)
+    assert len(kept) == 3
+    times(4)
+    assert list(compiled) == kept
+
+
 def test_other_settings_of_jax_are_another_program():
     problem, estimator = Scaled(jnp.float32(1.0)), unspool.BPTT(1)
     for wide in (False, True, False):

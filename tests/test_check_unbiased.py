@@ -11,6 +11,7 @@ import unspool
 from support.slow import slow
 from unspool import problems
 from unspool._chains import Plan, run_chains
+from unspool._engine import MaskedEngine
 from unspool._random import Purpose, part_keys, stream
 from unspool._reference import sample_gradients
 from unspool._verdict import judge
@@ -276,6 +277,22 @@ def test_an_estimate_that_is_no_number_is_rejected():
         problem, unspool.BPTT(1), key=KEY, reference=jnp.full(4, jnp.nan), num_chains=30
     )
     assert not result.passed and result.p_value == 0
+
+
+def test_episodes_that_do_not_count_have_no_losses_but_failures():
+    class Fails(Line):
+        def step(self, params, state, t, *, key):
+            return state, jnp.where(params[0] > 1, jnp.nan, params[0])
+
+    masked = MaskedEngine(unspool.LocalEngine(Fails()), first=jnp.array([0, 1, 5]), count=1)
+    params = jnp.array([0.5, 0.0])
+    for births, counted in (([0, 1, 2], [1, 1, 0]), ([0, 4, 5], [1, 0, 1])):
+        begun = masked.start(params, jax.random.split(KEY, 3))
+        rows = masked.shorten(begun, jnp.array(births))
+        _, losses = masked.unroll(params, rows, 2)
+        np.testing.assert_allclose(losses, [np.array(counted) * 1.0], rtol=1e-6)
+        _, losses = masked.unroll(params + 1, rows, 2)
+        assert np.all(np.isnan(losses))
 
 
 @pytest.mark.parametrize(
