@@ -37,6 +37,17 @@ _SAME = (
         "what is held is what is there; one is slower",
     ),
     (
+        "_engine/local.py",
+        "pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), "
+        "strict=True): True -> False",
+        "trees of one structure have as many leaves",
+    ),
+    (
+        "_memory.py",
+        'return f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}": < -> <=',
+        "a hundred is written the same way by both",
+    ),
+    (
         "_engine/completed.py",
         "self.engine.check(join(params, self.fixed)): self.engine.check(join(params, self.fixed)) "
         "-> pass",
