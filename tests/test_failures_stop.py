@@ -60,6 +60,8 @@ def test_few_that_survive_are_told_from_few_that_were_counted():
     assert not verdict(0.45, 5, 1000) and not verdict(0.99, 1, 1000)
     assert verdict(0.45, 6, 1000) and not verdict(0.45, 6, 40)
     assert verdict(1.0, 6, 1000)
+    # Twice the standard error: 0.15**2 is 2.3 %, 0.2**2 is 4 %.
+    assert verdict(0.85, 2, 100) and not verdict(0.8, 2, 100)
     # Fifty failures are enough.
     assert verdict(12.5 / 13, 4, 13) and not verdict(12.25 / 13, 4, 13)
 

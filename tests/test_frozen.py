@@ -2,6 +2,7 @@
 
 import functools as ft
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import unspool
 from support.slow import slow
 from unspool import _rows as rows
+from unspool import extend, problems
+from unspool._estimator.rounding import Perturbation
 from unspool._reference import sample_gradients
 from unspool._target import Target
 
@@ -180,6 +183,22 @@ def test_episodes_that_end_early_or_in_time_or_at_once(name):
     # All arms together; their steps are 0, 3 or 4, with a standard deviation of 1.7.
     num_steps = np.sum(useful) / (100 * estimator.num_rows)
     assert abs(num_steps - 7 / 3) < 4.5 * 1.7 / (100 * estimator.num_workers) ** 0.5
+
+
+@pytest.mark.parametrize("over", [0, 1, 2])
+def test_a_control_is_zero_where_its_own_arm_is_over(over):
+    """And there alone: the pair's ends depend on the noise, of which a control must not know."""
+    engine, probe = unspool.LocalEngine(problems.Cubic(horizon=4)), extend.ControlledAntithetic()
+    params = engine.init_params(key=KEY)
+    along = jax.tree.map(lambda x: jnp.full((1, *jnp.shape(x)), 0.1), params)
+    noise = Perturbation(along, rows.arms(along, rows.scale(jnp.array([-1.0]), along)))
+    begun, _ = probe.start(engine, params, jax.random.split(KEY, 1), noise)
+    ended = eqx.tree_at(lambda x: x.over, begun, jnp.arange(3)[:, None] == over)
+    _, found = probe.unroll(engine, params, (ended, None), 2, noise)
+    _, whole = probe.unroll(engine, params, (begun, None), 2, noise)
+    expected = whole.control if over != 2 else rows.zeros_like(along)
+    assert rows.all_finite(whole.control) and float(jnp.max(rows.ravel(whole.control)[0])) > 0
+    jax.tree.map(np.testing.assert_array_equal, found.control, expected)
 
 
 # An episode has two windows of three steps.

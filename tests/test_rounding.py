@@ -108,6 +108,8 @@ def test_a_tree_is_rounded_as_the_vector_of_its_numbers():
 
 def test_random_numbers_of_births_and_blocks_are_spread_evenly():
     """A step away from even spacing would show in every mean; so would parameters that share."""
+    # Of an even step the numbers would come again before all have been there.
+    assert all(step % 2 == 1 and step < 2**32 for step in rounding._STEPS)
     births, blocks = jnp.arange(4096), jnp.full(4096, 3)
     for numbers in (draw_dither(KEY, births, blocks), draw_dither(KEY, blocks, births)):
         uniform = np.sort(np.asarray(numbers) / 2.0**32)
