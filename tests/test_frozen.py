@@ -197,7 +197,7 @@ def test_a_control_is_zero_where_its_own_arm_is_over(over):
     _, found = probe.unroll(engine, params, (ended, None), 2, noise)
     _, whole = probe.unroll(engine, params, (begun, None), 2, noise)
     expected = whole.control if over != 2 else rows.zeros_like(along)
-    assert rows.all_finite(whole.control) and float(jnp.max(rows.ravel(whole.control)[0])) > 0
+    assert all(x != 0 for x in jax.tree.leaves(whole.control))
     jax.tree.map(np.testing.assert_array_equal, found.control, expected)
 
 
