@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 # Programs here are compiled once and run for a moment: optimizing them would take longer.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -74,14 +75,22 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown():
     """Programs that are kept are looked through in vain by each collection: a fifth of all time.
 
-    Those that are not are freed now and then, for a process may map no more than 65,530 pieces of
-    memory, and each has several.
+    They are freed when they are many, for a process may map no more than 65,530 pieces of memory,
+    and each has several.
     """
-    if next(_TORN_DOWN) % 150 == 0:
+    if next(_TORN_DOWN) % 50 == 0 and _count_mappings() > 40_000:
         jax.clear_caches()
         gc.unfreeze()
         gc.collect()
     gc.freeze()
+
+
+def _count_mappings():
+    """Pieces of memory that this process has mapped, where Linux tells."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -29,8 +29,8 @@ ESTIMATORS = {
     "UORO": unspool.UORO(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# NRES and DODGE, but for where workers start and how long a direction is kept.
-SLOW = {"ESSingle", "ForwardGradient"}
+# NRES, DODGE and PES, but for where workers start and how long a direction is kept.
+SLOW = {"ESSingle", "ForwardGradient", "GPES"}
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
     "estimator",

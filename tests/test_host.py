@@ -18,7 +18,7 @@ from support.slow import slow
 from unspool import problems
 
 # What these do on the host, the others do too.
-SLOW = {"GPES", "ESSingle", "FullES", "PES"}
+SLOW = {"GPES", "ESSingle", "FullES", "PES", "TruncatedES"}
 
 
 def some(names):

@@ -135,7 +135,7 @@ def test_gradient_without_smoothing(problem, window, float64):
     params = jax.tree.map(lambda x: x + 0.031, initial_params(problem))
     target = Target(window=window)
     zero = [jax.tree.map(jnp.zeros_like, params)]
-    expected = jax.jit(lambda: pathwise_gradient(problem, params, zero, target))()
+    expected = jax.jit(lambda params: pathwise_gradient(problem, params, zero, target))(params)
     assert_close(problem.exact_gradient(params, target), expected)
 
 

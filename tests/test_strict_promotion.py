@@ -92,6 +92,7 @@ def test_every_estimator_keeps_the_types_of_the_parameters(name):
         assert (found["a"].dtype, found["b"].dtype) == kinds
 
 
+@pytest.mark.slow
 def test_all_that_is_computed_is_what_it_is_without():
     problem = Drift(("bfloat16", "float32"))
 
