@@ -75,10 +75,10 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown():
     """Programs that are kept are looked through in vain by each collection: a fifth of all time.
 
-    They are freed when they are many, for a process may map no more than 65,530 pieces of memory,
-    and each has several.
+    They are freed when they are many: with so many pieces of memory a process has some 3 GB of it,
+    and more than 65,530 of them none may map.
     """
-    if next(_TORN_DOWN) % 50 == 0 and _count_mappings() > 40_000:
+    if next(_TORN_DOWN) % 50 == 0 and _count_mappings() > 10_000:
         jax.clear_caches()
         gc.unfreeze()
         gc.collect()

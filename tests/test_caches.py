@@ -12,6 +12,7 @@ import pytest
 from jax.extend import core
 
 import unspool
+from support.slow import slow
 from unspool import _programs
 from unspool._frozen import freeze
 from unspool._guards import Guards
@@ -141,10 +142,10 @@ WAYS = (
     in_place,
     closure,
     of_module,
-    in_a_loop,
+    slow(in_a_loop),
     in_a_function_of_its_own,
     in_an_object,
-    in_a_module,
+    slow(in_a_module),
     in_the_code,
     in_a_method,
     pytest.param(

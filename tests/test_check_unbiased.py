@@ -129,7 +129,7 @@ class Curriculum(problems.RandomLength):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "num_chains"), [(unspool.NRES(4, 2, 0.3), 1000), (unspool.UORO(4, 2), 300)]
+    ("estimator", "num_chains"), [(unspool.NRES(4, 2, 0.3), 1000), slow(unspool.UORO(4, 2), 300)]
 )
 def test_episodes_are_as_long_as_a_curriculum_says(estimator, num_chains, float64):
     problem, params = Curriculum(), jnp.array([0.1, 0.1])

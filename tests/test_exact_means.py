@@ -20,6 +20,7 @@ from support.exact import (
     stack,
     table,
 )
+from support.slow import slow
 from unspool._estimator import uoro
 from unspool._random import Purpose, stream
 from unspool.problems._closed_form import reach
@@ -110,7 +111,7 @@ def test_an_estimator_that_draws_nothing_is_exact(name):
     assert np.max(error(found, promised(estimator.target(HORIZON), problems))) < EXACT
 
 
-@pytest.mark.parametrize("window", [2, 4])
+@pytest.mark.parametrize("window", [2, slow(4)])
 def test_the_mean_of_uoro_over_all_signs_is_the_gradient(window, monkeypatch):
     """One sign at a birth, which counts as step 0, and one after each step."""
     estimator, problems, signs = unspool.UORO(2, window), every_kind(), []

@@ -11,6 +11,7 @@ import pytest
 
 from support.export import SMALL, TREES, init, same
 from support.export import params as params
+from support.slow import slow
 from unspool import export
 from unspool.problems import learned_optimizer
 from unspool.problems.learned_optimizer import AbstractLearnedOptimizer, Frozen, MLPOptimizer
@@ -60,7 +61,7 @@ EXPORTED = sorted(
 )
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", [slow(name, when=name == "FactoredMLP") for name in EXPORTED])
 def test_every_learned_optimizer_goes_through_a_file(name, tmp_path):
     made = getattr(learned_optimizer, name)()
     params, file = made.init_params(key=jax.random.key(0)), tmp_path / "file"

@@ -99,9 +99,7 @@ def estimate(estimator, problem, params):
     return estimator.estimate(problem, params, estimator.init(problem, params, key=KEY))[0]
 
 
-@pytest.mark.parametrize(
-    "name", [slow(name, when=name not in {"NRES", "UORO"}) for name in ESTIMATORS]
-)
+@pytest.mark.parametrize("name", [slow(name, when=name != "UORO") for name in ESTIMATORS])
 def test_estimates_are_those_for_the_arrays_alone(name):
     found = estimate(ESTIMATORS[name], MIXED, MIXTURE)
     expected = estimate(ESTIMATORS[name], PLAIN, jax.tree.leaves(FLOATS))

@@ -150,7 +150,7 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), "TBPTT", "RTRL"])
+@pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), slow("TBPTT"), "RTRL"])
 def test_every_kernel_follows_a_curriculum(name):
     problem = training(lengths=Lengthening(first=3, num_runs=20))
     estimator, params = ESTIMATORS[name], start(problem)

@@ -73,7 +73,7 @@ def first_state(engine, estimator, key=KEY):
     ("engine", "estimator"),
     [
         slow(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
-        pytest.param(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
+        slow(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
         pytest.param(TWO, unspool.PES(6, 5, 0.1), id="several problems"),
     ],
 )

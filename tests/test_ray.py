@@ -194,6 +194,7 @@ def test_simulators_are_lost_with_their_actor_and_counted(shared):
     assert len(set(pids(engine)) - team) == 1
 
 
+@pytest.mark.slow
 def test_unbiased_after_actors_have_died(start):
     engine = start(Aimed(), 2)
     estimator = unspool.NRES(8, 2, 0.3)
@@ -268,6 +269,7 @@ def test_a_failure_on_an_actor_comes_back(start):
     assert there.traffic.lost_rows == 0
 
 
+@pytest.mark.slow
 def test_actors_compute_with_jax_and_a_mistake_there_is_one_sentence(start):
     engine, here = start(Careless(end=9.0), 1), unspool.HostEngine(Batched(end=9.0))
     trajectories, losses, _ = rows_of(engine, 3, 9)
