@@ -111,7 +111,7 @@ ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # where they end early, an estimator that smooths nothing has nothing to see.
 TELLING = {("PES", "cubic"), ("NRES", "cosine"), ("UORO", "ends early")}
 TELLING |= {(name, "ends early") for name in SMOOTHING}
-# Of these, each has a sibling that differs in nothing that lengths have to do with.
+# Those that are left out have a sibling that differs in nothing that lengths have to do with.
 TELLING |= {
     (name, "random length")
     for name in ESTIMATORS
