@@ -28,7 +28,7 @@ from mutant_parts.equivalent import EQUIVALENT
 from mutant_parts.mutant import Mutant, number
 from mutant_parts.operators import mutants_of
 from mutant_parts.planted import PLANTED
-from mutant_parts.results import Results, table
+from mutant_parts.results import Results, reasons, table
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path("src/unspool")
@@ -92,7 +92,7 @@ def main():
         for one in [pool.submit(work, *job) for _ in range(copies)]:
             one.result()
     print("\n\n".join(results.survivors(EQUIVALENT)))
-    print(table(results.lines, EQUIVALENT))
+    print(table(results.lines, EQUIVALENT), reasons(EQUIVALENT), sep="\n\n")
 
 
 def all_mutants(seed: int) -> dict[str, list[Mutant]]:
@@ -172,15 +172,10 @@ def try_one(
     seconds = covering.seconds
     kills = Counter(results.killers(mutant.path))
     # Of a test's neighbours: in this file, and in those beside it.
-    near, far = (
-        Counter(test.partition("::")[0] for test in results.killers(place))
-        for place in (mutant.path, str(Path(mutant.path).parent))
-    )
-
-    def rank(test):
-        file = test.partition("::")[0]
-        return -kills[test], -near[file], -far[file], seconds[test]
-
+    file_of = lambda test: test.partition("::")[0]
+    near = Counter(map(file_of, kills.elements()))
+    far = Counter(map(file_of, results.killers(str(Path(mutant.path).parent))))
+    rank = lambda test: (-kills[test], -near[file_of(test)], -far[file_of(test)], seconds[test])
     order = sorted(covering.tests_of(mutant), key=rank)[:most]
     done = 0
     for size in (*BATCHES, len(order)):

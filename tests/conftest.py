@@ -75,8 +75,8 @@ def pytest_runtest_setup(item):
 def pytest_runtest_teardown():
     """Programs that are kept are looked through in vain by each collection: a fifth of all time.
 
-    They are freed when they are many: with so many pieces of memory a process has some 3 GB of it,
-    and more than 65,530 of them none may map.
+    They are freed when they are many: a process may map no more than 65,530 pieces of memory, each
+    program has several, and all together they would fill a small machine.
     """
     if next(_TORN_DOWN) % 50 == 0 and _count_mappings() > 10_000:
         jax.clear_caches()
@@ -86,11 +86,11 @@ def pytest_runtest_teardown():
 
 
 def _count_mappings():
-    """Pieces of memory that this process has mapped, where Linux tells."""
+    """Pieces of memory that this process has mapped; where nobody tells, they are many."""
     try:
         return Path("/proc/self/maps").read_bytes().count(b"\n")
     except OSError:
-        return 0
+        return sys.maxsize
 
 
 def pytest_terminal_summary(terminalreporter):

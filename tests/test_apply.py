@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from support.slow import slow
 from unspool import export
 from unspool.cli import applying
 from unspool.cli.__main__ import main
@@ -213,8 +214,7 @@ def test_an_optimizer_of_the_users_own_takes_its_class(mine, capsys):
     np.testing.assert_allclose(values["101"], sgd, rtol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("problem", ["tuning", "other"])
+@pytest.mark.parametrize("problem", ["tuning", slow("other")])
 def test_a_run_without_an_optimizer_is_told_what_to_use(mine, problem, capsys):
     directory = f"run-{problem}"
     assert main(["train", f"mine.py:{problem}", "nres", *TRAIN, f"--directory={directory}"]) == 0

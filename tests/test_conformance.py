@@ -115,7 +115,7 @@ TELLING |= {(name, "ends early") for name in SMOOTHING}
 TELLING |= {
     (name, "random length")
     for name in ESTIMATORS
-    if name not in {"ESSingle", "DODGE", "ForwardGradient", "Chunked", "FullES"}
+    if name not in {"ESSingle", "DODGE", "ForwardGradient", "Chunked"}
     and not name.startswith("GPES")
 }
 

@@ -135,7 +135,6 @@ def test_the_callbacks_of_other_devices_give_the_same(problem, monkeypatch):
     assert_same(*results, 0)
 
 
-@pytest.mark.slow
 def test_a_run_goes_on(tmp_path):
     """To the same bits where states come out of the host, with new episodes elsewhere."""
     for name, problem in {"host": OnHost(), "simulated": Simulated()}.items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
@@ -69,4 +70,14 @@ def table(lines: Mapping[str, dict], equivalent: Container[str]) -> str:
         if tried[room]:
             rows.append(f"| {room} | {tried[room]} | {found[room]} | {same[room]} |")
     rows.append(f"| all | {tried.total()} | {found.total()} | {same.total()} |")
+    return "\n".join(rows)
+
+
+def reasons(equivalent: Mapping[str, str]) -> str:
+    """Each mutant that changes nothing, and why, as Markdown."""
+    rows = []
+    for name, why in equivalent.items():
+        file, _, line = name.partition(": ")
+        code, _, change = re.sub(r" \(\d+\)$", "", line).rpartition(": ")
+        rows.append(f"- `{file.removeprefix('src/unspool/')}`, `{change}` in `{code}`: {why}.")
     return "\n".join(rows)
