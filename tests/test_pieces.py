@@ -56,10 +56,14 @@ def set_speed(monkeypatch, least_seconds):
     monkeypatch.setattr(_pieces, "_LEAST_SECONDS", least_seconds)
 
 
-def bits(tree):
+def numbers(tree):
     is_key = lambda x: jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     leaves = [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(tree)]
-    return [np.asarray(x).tobytes() for x in leaves]
+    return [np.asarray(x) for x in leaves]
+
+
+def bits(tree):
+    return [x.tobytes() for x in numbers(tree)]
 
 
 def first_state(engine, estimator, key=KEY):
@@ -90,7 +94,10 @@ def test_pieces_change_no_bit(monkeypatch, sizes, engine, estimator):
     assert len(compiled) == 2
     init, step = unspool.make_step(engine, estimator, optax.sgd(0.1))
     by_hand, _ = step(init(EIGHT.init_params(key=KEY), key=KEY))
-    assert by_one == bits(growing) == bits(by_hand)
+    assert by_one == bits(growing)
+    # Another program, which a compiler may round in another way.
+    for found, expected in zip(numbers(growing), numbers(by_hand), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     # What was run has left traces: other randomness, other bits.
     assert by_one != bits(first_state(engine, estimator, seeded_key(1)))
     for part in growing.parts:
