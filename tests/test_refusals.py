@@ -94,7 +94,6 @@ def test_every_count_of_every_exported_class_is_checked():
         (kind, name) for kind, _, name in checked
     }
     for kind, known, name in checked:
-        kind(**known | {name: 12})
         for value in (0, -1, True):
             with pytest.raises(ValueError, match=f"{name} must be .*got {value!r}"):
                 kind(**known | {name: value})
