@@ -257,6 +257,14 @@ def test_the_line_before_the_first_update_says_what_the_start_has_cost():
     }
 
 
+def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
+    run, given = unspool.Run.create(tmp_path / "run", {}), {"level": 0.7, "slope": -0.3}
+    params = jax.tree.map(jnp.asarray, given)
+    job = problems.Cubic(), NRES, optax.sgd(0.0)
+    *_, last = run.train(*job, num_updates=2, key=KEY, params=params)
+    jax.tree.map(np.testing.assert_array_equal, last.params, params)
+
+
 def test_lines_hold_the_parameters_if_they_are_few():
     line = lambda size: first_line(jnp.zeros(size), NRES, unspool.LocalEngine(problems.Cubic()))
     assert line(MOST_PARAMS_LOGGED)["params"] == [0.0] * MOST_PARAMS_LOGGED
