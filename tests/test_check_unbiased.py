@@ -269,6 +269,10 @@ def test_a_run_with_dropped_workers_decides_nothing(float64):
     found = check(problem, unspool.NRES(4, 3, 0.1), params, exact)
     assert found.dropped > 0 and not found.passed
     assert f"{found.dropped} workers were dropped" in found.reason
+    assert found.verdict == "not decided"
+    # A gradient that is far off is off whatever the dropped ones would have said.
+    wrong = check(problem, unspool.BPTT(2), params, jax.tree.map(lambda x: x + 10.0, params))
+    assert wrong.dropped > 0 and wrong.verdict == "biased"
 
 
 def test_an_estimate_that_is_no_number_is_rejected():

@@ -1,10 +1,12 @@
 """Values that are refused: where something is made, by a tree that does not fit, by a method."""
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -56,6 +58,45 @@ class Undecided(problems.Cubic):
 def test_what_cannot_be_made_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+NEEDED = {
+    "num_workers": 4,
+    "window": 3,
+    "period": 3,
+    "sigma": 0.1,
+    "estimator": unspool.BPTT(2),
+    "workers_at_once": 2,
+}
+"""What exported classes have no default for, if it is nothing else."""
+
+
+MAY_BE_ZERO = {"seed", "num_positive"}
+
+
+def counts_of_exported_classes():
+    """Every argument that is a count, with all that its class needs to be made."""
+    for module in (unspool, problems):
+        for kind in filter(inspect.isclass, vars(module).values()):
+            if inspect.isabstract(kind) or not issubclass(kind, eqx.Module):
+                continue
+            arguments = inspect.signature(kind).parameters
+            needed = {name for name, x in arguments.items() if x.default is x.empty}
+            counts = [name for name, x in arguments.items() if x.annotation in (int, int | None)]
+            if needed <= NEEDED.keys():
+                known = {name: NEEDED[name] for name in needed | {"estimator"} & arguments.keys()}
+                yield from ((kind, known, name) for name in counts if name not in MAY_BE_ZERO)
+
+
+def test_every_count_of_every_exported_class_is_checked():
+    checked = list(counts_of_exported_classes())
+    assert {(unspool.Chunked, "workers_at_once"), (problems.Lorenz, "horizon")} <= {
+        (kind, name) for kind, _, name in checked
+    }
+    for kind, known, name in checked:
+        for value in (0, -1, True):
+            with pytest.raises(ValueError, match=f"{name} must be .*got {value!r}"):
+                kind(**known | {name: value})
 
 
 @pytest.mark.parametrize(

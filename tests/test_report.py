@@ -98,6 +98,14 @@ def test_pictures_are_part_of_the_page(tmp_path):
     assert "<figcaption>Seen &lt;from&gt; the side.</figcaption>" in text
 
 
+def test_every_curve_bears_its_label(tmp_path):
+    """Those of the losses, those of the parameters, and those of charts."""
+    page = write_report([write_experiment(tmp_path / "lorenz")], tmp_path).read_text("utf-8")
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    labelled = [len(re.findall(r">(?:NRES|TES)</text>", drawing)) for drawing in drawings]
+    assert len(drawings) > 2 and sum(labels == 2 for labels in labelled) >= 2, labelled
+
+
 @pytest.mark.parametrize(("scale", "ticks"), [("log", 3), ("linear", 0)])
 def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks):
     """From 1 to 1000, of all ticks only those of a log scale are at 10 and 100."""

@@ -172,6 +172,11 @@ def test_a_metric_can_be_better_the_more_it_is(tmp_path):
     curve = Curve("a", np.arange(3.0), values, values, values, 1)
     low, high, cut = value_limits([curve], "linear", rises=True)
     assert cut and -10 < low < 0 and 1 < high < 2
+    # What rises is drawn as what falls, upside down, its band included.
+    rising = Curve("a", np.arange(3.0), values, values - 0.5, values + 3.0, 1)
+    falling = Curve("a", np.arange(3.0), -values, -values - 3.0, -values + 0.5, 1)
+    low, high, cut = value_limits([falling], "linear")
+    assert value_limits([rising], "linear", rises=True) == (-high, -low, cut)
 
 
 # Expected against measured

@@ -218,6 +218,9 @@ def test_every_tensor_has_hyperparameters_of_its_own(tmp_path):
     export.save(problem, params, tmp_path / "tuned.json")
     loaded = export.load_schedules(tmp_path / "tuned.json")
     np.testing.assert_allclose(loaded["momentum"]["matrix"](3), momenta["matrix"], rtol=1e-6)
+    entries = json.loads((tmp_path / "tuned.json").read_text())["hyperparameters"]
+    told = {name: (entry["of"], entry["family"]) for name, entry in entries.items()}
+    assert told == {"learning_rate": ("optimizer", "Linear"), "momentum": ("optimizer", "Constant")}
     np.testing.assert_allclose(
         loaded["learning_rate"]["bias"](10), 0.3 * 0.5 + 0.1 * 0.5, rtol=1e-5
     )

@@ -239,6 +239,32 @@ def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
         unspool.Run.open(tmp_path / "other")
 
 
+def test_the_line_before_the_first_update_says_what_the_start_has_cost():
+    """Four workers warm up through three windows of three steps, each with two arms."""
+    engine = unspool.LocalEngine(problems.Cubic(horizon=12))
+    assert first_line(jnp.arange(2.0), unspool.NRES(4, 3, 0.1), engine) == {
+        "update": 0,
+        "seconds": 0.0,
+        "steps": 0,
+        "useful_steps": 0,
+        "warmup_steps": 3 * 2 * 4 * 3,
+        "sequential_steps": 3 * 3,
+        "loss": None,
+        "grad_norm": None,
+        "dropped": 0,
+        "result": "successful",
+        "params": [0.0, 1.0],
+    }
+
+
+def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
+    run, given = unspool.Run.create(tmp_path / "run", {}), {"level": 0.7, "slope": -0.3}
+    params = jax.tree.map(jnp.asarray, given)
+    job = problems.Cubic(), NRES, optax.sgd(0.0)
+    *_, last = run.train(*job, num_updates=2, key=KEY, params=params)
+    jax.tree.map(np.testing.assert_array_equal, last.params, params)
+
+
 def test_lines_hold_the_parameters_if_they_are_few():
     line = lambda size: first_line(jnp.zeros(size), NRES, unspool.LocalEngine(problems.Cubic()))
     assert line(MOST_PARAMS_LOGGED)["params"] == [0.0] * MOST_PARAMS_LOGGED

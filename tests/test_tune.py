@@ -94,6 +94,16 @@ def test_tuning_ends_with_a_page_a_schedule_and_curves(mine, capsys):
         for label in ("untuned", "tuned")
     )  # fmt: skip
     assert after[-1] < 0.8 * before[-1]
+
+    # What is printed are the two ends of what is written.
+    lines = (line.split() for line in said.splitlines())
+    printed = {line[0]: line[1:] for line in lines if len(line) == 3}
+    evaluations = (directory / "NRES-101" / "evaluation.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in evaluations]
+    assert len(losses) > 2
+    ends = {"learning_rate.first": first.y, "learning_rate.last": last.y, "objective": losses}
+    for name, values in ends.items():
+        assert printed[name] == [f"{values[0]:.5g}", f"{values[-1]:.5g}"]
     bands = [s for s in charts["Fresh training runs: loss of examples held out"].series
              if s.style == "band"]  # fmt: skip
     assert len(bands) == 2

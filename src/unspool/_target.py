@@ -4,6 +4,8 @@ from typing import Any
 
 import equinox as eqx
 
+from ._counts import check_count
+
 
 class Target(eqx.Module):
     r"""A gradient, written out so that a closed form or a simulation can be asked for it.
@@ -22,11 +24,16 @@ class Target(eqx.Module):
     - `period`: steps for which one noise is kept, or `None` for the episode.
     - `sigma`: standard deviation of the noise, a scalar or a tree like the parameters; 0 for the
       gradient without smoothing.
+
+    **Raises:** `ValueError` for a window or a period below 1.
     """
 
     window: int | None = None
     period: int | None = None
     sigma: Any = 0.0
+
+    def __check_init__(self):
+        check_count(window=self.window, period=self.period)
 
     @property
     def is_smoothed(self) -> bool:
