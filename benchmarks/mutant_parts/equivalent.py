@@ -32,6 +32,11 @@ _SAME = (
         "a sequence that runs backwards is as even",
     ),
     (
+        "_estimator/rounding.py",
+        "nearest = jnp.where(jnp.abs(total) < float(kind.tiny), even, nearest): < -> <= (0)",
+        "the smallest normal number is rounded to itself by both",
+    ),
+    (
         "_engine/local.py",
         "size = size if size > _BLOCK // 4 else _BLOCK: > -> >= (0)",
         "a sum of other blocks is the same sum",
