@@ -75,7 +75,7 @@ class Failing(extend.AbstractWrapper):
 class Restarting(Failing):
     """Could end early, and never does: a worker that fails does not wait."""
 
-    def is_over(self, state):
+    def is_done(self, state):
         return jnp.array(False)
 
 

@@ -95,7 +95,7 @@ def run_tests(problem, estimator, is_known, num_tests):
     """Rates of alarms among tests, which are run side by side."""
     engine, key = as_engine(problem), jax.random.key(0)
     params = engine.init_params(key=key)
-    target = estimator.target(problem.horizon)
+    target = estimator.plan(problem.horizon).target
     exact = flatten(problem.exact_gradient(params, target)) if is_known else None
     found = {}
     for num_chains in NUM_CHAINS:

@@ -31,7 +31,9 @@ def measure(problem, estimator):
     again, _ = timed(estimator.estimate, engine, params, state)
     count = max(1, min(500, int(SECONDS_PER_LOOP / again["cpu"])))
     estimates = repeat_estimate(engine, estimator, params, count)
-    mixed = estimator.needs_derivatives or isinstance(estimator, unspool.Chunked)
+    mixed = estimator.plan(engine.horizon).needs_derivatives or isinstance(
+        estimator, unspool.Chunked
+    )
     unrolls = None if mixed else repeat_unroll(engine, estimator, params, count)
     loops = []
     for _ in range(LOOPS + 1):
@@ -41,17 +43,17 @@ def measure(problem, estimator):
     loops = loops[1:]
     cpu = statistics.median(whole["cpu"] for whole, _ in loops) / count
     outside = 1 - min(part for _, part in loops) / min(whole["cpu"] for whole, _ in loops)
-    flops = flops_of_step(engine, params) * estimator.num_steps(engine.horizon)
+    flops = flops_of_step(engine, params) * estimator.plan(engine.horizon).num_steps
     memory = unspool.predict_memory(engine, estimator, optax.sgd(0.1), params)
     return {
         "estimator": describe(estimator),
         "problem": type(engine.problem).__name__,
         "num_params": sum(x.size for x in jax.tree.leaves(params)),
-        "steps": estimator.num_steps(engine.horizon),
+        "steps": estimator.plan(engine.horizon).num_steps,
         "cpu_s": cpu,
         "wall_s": statistics.median(whole["wall"] for whole, _ in loops) / count,
         "outside": None if mixed else outside,
-        "steps_per_cpu_s": estimator.num_steps(engine.horizon) / cpu,
+        "steps_per_cpu_s": estimator.plan(engine.horizon).num_steps / cpu,
         "flops_per_cpu_s": flops / cpu,
         "init_cpu_s": init["cpu"],
         "compile_cpu_s": first["cpu"] - again["cpu"],
@@ -78,21 +80,21 @@ def repeat_estimate(engine, estimator, params, count):
 
 def repeat_unroll(engine, estimator, params, count):
     """The unrolls of that loop and nothing else: no noise, no births, no sums."""
-    num_steps = estimator.num_sequential_steps(engine.horizon)
-    num_arms = estimator.num_rows // estimator.num_workers
-    one = lambda p: 1e-6 * jnp.ones((num_arms, estimator.num_workers, *p.shape), p.dtype)
+    plan = estimator.plan(engine.horizon)
+    shape = plan.num_rows // plan.num_groups, plan.num_groups
+    one = lambda p: 1e-6 * jnp.ones((*shape, *p.shape), p.dtype)
     shift = jax.tree.map(one, params)
 
     @eqx.filter_jit
     def run(trajectories):
-        none_over = eqx.tree_at(lambda x: x.over, trajectories, trajectories.over & False)
+        none_over = eqx.tree_at(lambda x: x.arms.done, trajectories, trajectories.arms.done & False)
 
         def once(state, _):
-            before = eqx.tree_at(lambda x: x.state, none_over, state)
-            after, losses = engine.unroll(params, before, num_steps, shift)
-            return after.state, jnp.sum(losses)
+            before = eqx.tree_at(lambda x: x.arms.state, none_over, state)
+            after, losses = engine.unroll(params, before, plan.num_sequential_steps, shift)
+            return after.arms.state, jnp.sum(losses)
 
-        return jax.lax.scan(once, trajectories.state, length=count)
+        return jax.lax.scan(once, trajectories.arms.state, length=count)
 
     return run
 

@@ -38,7 +38,7 @@ ROOMS = {
     "host": (
         14,
         "_engine",
-        "host* stage local_stage simulators try_out returned callback failures",
+        "host* executor local_executor simulators try_out returned callback failures",
     ),
     "Ray": (8, "_engine", "ray*"),
     "rows and keys": (12, ".", "_rows _random _counts _params _wrapper _problem _black_box"),

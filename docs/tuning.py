@@ -28,7 +28,7 @@ SIGMAS, WINDOWS, WORKERS = (0.01, 0.03, 0.1, 0.3, 1.0), (5, 25, 125), (1, 3, 10,
 def final_loss(problem, num_workers, window, sigma):
     """Mean and standard error over seeds of the objective that tuning ends with."""
     estimator = unspool.NRES(num_workers, window, sigma=sigma)
-    num_updates = STEPS // estimator.num_steps(problem.horizon)
+    num_updates = STEPS // estimator.plan(problem.horizon).num_steps
     ends = []
     for seed in SEEDS:
         key = jax.random.key(seed)

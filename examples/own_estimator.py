@@ -35,7 +35,6 @@ class ScatteredNRES(AbstractPerturbed):
         return Tableau(
             window=self.window,
             period=None,
-            rejoin=None,
             probe=Antithetic(),
             sigma=self.sigma,
             phases=IndependentPhases(),
@@ -47,7 +46,7 @@ def main():
     params = problem.init_params(key=key)
     estimator = ScatteredNRES(num_workers=4, window=3, sigma=0.1)
     targets = {
-        "promised": estimator.target(problem.horizon),
+        "promised": estimator.plan(problem.horizon).target,
         "truncated": unspool.Target(window=3, sigma=0.1),
     }
     tests = {}

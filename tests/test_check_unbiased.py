@@ -124,8 +124,8 @@ class Curriculum(problems.RandomLength):
     lengths: tuple[int, ...] = (4, 6)
     average_per_episode: bool = True
 
-    def longest(self, birth):
-        return jnp.where(birth < 14, 2, 6)
+    def max_length(self, episode):
+        return jnp.where(episode < 14, 2, 6)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_episodes_are_as_long_as_a_curriculum_says(estimator, num_chains, float6
     found = check(problem, estimator, params, num_chains=num_chains)
     assert found.verdict == "unbiased", found
     plain = problems.RandomLength(6, (4, 6), average_per_episode=True)
-    exact = plain.exact_gradient(params, estimator.target(6))
+    exact = plain.exact_gradient(params, estimator.plan(6).target)
     assert check(problem, estimator, params, exact, num_chains=num_chains).verdict == "biased"
 
 
@@ -147,7 +147,7 @@ def test_lengths_that_go_round_in_step_bias_nothing(x64):
     with jax.enable_x64(x64):
         problem, estimator = problems.RandomLength(4, (3,)), unspool.TBPTT(3, 1)
         params = jnp.array([0.1, 0.1])
-        exact = problem.exact_gradient(params, estimator.target(4))
+        exact = problem.exact_gradient(params, estimator.plan(4).target)
         found = check(problem, estimator, params, exact)
     assert found.verdict == "unbiased", found
     assert np.allclose(found.mean, flatten(exact), rtol=1e-6, atol=0)
@@ -169,7 +169,7 @@ JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, 
 )
 def test_of_several_problems_the_mean_is_compared(estimator, float64):
     engine, params = unspool.JointEngine(JOINED), jnp.array([0.4, 0.2])
-    each = [np.asarray(p.exact_gradient(params, estimator.target(6))) for p in JOINED]
+    each = [np.asarray(p.exact_gradient(params, estimator.plan(6).target)) for p in JOINED]
     exact = np.mean(each, axis=0)
     found = check(engine, estimator, params, jnp.asarray(exact))
     assert found.verdict == "unbiased", found
@@ -290,9 +290,9 @@ def test_episodes_that_do_not_count_have_no_losses_but_failures():
 
     masked = MaskedEngine(unspool.LocalEngine(Fails()), first=jnp.array([0, 1, 5]), count=1)
     params = jnp.array([0.5, 0.0])
-    for births, counted in (([0, 1, 2], [1, 1, 0]), ([0, 4, 5], [1, 0, 1])):
+    for episode_ids, counted in (([0, 1, 2], [1, 1, 0]), ([0, 4, 5], [1, 0, 1])):
         begun = masked.start(params, jax.random.split(KEY, 3))
-        rows = masked.shorten(begun, jnp.array(births))
+        rows = masked.shorten(begun, jnp.array(episode_ids))
         _, losses = masked.unroll(params, rows, 2)
         np.testing.assert_allclose(losses, [np.array(counted) * 1.0], rtol=1e-6)
         _, losses = masked.unroll(params + 1, rows, 2)
@@ -329,7 +329,7 @@ def test_the_reference_is_simulated_where_no_closed_form_is_known(float64):
         params = problem.init_params(key=KEY)
         result = check(problem, estimator, params, num_chains=400)
         assert result.verdict == "unbiased", result
-        exact = flatten(problem.exact_gradient(params, estimator.target(12)))
+        exact = flatten(problem.exact_gradient(params, estimator.plan(12).target))
         assert np.all(np.abs(result.reference - exact) < 4 * result.standard_error)
     target, params = unspool.NRES(4, 3, 0.1).target(12), cubic.init_params(key=KEY)
     full = sample_gradients(cubic, params, target, key=KEY, num_samples=20_000)

@@ -28,9 +28,12 @@ def test_a_run_is_written_with_what_a_report_needs(capsys):
     }  # fmt: skip
     assert config["estimator"] == {
         "name": "NRES",
-        "options": {"num_workers": 2, "window": 1, "sigma": 0.2},
+        "options": {
+            "num_workers": 2, "window": 1, "sigma": 0.2, "pairs_per_group": 1,
+            "directions": {"name": "GaussianDirections", "options": {"keep": None}},
+        },
         "estimand": "smoothed gradient",
-    }
+    }  # fmt: skip
     assert config["parameter_names"] == ["params[0]", "params[1]"]
     assert [line["update"] for line in lines("runs/walk-nres/evaluation.jsonl")] == [0, 4]
     assert [line["update"] for line in lines("runs/walk-nres/metrics.jsonl")] == [0, 1, 2, 3, 4]

@@ -77,7 +77,7 @@ def accept(result):
 def check(problem, estimator, *, target=None):
     key = jax.random.key(0)
     params = problem.init_params(key=key)
-    target = estimator.target(problem.horizon) if target is None else target
+    target = estimator.plan(problem.horizon).target if target is None else target
     reference = problem.exact_gradient(params, target)
     return unspool.check_unbiased(
         problem,
@@ -150,7 +150,7 @@ def test_a_window_need_not_divide_the_episode(estimator, problem):
     [slow(p, when=p not in {"ends early", "random length"}) for p in PROBLEMS],
 )
 def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
-    full = ESTIMATORS["NRES"].target(12)
+    full = ESTIMATORS["NRES"].plan(12).target
     assert not check(PROBLEMS[problem], ESTIMATORS["TruncatedES"], target=full).passed
 
 
@@ -170,7 +170,7 @@ def test_keys_and_noise_of_the_data_are_shared_by_the_arms():
         state = estimator.init(problem, params, key=jax.random.key(1))
         for _ in range(5):
             estimate, state = estimator.estimate(problem, params, state)
-            assert estimate.stats["slope_std"] == 0.0
+            assert estimate.stats["derivative_std"] == 0.0
             assert jnp.isfinite(estimate.loss)
 
 
@@ -202,7 +202,7 @@ def test_the_gradient_simulated_from_its_definition_is_the_closed_form(name):
     """For the whole gradient and a truncated one; each is told from the other."""
     problem = PROBLEMS[name]
     params = problem.init_params(key=jax.random.key(0))
-    right = SIMULATED[name].target(12)
+    right = SIMULATED[name].plan(12).target
     wrong = unspool.Target(3 if right.window is None else None, None, SIGMA)
     exact, other = (flatten(problem.exact_gradient(params, target)) for target in (right, wrong))
     mean, error = simulate(problem, right, 20_000)

@@ -51,7 +51,7 @@ class CountingEngine(unspool.LocalEngine):
 
     def unroll(self, params, trajectories, num_steps, shift=None):
         after, losses = super().unroll(params, trajectories, num_steps, shift)
-        jax.debug.callback(ft.partial(note_steps, num_steps * trajectories.over.size))
+        jax.debug.callback(ft.partial(note_steps, num_steps * trajectories.arms.done.size))
         return after, losses
 
 
@@ -173,8 +173,8 @@ def test_num_steps_is_what_the_engine_is_asked_to_run(estimator):
     STEPS.clear()
     _, state = run(estimator, Motley(), num_estimates=0)
     jax.effects_barrier()
-    per_estimate = estimator.num_steps(12)
-    assert sum(STEPS) == estimator.num_warmup_windows(12) * per_estimate
+    per_estimate = estimator.plan(12).num_steps
+    assert sum(STEPS) == estimator.plan(12).num_warmup_windows * per_estimate
     STEPS.clear()
     engine, params = CountingEngine(Motley()), Motley().init_params(key=jax.random.key(0))
     estimate, _ = estimator.estimate(engine, params, state)
@@ -239,7 +239,7 @@ def test_chunks_change_no_more_than_rounding(name, fails_above, num_dropped):
         for _ in range(3):
             estimate, state = estimator.estimate(problem, params, state)
             found.append((estimate.grad, estimate.loss, estimate.stats))
-        runs.append((found, state.birth))
+        runs.append((found, state[0].each.episode))
     assert sum(stats["dropped"] for *_, stats in runs[0][0]) == num_dropped
     close = jax.tree.map(lambda x, y: np.allclose(x, y, rtol=1e-4, atol=1e-4), *runs)
     assert all(jax.tree.leaves(close))
@@ -251,11 +251,11 @@ def test_a_row_that_would_end_within_a_stretch_is_not_passed_off_as_sound():
     rows = engine.start(params, jax.random.split(jax.random.key(0), 2))
     half, _ = engine.unroll(params, rows, 6)
     whole, losses = engine.unroll(params, half, 6)
-    assert jnp.all(jnp.isfinite(losses)) and jnp.all(whole.over)
+    assert jnp.all(jnp.isfinite(losses)) and jnp.all(whole.arms.done)
     frozen, losses = engine.unroll(params, whole, 6)
-    assert eqx.tree_equal(frozen.state, whole.state) and jnp.all(losses == 0)
+    assert eqx.tree_equal(frozen.arms.state, whole.arms.state) and jnp.all(losses == 0)
     past, losses = engine.unroll(params, half, 12)
-    assert jnp.all(jnp.isnan(losses)) and jnp.all(past.over)
+    assert jnp.all(jnp.isnan(losses)) and jnp.all(past.arms.done)
 
 
 @pytest.mark.parametrize("name", sorted(NEED_DERIVATIVES))
@@ -304,8 +304,8 @@ def test_a_state_may_be_empty(estimator):
 def test_nres_holds_nothing_of_the_size_of_the_parameters():
     params, sizes = Motley().init_params(key=jax.random.key(0)), {}
     for name in ("NRES", "FullES", "PES"):
-        enlist = lambda key, name=name: ESTIMATORS[name].enlist(Motley(), params, key)
-        carried = jax.tree.leaves(jax.eval_shape(enlist, jax.random.key(0)).carried)
+        init_workers = lambda key, name=name: ESTIMATORS[name].init_workers(Motley(), params, key)
+        carried = jax.tree.leaves(jax.eval_shape(init_workers, jax.random.key(0))[0].carried)
         sizes[name] = sum(x.size for x in carried if jnp.issubdtype(x.dtype, jnp.inexact))
     assert sizes == {"NRES": 0, "FullES": 0, "PES": 4 * 9}
 

@@ -87,16 +87,16 @@ def test_what_clocks_of_32_bits_cannot_reach_is_refused():
 def test_training_stops_before_the_numbers_of_episodes_come_again():
     *_, record = unspool.train(*JOB, num_updates=4, key=KEY)
     last = jnp.full(2, 2**31 - 20)
-    state = eqx.tree_at(lambda s: s.workers.birth, record.state, last)
+    state = eqx.tree_at(lambda s: s.workers[0].each.episode, record.state, last)
     again = unspool.train(*JOB, num_updates=40, log_every=4, key=KEY, state=state)
     used = []
     with pytest.raises(unspool.TrainingError, match=r"no numbers left.*jax_enable_x64"):
         for record in again:
-            used.append(int(jnp.max(record.state.workers.birth)))
-    assert len(used) >= 2 and all(2**31 - 20 < birth < 2**31 for birth in used)
+            used.append(int(jnp.max(record.state.workers[0].each.episode)))
+    assert len(used) >= 2 and all(2**31 - 20 < episode < 2**31 for episode in used)
 
 
-@pytest.mark.parametrize("count", ["birth", "update"])
+@pytest.mark.parametrize("count", ["episode", "update"])
 def test_a_loop_by_hand_notices_that_counts_run_out(count):
     """The last estimates with numbers of their own are as usual; none after them is."""
     problem, largest = problems.LinearQuadratic(horizon=4), 2**31 - 1
@@ -104,9 +104,10 @@ def test_a_loop_by_hand_notices_that_counts_run_out(count):
     init, step = unspool.make_step(*job)
     state, step = init(problem.init_params(key=KEY), key=KEY), jax.jit(step)
     # Two numbers for each worker, which takes one every other update in turn; or four updates.
-    left = jnp.array([largest - 5, largest - 4]) if count == "birth" else jnp.array(largest - 4)
-    state = eqx.tree_at(lambda s: getattr(s.workers, count), state, left)
-    usable, births = [], set(state.workers.birth.tolist())
+    left = jnp.array([largest - 5, largest - 4]) if count == "episode" else jnp.array(largest - 4)
+    place = lambda s: s.workers[0].each.episode if count == "episode" else s.workers[0].update
+    state = eqx.tree_at(place, state, left)
+    usable, episode_ids = [], set(state.workers[0].each.episode.tolist())
     for _ in range(10):
         before, (state, estimate) = state, step(state)
         usable.append(bool(jnp.all(jnp.isfinite(estimate.grad))))
@@ -115,11 +116,13 @@ def test_a_loop_by_hand_notices_that_counts_run_out(count):
         # Where it is not usable neither parameters nor optimizer move.
         for name in ("trained", "optimizer"):
             assert usable[-1] != same_bits(getattr(before, name), getattr(state, name))
-        births |= set(state.workers.birth.tolist())
+        episode_ids |= set(state.workers[0].each.episode.tolist())
     assert usable == 4 * [True] + 6 * [False]
-    if count == "birth":
-        assert {birth for birth in births if birth >= 0} == {largest - n for n in range(6)}
-        assert bool(jnp.all(state.workers.birth < 0))
+    if count == "episode":
+        assert {episode for episode in episode_ids if episode >= 0} == {
+            largest - n for n in range(6)
+        }
+        assert bool(jnp.all(state.workers[0].each.episode < 0))
     with pytest.raises(unspool.TrainingError, match="no numbers left"):
         next(unspool.train(*job, num_updates=20, key=KEY, state=state))
 
@@ -137,7 +140,7 @@ def test_more_steps_than_an_estimate_can_count_are_refused():
     shapes = lambda engine, n: eqx.filter_eval_shape(
         unspool.NRES(n, window, 0.1).init, engine, params, key=KEY
     )
-    assert shapes(long, most).birth.shape == (most,)
+    assert shapes(long, most)[0].each.episode.shape == (most,)
     with pytest.raises(
         ValueError,
         match="at most 2147483647 problem steps, got 2147483648 with "
@@ -147,7 +150,7 @@ def test_more_steps_than_an_estimate_can_count_are_refused():
     with pytest.raises(ValueError, match=f"with num_workers={most}"):
         shapes(unspool.JointEngine([long, long]), most)
     with jax.enable_x64(True):
-        assert shapes(long, most + 1).birth.shape == (most + 1,)
+        assert shapes(long, most + 1)[0].each.episode.shape == (most + 1,)
     # A clock stands at the end of a window, which may be later than that of the episode.
     with pytest.raises(ValueError, match="horizon must be at most 2147483000 with windows of 1000"):
         unspool.NRES(1, 1000, 0.1).init(problems.Cubic(horizon=2**31 - 1), params, key=KEY)
@@ -156,7 +159,7 @@ def test_more_steps_than_an_estimate_can_count_are_refused():
 def test_workers_are_counted_beyond_what_float32_counts_by_ones():
     few, many = 3, 2**24 + 8
     failed = jnp.arange(many) < few
-    survival = Survival.of(1).observe(jnp.zeros(many, int), jnp.ones(many, bool), failed)
+    survival = Survival.of(1).observe(jnp.zeros(many, int), jnp.ones((1, many), bool), failed[None])
     assert int(survival.attempted[0]) == many and int(survival.failed[0]) == few
 
 

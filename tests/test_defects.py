@@ -16,6 +16,7 @@ import pytest
 
 import unspool
 from support.slow import slow
+from unspool import _rows as rows
 from unspool import extend, problems
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -41,20 +42,20 @@ class OneArmEnds(unspool.LocalEngine):
 
     def unroll(self, params, trajectories, num_steps, shift=None):
         after, losses = super().unroll(params, trajectories, num_steps, shift)
-        over = jnp.broadcast_to(after.over[:1], after.over.shape)
-        return eqx.tree_at(lambda x: x.over, after, over), losses
+        done = jnp.broadcast_to(after.arms.done[:1], after.arms.done.shape)
+        return eqx.tree_at(lambda x: x.arms.done, after, done), losses
 
 
 class ArmsApart(unspool.LocalEngine):
     """The arms of a worker have different keys."""
 
     def unroll(self, params, trajectories, num_steps, shift=None):
-        other = jax.vmap(lambda key: jax.random.fold_in(key, 1))(trajectories.key)
-        other = eqx.tree_at(lambda x: x.key, trajectories, other)
+        other = jax.vmap(lambda key: jax.random.fold_in(key, 1))(trajectories.clock.key)
+        other = eqx.tree_at(lambda x: x.clock.key, trajectories, other)
         first, losses = super().unroll(params, trajectories, num_steps, shift)
         second, other_losses = super().unroll(params, other, num_steps, shift)
         pick = lambda x, y: jnp.concatenate([x[:1], y[1:]])
-        picked = lambda x: (x.state, x.over)
+        picked = lambda x: (x.arms.state, x.arms.done)
         rows = jax.tree.map(pick, picked(first), picked(second))
         return eqx.tree_at(picked, first, rows), pick(losses, other_losses)
 
@@ -66,7 +67,7 @@ class OthersNoise(unspool.LocalEngine):
     period: int = 12
 
     def unroll(self, params, trajectories, num_steps, shift=None):
-        late = (2 * (trajectories.t % self.period) >= self.period).astype(float)
+        late = (2 * (trajectories.clock.t % self.period) >= self.period).astype(float)
         others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=1), shift)
         mixed = jax.tree.map(jnp.add, scaled(shift, 1 - late), scaled(others, late))
         return super().unroll(params, trajectories, num_steps, mixed)
@@ -76,29 +77,26 @@ class ShrinkingNoise(unspool.LocalEngine):
     """A sigma that moves on during an episode, while scores keep that of the draw."""
 
     def unroll(self, params, trajectories, num_steps, shift=None):
-        factors = 0.5 ** (trajectories.t / 3)
+        factors = 0.5 ** (trajectories.clock.t / 3)
         return super().unroll(params, trajectories, num_steps, scaled(shift, factors))
 
 
 class NewestAlone(extend.Antithetic):
-    """Credits the losses of some stretches to the newest noise and not to those before it.
+    """Credits the losses of some segments to the newest noise and not to those before it.
 
-    It is given out as the control: what the probe measures beyond it is then nothing.
+    It is given out as the guess: what the probe measures beyond it is then nothing.
     """
 
     sigma: float = 0.1
     at_the_end_only: bool = False
 
-    def unroll(self, engine, params, arms, num_steps, perturbation):
-        arms, reading = super().unroll(engine, params, arms, num_steps, perturbation)
-        chosen = jnp.all(arms[0].over, axis=0) | (not self.at_the_end_only)
-        times = lambda x, factors: jax.vmap(jnp.multiply)(x, factors)
-        newest = lambda x: times(x, jnp.where(chosen, reading.slope, 0.0) / self.sigma**2)
-        control = jax.tree.map(newest, perturbation.along)
-        product = lambda x, y: jnp.sum((x * y).reshape(x.shape[0], -1), axis=1)
-        inner = jax.tree.map(product, control, perturbation.along)
-        slope = jnp.where(chosen, sum(jax.tree.leaves(inner)), reading.slope)
-        return arms, extend.Reading(reading.losses, slope, control)
+    def unroll(self, engine, params, branches, num_steps, perturbation):
+        branches, measured = super().unroll(engine, params, branches, num_steps, perturbation)
+        chosen = branches.trajectories.all_done | (not self.at_the_end_only)
+        along, derivative = rows.arm(perturbation.along, 0), measured.derivative[0]
+        guess = rows.scale(jnp.where(chosen, derivative, 0.0) / self.sigma**2, along)
+        derivative = jnp.where(chosen, rows.dot(guess, along), derivative)
+        return branches, extend.Measurement(measured.losses, derivative[None], guess)
 
 
 class Probed(extend.AbstractPerturbed):
@@ -107,7 +105,8 @@ class Probed(extend.AbstractPerturbed):
     num_workers: int
     window: int
     probe: extend.AbstractProbe = extend.Antithetic()
-    directions: extend.AbstractDirections = extend.GaussianDirections()
+    directions: extend.AbstractDirections = unspool.GaussianDirections()
+    control: extend.AbstractControl | None = None
     estimand: ClassVar[str] = "smoothed gradient"
 
     @property
@@ -115,37 +114,38 @@ class Probed(extend.AbstractPerturbed):
         return extend.Tableau(
             window=self.window,
             period=self.window,
-            rejoin=None,
             probe=self.probe,
             sigma=0.1,
             directions=self.directions,
+            control=self.control,
         )
 
 
-class OneForAllBlocks(extend.GaussianDirections):
+class OneForAllBlocks(unspool.GaussianDirections):
     """Every block of an episode has the same noise."""
 
-    def draw(self, params, key, birth, block):
-        return super().draw(params, key, birth, jnp.zeros_like(block))
+    def draw(self, params, draw):
+        return super().draw(params, draw._replace(block=jnp.zeros_like(draw.block)))
 
 
-class Stretched(extend.GaussianDirections):
+class Stretched(unspool.GaussianDirections):
     """Directions whose covariance is not the identity."""
 
-    def draw(self, params, key, birth, block):
-        return jax.tree.map(lambda x: 1.2 * x, super().draw(params, key, birth, block))
+    def draw(self, params, draw):
+        return jax.tree.map(lambda x: 1.2 * x, super().draw(params, draw))
 
 
 PES = Probed(4, 3)
+CONTROL = extend.WindowGradientControl()
 DEFECTS: dict[str, tuple[Any, Any, Any, Any]] = {
     # The problem, the estimator, and what of either has the defect.
     "the last step's loss is credited to the newest noise alone": (
         *(problems.FinalLoss(horizon=6), Probed(4, 1)),
-        *(unspool.LocalEngine, Probed(4, 1, NewestAlone(at_the_end_only=True))),
+        *(unspool.LocalEngine, Probed(4, 1, NewestAlone(at_the_end_only=True), control=CONTROL)),
     ),
     "every window's loss is credited to the newest noise alone": (
         *(problems.LinearQuadratic(), PES),
-        *(unspool.LocalEngine, Probed(4, 3, NewestAlone())),
+        *(unspool.LocalEngine, Probed(4, 3, NewestAlone(), control=CONTROL)),
     ),
     "the noise is not kept": (
         *(problems.LinearQuadratic(), unspool.GPES(4, 3, 6, 0.1)),
@@ -190,7 +190,7 @@ QUICK = (
 def test_a_defect_is_rejected_and_its_absence_accepted(defect):
     problem, estimator, engine, defective = DEFECTS[defect]
     params = problem.init_params(key=KEY)
-    reference = problem.exact_gradient(params, estimator.target(problem.horizon))
+    reference = problem.exact_gradient(params, estimator.plan(problem.horizon).target)
 
     def check(engine, estimator):
         return unspool.check_unbiased(
@@ -212,5 +212,5 @@ def test_arms_with_different_keys_are_told_by_losses_that_the_parameters_do_not_
     estimator = unspool.NRES(4, 3, sigma=1e-200)
     state = estimator.init(engine(problem), params, key=KEY)
     estimate, _ = estimator.estimate(engine(problem), params, state)
-    assert (float(estimate.stats["slope_std"]) == 0) == is_sound
+    assert (float(estimate.stats["derivative_std"]) == 0) == is_sound
     assert np.isfinite(estimate.loss)

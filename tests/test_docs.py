@@ -97,11 +97,11 @@ def test_the_reference_lists_every_public_name_as_it_is(module):
 
 
 def test_a_name_that_is_missing_or_changed_would_be_seen():
-    assert call("NRES", unspool.NRES) == "NRES(num_workers, window, sigma)"
+    assert call("TBPTT", unspool.TBPTT) == "TBPTT(num_workers, window)"
     assert call("evaluate", unspool.evaluate) == "evaluate(engine, params, *, key, num_episodes=1)"
     assert call("RunError", unspool.RunError) == "RunError"
-    assert "NRES(num_workers, window, sigma)" in listed("unspool")
-    assert "NRES(num_workers, window)" not in listed("unspool")
+    assert "TBPTT(num_workers, window)" in listed("unspool")
+    assert "TBPTT(num_workers)" not in listed("unspool")
 
 
 @pytest.mark.parametrize(

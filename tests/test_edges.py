@@ -52,12 +52,14 @@ def test_a_step_weighs_what_the_length_of_its_own_episode_says():
     np.testing.assert_allclose(estimate.grad, 1 / 6, rtol=1e-12)
     engine = unspool.LocalEngine(problem)
     rows = engine.start(params, jax.random.split(KEY, 64))
-    assert set(rows.end.tolist()) == {1, 2, 3, 4, 5, 6}
+    assert set(rows.clock.length.tolist()) == {1, 2, 3, 4, 5, 6}
     _, first = engine.unroll(params, rows, 2)
-    np.testing.assert_allclose(first[0], 3.0 * np.minimum(2, rows.end) / rows.end, rtol=1e-12)
+    np.testing.assert_allclose(
+        first[0], 3.0 * np.minimum(2, rows.clock.length) / rows.clock.length, rtol=1e-12
+    )
     after, losses = engine.unroll(params, rows, 6)
     np.testing.assert_allclose(losses, 3.0, rtol=1e-12)
-    np.testing.assert_allclose(after.state[0], 3.0 * rows.end, rtol=1e-12)
+    np.testing.assert_allclose(after.arms.state[0], 3.0 * rows.clock.length, rtol=1e-12)
 
 
 # --- Evaluations. ---
@@ -232,10 +234,11 @@ class Square(unspool.AbstractProblem):
 
 
 class Ones(extend.AbstractDirections):
-    independent: ClassVar[bool] = True
+    def couples_episodes(self, pairs):
+        return False
 
-    def draw(self, params, key, birth, block):
-        return jax.tree.map(lambda x: jnp.ones((birth.size, *x.shape), x.dtype), params)
+    def draw(self, params, draw):
+        return jax.tree.map(lambda x: jnp.ones((draw.numbers.size, *x.shape), x.dtype), params)
 
 
 class Halving(extend.AbstractPerturbed):
@@ -250,7 +253,6 @@ class Halving(extend.AbstractPerturbed):
         return extend.Tableau(
             window=self.window,
             period=self.window,
-            rejoin=None,
             probe=extend.Antithetic(),
             sigma=halved,
             directions=Ones(),
@@ -270,7 +272,7 @@ def test_new_episodes_forget_no_update(num_problems):
     first = state
     state = begin_anew(engine, estimator, state, key=KEY)
     assert state.update == 3
-    roots = lambda state: [jax.random.key_data(part.data_key) for part in state.parts]
+    roots = lambda state: [jax.random.key_data(part.data_key) for part in state.workers]
     for old, new in zip(roots(first), roots(state), strict=True):
         assert np.any(old != new)
     _, estimate = step(state)
@@ -294,7 +296,7 @@ class Stillborn(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return state | {"steps": state["steps"] + 1}, 2.0 + params
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state["level"] <= 0
 
 
@@ -303,11 +305,11 @@ def test_an_episode_that_is_over_at_its_start_is_not_run(window):
     engine = unspool.LocalEngine(Stillborn())
     shift = jnp.array([[0.5, -0.5], [-0.5, 0.5]])
     rows = engine.start(jnp.array(0.0), jax.random.split(KEY, 2), shift)
-    assert rows.over.tolist() == [[False, True], [True, False]]
+    assert rows.arms.done.tolist() == [[False, True], [True, False]]
     after, losses = engine.unroll(jnp.array(0.0), rows, window, shift)
     runs = np.array([[1, 0], [0, 1]])
     assert np.array_equal(losses, 2.5 * window * runs)
-    assert np.array_equal(after.state["steps"], window * runs)
+    assert np.array_equal(after.arms.state["steps"], window * runs)
 
 
 def test_half_of_a_pair_may_be_over_at_its_start():
@@ -351,7 +353,7 @@ def test_no_two_draws_share_a_key_and_the_arms_of_a_worker_share_all():
     def run():
         rows = engine.start(jnp.array(0.0), jax.random.split(KEY, 3), jnp.ones((2, 3)))
         half, _ = engine.unroll(jnp.array(0.0), rows, 2, jnp.ones((2, 3)))
-        return engine.unroll(jnp.array(0.0), half, 3, jnp.ones((2, 3)))[0].state
+        return engine.unroll(jnp.array(0.0), half, 3, jnp.ones((2, 3)))[0].arms.state
 
     lengths, state = drawn(run)
     assert np.array_equal(state[0], state[1])

@@ -76,13 +76,13 @@ PERTURBED = {
 def test_the_mean_of_a_perturbed_estimator_is_the_gradient_promised(name):
     estimator, problems = PERTURBED[name], every_kind()
     found = mean_of_perturbed(estimator, problems)
-    assert np.max(error(found, promised(estimator.target(HORIZON), problems))) < EXACT
+    assert np.max(error(found, promised(estimator.plan(HORIZON).target, problems))) < EXACT
 
 
 def test_promises_differ():
     """What the estimators above are held against: none is another's."""
     names = "NRES", "PES", "TruncatedES", "DODGE", "NRES, sigma by leaf", "ForwardGradient"
-    gradients = [promised(PERTURBED[name].target(HORIZON), stack(cubic())) for name in names]
+    gradients = [promised(PERTURBED[name].plan(HORIZON).target, stack(cubic())) for name in names]
     for i, one in enumerate(gradients):
         assert all(np.min(error(one, other)) > WRONG for other in gradients[:i])
 
@@ -92,7 +92,7 @@ def test_chunks_change_no_mean(workers_at_once):
     estimator, problems = PERTURBED["PES"], every_kind()
     rig = lambda entry: unspool.Chunked(Rigged(estimator, entry), workers_at_once)
     found = mean(rig, gaussian(estimator.window), problems)
-    assert np.max(error(found, promised(estimator.target(HORIZON), problems))) < EXACT
+    assert np.max(error(found, promised(estimator.plan(HORIZON).target, problems))) < EXACT
 
 
 WITHOUT_NOISE = {
@@ -108,7 +108,7 @@ WITHOUT_NOISE = {
 def test_an_estimator_that_draws_nothing_is_exact(name):
     estimator, problems = WITHOUT_NOISE[name], every_kind()
     found = mean(lambda _: estimator, nothing(), problems)
-    assert np.max(error(found, promised(estimator.target(HORIZON), problems))) < EXACT
+    assert np.max(error(found, promised(estimator.plan(HORIZON).target, problems))) < EXACT
 
 
 @pytest.mark.parametrize("window", [2, slow(4)])
@@ -168,7 +168,7 @@ def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
     exact = ((mean_state**2 - 1) @ gain + variance @ (gain - newest)) / HORIZON
     exact = {"level": exact[:1], "slope": exact[1:]}
     assert error(found, exact) < EXACT
-    assert error(found, promised(estimator.target(HORIZON), problems)) > WRONG
+    assert error(found, promised(estimator.plan(HORIZON).target, problems)) > WRONG
 
 
 def test_controls_take_away_the_noise_of_what_they_explain():

@@ -31,7 +31,7 @@ HAZARDS = {
 class Restarting(Fated):
     """Could end early, and never does: a worker that fails does not wait."""
 
-    def is_over(self, state):
+    def is_done(self, state):
         return jnp.array(False)
 
 
@@ -142,7 +142,7 @@ def test_failures_by_chance_move_no_mean(name):
         assert np.all(off < 5.5), (kind, off, error)
         # Student's t of nine degrees of freedom is beyond 5.5 once in 2600 times.
         survival = np.cumprod([1.0, *(1 - np.array(HAZARDS[kind]))])
-        np.testing.assert_allclose(1 / state.survival.weight, survival, rtol=0.25)
+        np.testing.assert_allclose(1 / state[0].survival.weight, survival, rtol=0.25)
         attempted = estimator.num_workers * num_updates - np.sum(stats["waiting"])
         failed = np.sum(stats["dropped"]) / attempted
         steady = np.sum(survival[:-1] - survival[1:]) / np.sum(survival[:-1])
@@ -179,7 +179,7 @@ def test_what_was_counted_fades(num_workers, memory):
     """With a memory of 2000 episodes, and of 32 of each worker at least."""
     survival = Survival(jnp.full(2, 1e6), jnp.full(2, 1e5), jnp.full(3, 1.2))
     window, failed = jnp.arange(num_workers) % 2, jnp.arange(num_workers) < 2
-    after = survival.observe(window, jnp.ones(num_workers, bool), failed)
+    after = survival.observe(window, jnp.ones((1, num_workers), bool), failed[None])
     fade = 1 - 1 / memory
     np.testing.assert_allclose(after.attempted, fade * 1e6 + num_workers / 2, rtol=1e-12)
     np.testing.assert_allclose(after.failed, fade * 1e5 + 1, rtol=1e-12)
@@ -187,7 +187,7 @@ def test_what_was_counted_fades(num_workers, memory):
 
 def test_updates_in_which_nothing_fails_are_counted_once():
     *_, state = estimates(unspool.TBPTT(8, WINDOW), 5)(Fated(jnp.array(HAZARDS["none"])))
-    known = state.survival.after_even_updates(state.update, 8)
+    known = state[0].survival.after_even_updates(state[0].update, 8)
     # Before the first update a quarter came through the first window, another through two of them.
     expected = 8 / NUM_WINDOWS * (5 + np.arange(NUM_WINDOWS)[::-1])
     np.testing.assert_allclose(known.attempted, expected, rtol=1e-3)
@@ -242,8 +242,10 @@ def test_failures_on_the_host_count_as_those_in_jax(host, in_jax):
         # A step that raises an exception has been begun in JAX alone.
         same = np.array_equal(stats[name], expected_stats[name])
         assert same or name == "useful_steps", name
-    np.testing.assert_allclose(state.survival.weight, expected_state.survival.weight, rtol=1e-12)
-    assert state.survival.weight[-1] > 2
+    np.testing.assert_allclose(
+        state[0].survival.weight, expected_state[0].survival.weight, rtol=1e-12
+    )
+    assert state[0].survival.weight[-1] > 2
     assert (np.sum(stats["waiting"]) > 0) == (host is OnHost)
 
 
@@ -272,26 +274,30 @@ def test_those_that_wait_are_frozen_and_begin_when_the_others_do():
     np.testing.assert_allclose(in_chunks.grad, estimate.grad, rtol=1e-9)
     for name in ("dropped", "waiting", "episodes", "useful_steps"):
         assert np.array_equal(in_chunks.stats[name], estimate.stats[name])
-    weights = other.survival.weight, after.survival.weight
+    weights = other[0].survival.weight, after[0].survival.weight
     np.testing.assert_allclose(*weights, rtol=1e-12)
     assert np.all(weights[0][-1, 1:] > 1.2)
     # Clocks, episodes and their data are as if nothing had failed.
-    data = lambda w: jax.random.key_data(w.trajectories.key)
-    assert np.array_equal(after.birth, same.birth) and np.array_equal(data(after), data(same))
-    assert np.array_equal(after.trajectories.t, same.trajectories.t)
+    before, after, same = before[0], after[0], same[0]
+    data = lambda w: jax.random.key_data(w.trajectories.clock.key)
+    assert np.array_equal(after.each.episode, same.each.episode) and np.array_equal(
+        data(after), data(same)
+    )
+    assert np.array_equal(after.trajectories.clock.t, same.trajectories.clock.t)
     assert np.array_equal(estimate.stats["episodes"], sound.stats["episodes"])
-    waits = before.failed & (before.birth == after.birth)
+    failed = after.failed[:, 0]
+    waits = before.failed[:, 0] & (before.each.episode == after.each.episode)
     assert 0.2 < np.mean(waits) < 0.8
     assert np.array_equal(estimate.stats["waiting"], np.sum(waits, axis=1))
-    assert np.all(after.failed[waits])
-    taken = after.trajectories.taken[:, 0] - before.trajectories.taken[:, 0]
+    assert np.all(failed[waits])
+    taken = after.trajectories.arms.taken[:, 0] - before.trajectories.arms.taken[:, 0]
     assert np.all(taken[waits] == 0)
-    assert np.all(after.trajectories.over[:, 0][waits])
+    assert np.all(after.trajectories.arms.done[:, 0][waits])
     # Every one of the others has run its window, and has failed if that was its fate.
-    fates = draw_fates(after.trajectories.key)
-    window = (np.asarray(after.trajectories.t) - 1) // WINDOW
+    fates = draw_fates(after.trajectories.clock.key)
+    window = (np.asarray(after.trajectories.clock.t) - 1) // WINDOW
     doomed = np.take_along_axis(fates, window[..., None], axis=2)[..., 0] < 0.5
-    assert np.array_equal(after.failed & ~waits, doomed & ~waits)
+    assert np.array_equal(failed & ~waits, doomed & ~waits)
     # Where nothing fails nothing is weighed, nor counted.
     assert np.all(np.asarray(same.survival.weight) == 1)
     assert not np.any(sound.stats["waiting"])
@@ -307,8 +313,8 @@ def draw_fates(keys):
 def test_warming_up_counts_who_came_through():
     problem, estimator = Fated(jnp.array(HAZARDS["every other"])), unspool.RTRL(32, WINDOW)
     state = estimator.init(problem, jnp.full(4, 0.5), key=KEY)
-    phases = np.asarray(state.trajectories.t) // WINDOW % 4
-    fails = draw_fates(state.trajectories.key) < 0.5
+    phases = np.asarray(state[0].trajectories.clock.t) // WINDOW % 4
+    fails = draw_fates(state[0].trajectories.clock.key) < 0.5
     attempted, failed, done = np.zeros(4), np.zeros(4), np.zeros(32, bool)
     # 63 episodes of 32 workers are remembered, each of four windows.
     fade = 1 - 1 / (63 * 4)
@@ -319,15 +325,15 @@ def test_warming_up_counts_who_came_through():
             attempted[window[worker]] += 1
             done[worker] = fails[worker, window[worker]]
             failed[window[worker]] += done[worker]
-    np.testing.assert_allclose(state.survival.attempted, attempted, rtol=1e-12)
-    np.testing.assert_allclose(state.survival.failed, failed, rtol=1e-12)
+    np.testing.assert_allclose(state[0].survival.attempted, attempted, rtol=1e-12)
+    np.testing.assert_allclose(state[0].survival.failed, failed, rtol=1e-12)
     # Those that have had no window yet wait as if they had failed.
-    assert np.array_equal(state.failed, done | (phases == 0)) and sorted(phases) == sorted(
+    assert np.array_equal(state[0].failed[0], done | (phases == 0)) and sorted(phases) == sorted(
         [0, 1, 2, 3] * 8
     )
     rate = (failed + failed.sum() / attempted.sum()) / (attempted + 1)
     weight = 1 / np.maximum(np.cumprod([1.0, *(1 - rate)]), 0.05)
-    np.testing.assert_allclose(state.survival.weight, weight, rtol=1e-12)
+    np.testing.assert_allclose(state[0].survival.weight, weight, rtol=1e-12)
 
 
 class Spread(Fated):

@@ -43,7 +43,7 @@ class Kinds(unspool.AbstractProblem):
 
 DERIVATIVES = {
     "RTRL": unspool.RTRL(12, 3),
-    "ControlledGPES": unspool.ControlledGPES(12, 3, 3, 0.01),
+    "PESAnalytic": unspool.PESAnalytic(12, 3, 0.01),
     "Chunked": unspool.Chunked(unspool.TBPTT(12, 3), 5),
 }
 PATTERNS = {
@@ -64,7 +64,7 @@ def of_kinds(count, spoilt):
     """A problem whose workers' first episodes are of these kinds, in order."""
     state = unspool.BPTT(count).init(Kinds(jnp.zeros(1), jnp.zeros(1, int)), jnp.ones(2), key=KEY)
     # Episodes before these have been given to workers that are to begin at once.
-    keys = state.data_keys(state.next_births(state.birth))
+    keys = state[0].data_keys(state[0].next_episodes(state[0].each.episode))
     draws = jax.vmap(lambda key: jax.random.uniform(stream(key, Purpose.START)))(keys)
     kinds = np.full(count, SOUND)
     for worker, kind in spoilt:
@@ -106,7 +106,7 @@ def test_one_workers_derivative_is_its_own_fault(name):
         left = np.array([i for i in range(12) if i not in kinds], int)
         lost = sum(kind == NO_LOSS for kind in kinds.values())
         assert found.stats["dropped"] == len(kinds) and found.stats["waiting"] == 0, pattern
-        assert np.array_equal(np.flatnonzero(after.failed), sorted(kinds)), pattern
+        assert np.array_equal(np.flatnonzero(after[0].failed), sorted(kinds)), pattern
         if not left.size:
             expected = "all_workers_dropped" if lost else "nonfinite_gradient"
             assert name_result(found.result) == expected, pattern
@@ -120,7 +120,7 @@ def test_one_workers_derivative_is_its_own_fault(name):
         if name in ("RTRL", "Chunked"):
             np.testing.assert_allclose(found.grad, grads[left].mean(0), rtol=1e-9)
             assert not np.allclose(grads[left].mean(0), grads.mean(0), rtol=1e-3) or not kinds
-        if name != "ControlledGPES":
+        if name != "PESAnalytic":
             np.testing.assert_allclose(found.loss, losses[left].mean(), rtol=1e-9)
 
 
@@ -135,3 +135,22 @@ def test_the_only_worker(kind):
     }
     assert name_result(found.result) == expected[kind]
     assert found.stats["dropped"] == (kind != SOUND)
+
+
+def test_a_control_that_is_not_finite_is_left_out_and_counted():
+    """The pair beside it goes on: what it estimates owes the control nothing but its variance."""
+    estimator, params = unspool.ControlledGPES(12, 3, 3, 0.01), jnp.array([0.7, 1.3])
+    spoilt = {0: NO_DERIVATIVE, 5: NO_START, 7: NO_LOSS}
+    problem = of_kinds(12, list(spoilt.items()))
+    state = estimator.init(problem, params, key=KEY)
+    found, after = estimator.estimate(problem, params, state)
+    assert found.stats["uncontrolled"] == 2 and found.stats["dropped"] == 1
+    assert np.flatnonzero(after[0].failed).tolist() == [7]
+    assert jnp.all(jnp.isfinite(found.grad))
+    # Where there is no control at all it is the estimate of its sibling.
+    all_spoilt = of_kinds(12, [(i, NO_DERIVATIVE) for i in range(12)])
+    grads = []
+    for one in (estimator, unspool.GPES(12, 3, 3, 0.01)):
+        state = one.init(all_spoilt, params, key=KEY)
+        grads.append(one.estimate(all_spoilt, params, state)[0].grad)
+    np.testing.assert_allclose(*grads, rtol=1e-9)

@@ -12,7 +12,8 @@ import unspool
 from support.slow import slow
 from unspool import _rows as rows
 from unspool import extend, problems
-from unspool._estimator.rounding import Perturbation
+from unspool._engine import Arms
+from unspool._estimator.perturbation import Perturbation
 from unspool._reference import sample_gradients
 from unspool._target import Target
 
@@ -47,7 +48,7 @@ class Tank(unspool.AbstractProblem):
         loss = flow**2 + jnp.sqrt(params["root"] - state["count"])
         return {"level": level, "flow": flow, "count": state["count"] + 1}, loss
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state["level"] <= 0
 
     def draw_length(self, *, key):
@@ -179,26 +180,27 @@ def test_episodes_that_end_early_or_in_time_or_at_once(name):
     estimator = TANK[name]
     grads, dropped, useful = run(Tank(), estimator, 2, 50)
     assert dropped == 0
-    check_mean(grads, estimator.num_windows(6) / 6 * exact(Tank), 0.06)
+    check_mean(grads, estimator.plan(6).num_windows / 6 * exact(Tank), 0.06)
     # All arms together; their steps are 0, 3 or 4, with a standard deviation of 1.7.
-    num_steps = np.sum(useful) / (100 * estimator.num_rows)
+    num_steps = np.sum(useful) / (100 * estimator.plan(6).num_rows)
     assert abs(num_steps - 7 / 3) < 4.5 * 1.7 / (100 * estimator.num_workers) ** 0.5
 
 
-@pytest.mark.parametrize("over", [0, 1, 2])
-def test_a_control_is_zero_where_its_own_arm_is_over(over):
-    """And there alone: the pair's ends depend on the noise, of which a control must not know."""
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_guess_is_zero_where_its_own_arm_is_done(done):
+    """And there alone: the pair's ends depend on the noise, of which a guess must not know."""
     engine, probe = unspool.LocalEngine(problems.Cubic(horizon=4)), extend.ControlledAntithetic()
     params = engine.init_params(key=KEY)
-    along = jax.tree.map(lambda x: jnp.full((1, *jnp.shape(x)), 0.1), params)
-    noise = Perturbation(along, rows.arms(along, rows.scale(jnp.array([-1.0]), along)))
-    begun, _ = probe.start(engine, params, jax.random.split(KEY, 1), noise)
-    ended = eqx.tree_at(lambda x: x.over, begun, jnp.arange(3)[:, None] == over)
-    _, found = probe.unroll(engine, params, (ended, None), 2, noise)
-    _, whole = probe.unroll(engine, params, (begun, None), 2, noise)
-    expected = whole.control if over != 2 else rows.zeros_like(along)
-    assert all(x != 0 for x in jax.tree.leaves(whole.control))
-    jax.tree.map(np.testing.assert_array_equal, found.control, expected)
+    along = jax.tree.map(lambda x: jnp.full((1, 1, *jnp.shape(x)), 0.1), params)
+    noise = Perturbation(along, along, along, jax.tree.map(jnp.negative, along))
+    begun = probe.start(engine, params, jax.random.split(KEY, 1), noise)
+    places = lambda x: x.trajectories.arms.done
+    ended = eqx.tree_at(places, begun, jnp.arange(3)[:, None] == done)
+    _, found = probe.unroll(engine, params, ended, 2, noise)
+    _, whole = probe.unroll(engine, params, begun, 2, noise)
+    expected = whole.guess if done != 2 else rows.zeros_like(whole.guess)
+    assert all(x != 0 for x in jax.tree.leaves(whole.guess))
+    jax.tree.map(np.testing.assert_array_equal, found.guess, expected)
 
 
 # An episode has two windows of three steps.
@@ -221,7 +223,7 @@ def test_windows_that_are_frozen_for_a_part(name):
     assert dropped == 0
     window = 3 if isinstance(estimator, (unspool.TBPTT, unspool.ForwardGradient)) else None
     # Two windows are an episode, and a mean of two estimates has each of them once.
-    right = estimator.num_windows(kind.horizon) / kind.horizon * exact(kind, window) / 2
+    right = estimator.plan(kind.horizon).num_windows / kind.horizon * exact(kind, window) / 2
     if is_exact:
         np.testing.assert_allclose(grads, np.stack([right] * 2), rtol=1e-9)
     else:
@@ -231,16 +233,15 @@ def test_windows_that_are_frozen_for_a_part(name):
 class Masked(unspool.LocalEngine):
     """Freezes a row after each step, and not before it: the step beyond the end is the next one."""
 
-    def _unroll_until_over(self, step, row, end, num_steps):
-        def advance(row, _):
-            state, over, taken = row
-            after, loss = step(state, taken)
-            loss = jnp.where(over, jnp.zeros_like(loss), loss)
-            moved = rows.where(over, (state, over, taken), (after, taken + 1 >= end, taken + 1))
-            return moved, loss
+    def _unroll_until_done(self, step, arm, clock, num_steps):
+        def advance(arm, _):
+            state, loss = step(arm.state, arm.taken)
+            loss = jnp.where(arm.done, jnp.zeros_like(loss), loss)
+            taken = arm.taken + 1
+            return rows.select(arm.done, arm, Arms(state, taken >= clock.length, taken)), loss
 
-        row, losses = jax.lax.scan(advance, row, length=num_steps)
-        return *row, jnp.sum(losses)
+        arm, losses = jax.lax.scan(advance, arm, length=num_steps)
+        return arm, jnp.sum(losses)
 
 
 def test_a_mask_after_each_step_is_found_out():
@@ -265,7 +266,7 @@ class Fuel(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return jnp.maximum(state - params, 0.0), jnp.sqrt(state)
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state <= 0
 
 

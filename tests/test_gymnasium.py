@@ -41,11 +41,11 @@ def test_cart_pole_is_played_as_in_a_plain_loop():
     act = lambda observation: int(np.argmax(weights @ observation))
     plain = [plain_losses("CartPole-v1", seed, act, 500) for seed in environment_seeds(keys)]
     windows = [1] * 60 + [440]
-    totals, over, _ = running_totals(problem, jnp.array(weights), keys, windows)
+    totals, done, _ = running_totals(problem, jnp.array(weights), keys, windows)
     expected = np.cumsum(plain, axis=1)[:, np.cumsum(windows) - 1]
     np.testing.assert_array_equal(totals, expected)
     # Some fall, after different numbers of steps.
-    assert over.all() and len(set(expected[:, -1])) > 2
+    assert done.all() and len(set(expected[:, -1])) > 2
     evaluation = unspool.evaluate(problem, jnp.array(weights), key=jax.random.key(0))
     assert -500 * evaluation.loss == round(-500 * float(evaluation.loss), 3) >= 8
 
@@ -61,10 +61,10 @@ def test_a_box_takes_the_outputs_as_they_are(id, horizon, limit):
     weights = np.linspace(-1, 3, size, dtype=np.float32)[np.newaxis]
     act = lambda observation: (weights @ observation.astype(float)).astype(np.float32)
     plain = [plain_losses(id, seed, act, horizon) for seed in environment_seeds(keys)]
-    totals, over, _ = running_totals(problem, jnp.array(weights), keys, [50, 50, horizon - 100])
+    totals, done, _ = running_totals(problem, jnp.array(weights), keys, [50, 50, horizon - 100])
     expected = np.cumsum(plain, axis=1)[:, [49, 99, horizon - 1]]
     np.testing.assert_allclose(totals, expected, rtol=1e-6)
-    assert over.all() and GymnasiumProblem(id).horizon == limit
+    assert done.all() and GymnasiumProblem(id).horizon == limit
     # The environment's own time limit holds, whatever the horizon.
     assert np.all(np.array(plain)[:, limit:] == 0)
 
@@ -133,11 +133,11 @@ def test_observations_are_normalised_by_random_play():
     problem = walk("Walk", normalise_over=500)
     environment = gymnasium.make("unspool/Walk-v0")
     environment.action_space.seed(0)
-    over, seen = True, []
+    done, seen = True, []
     for step in range(500):
-        if over:
+        if done:
             environment.reset(seed=step)
-        observation, _, over, _, _ = environment.step(environment.action_space.sample())
+        observation, _, done, _, _ = environment.step(environment.action_space.sample())
         seen.append(observation)
     mean, deviation = np.mean(seen, axis=0), np.std(seen, axis=0)
     # The first entry is always one: it becomes zero.

@@ -82,8 +82,8 @@ class Tank(gymnasium.Env):
         self.level += action[0] if filling else -self.problem.drain
         self.t += 1
         loss = 0.5 * (self.level - self.problem.goal) ** 2
-        over = self.t >= self.problem.filling and self.level <= 0
-        return self._look(), -loss, over, False, {}
+        done = self.t >= self.problem.filling and self.level <= 0
+        return self._look(), -loss, done, False, {}
 
     def _look(self):
         return np.array([1.0, self.t / self.problem.horizon])
@@ -109,18 +109,18 @@ def test_nothing_of_the_next_episode_counts(name):
     bare = "WalkTruncated" if name == "WalkTruncated" else "Walk"
     seeds = environment_seeds(keys)
     plain = [plain_losses(f"unspool/{bare}-v0", seed, act, 12) for seed in seeds]
-    totals, over, _ = running_totals(walk(name), jnp.array(WALK), keys, [5, 5, 2])
+    totals, done, _ = running_totals(walk(name), jnp.array(WALK), keys, [5, 5, 2])
     np.testing.assert_allclose(totals, np.cumsum(plain, axis=1)[:, [4, 9, 11]], rtol=1e-6)
-    assert over.all() and len(set(totals[:, -1])) == 6
+    assert done.all() and len(set(totals[:, -1])) == 6
 
 
 def test_the_step_that_only_resets_does_not_count():
     keys, windows = episode_keys(6), [5, 5, 2]
     usual, _, _ = running_totals(walk("Walk"), jnp.array(WALK), keys, windows)
     late = walk("WalkReportsLate", dead_last_step=True)
-    totals, over, _ = running_totals(late, jnp.array(WALK), keys, windows)
+    totals, done, _ = running_totals(late, jnp.array(WALK), keys, windows)
     np.testing.assert_array_equal(totals, usual)
-    assert over.all()
+    assert done.all()
     wrong, _, _ = running_totals(walk("WalkReportsLate"), jnp.array(WALK), keys, windows)
     np.testing.assert_allclose(wrong[:, -1], usual[:, -1] - 1000.0, rtol=1e-5)
 
@@ -166,7 +166,7 @@ def bias_in_standard_errors(problem, estimator, params, num_chains=30):
     """How far chains of estimates are from the gradient of `EarlyEnd`, as `check_unbiased` says."""
     early = Tank.problem
     engine = unspool.HostEngine(problem)
-    num_windows = estimator.num_windows(early.horizon)
+    num_windows = estimator.plan(early.horizon).num_windows
     running_in, num_estimates = 3 * num_windows, 2 * num_windows
 
     @jax.jit
@@ -184,7 +184,7 @@ def bias_in_standard_errors(problem, estimator, params, num_chains=30):
         return jax.lax.scan(chain, None, keys)[1]
 
     grads, episodes = jax.device_get(run(episode_keys(num_chains, seed=7)))
-    exact = early.exact_gradient(params[0], estimator.target(early.horizon))
+    exact = early.exact_gradient(params[0], estimator.plan(early.horizon).target)
     deviation = grads[:, 0] - np.outer(episodes, exact)
     return deviation.mean(0) / (deviation.std(0, ddof=1) / math.sqrt(num_chains))
 

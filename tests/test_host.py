@@ -27,7 +27,7 @@ def some(names):
 
 
 every_estimator = some(ESTIMATORS)
-keeps_apart = some(name for name, e in ESTIMATORS.items() if not e.needs_copies)
+keeps_apart = some(name for name, e in ESTIMATORS.items() if not e.plan(12).needs_copies)
 
 
 def assert_same(first, second, tolerance):
@@ -91,7 +91,7 @@ def test_a_nearly_equal_problem_is_told_apart(float64):
 )
 def test_unbiased_where_the_arms_end_at_different_times(problem, estimator, float64):
     params = jnp.array([0.4, 0.2])
-    target = estimator.target(12)
+    target = estimator.plan(12).target
     exact = problems.EarlyEnd().exact_gradient(params, target)
     # Simulators of one row each are slow to check, and give the same bits as the batched ones.
     num_chains = 400 if isinstance(problem, Batched) else 100
@@ -111,8 +111,8 @@ def test_states_keep_every_bit_in_single_precision():
     at_once, _ = engine.unroll(params, step_by_step, 9)
     for _ in range(9):
         step_by_step, _ = engine.unroll(params, step_by_step, 1)
-    np.testing.assert_array_equal(at_once.state, step_by_step.state)
-    level = np.array(at_once.state[0]).view(np.float64)[:, 0, 0]
+    np.testing.assert_array_equal(at_once.arms.state, step_by_step.arms.state)
+    level = np.array(at_once.arms.state[0]).view(np.float64)[:, 0, 0]
     inflow = np.float32(0.4) + np.float32(0.2) * np.arange(4) / 12
     np.testing.assert_allclose(level, inflow.sum() - 0.5, 0, 1e-14)
     assert np.all(level != np.float32(level))
@@ -130,7 +130,7 @@ def test_the_callbacks_of_other_devices_give_the_same(problem, monkeypatch):
         for num_steps in (5, 7):
             trajectories, losses = engine.unroll(params, trajectories, num_steps)
         # Stamps of simulators are compared too.
-        results.append((trajectories.state, trajectories.over, losses))
+        results.append((trajectories.arms.state, trajectories.arms.done, losses))
     assert np.all(np.isfinite(losses)) and np.any(losses)
     assert_same(*results, 0)
 
@@ -230,9 +230,9 @@ def test_simulators_may_compute_with_jax_where_there_is_one_thread():
     environment = os.environ | {"NPROC": "1", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-c", COMPUTES_WITH_JAX]
     try:
-        ended = subprocess.run(
+        all_done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=HANG
         )
     except subprocess.TimeoutExpired:
         pytest.fail(f"it hangs: it has not ended within {HANG:g} s")
-    assert ended.returncode == 0, ended.stderr
+    assert all_done.returncode == 0, all_done.stderr

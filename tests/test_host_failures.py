@@ -12,9 +12,9 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, Batched, Level, OnHost, Simulated, last_record
+from unspool._engine.executor import Segment
 from unspool._engine.failures import Failures, MisuseError
 from unspool._engine.simulators import Simulators
-from unspool._engine.stage import Stretch
 
 
 def test_a_row_that_fails_costs_its_worker_alone():
@@ -57,7 +57,7 @@ def test_a_failing_simulator_is_thrown_away_and_the_others_are_used_again():
     assert 0 < record.dropped < 40
     assert "too high" in engine.failures[-1]
     # The other arm's simulator is sound, and waits for the next episode.
-    assert 12 < made <= 12 + engine.stage.failures.count
+    assert 12 < made <= 12 + engine.executor.failures.count
 
 
 def test_rows_that_are_over_are_not_started():
@@ -71,7 +71,7 @@ def test_rows_that_are_over_are_not_started():
     engine = unspool.HostEngine(Noted())
     params = engine.init_params(key=jax.random.key(0))
     rows = engine.start(params, jax.random.split(jax.random.key(1), 3))
-    waiting = eqx.tree_at(lambda rows: rows.over, rows, jnp.array([[True, False, True]]))
+    waiting = eqx.tree_at(lambda rows: rows.arms.done, rows, jnp.array([[True, False, True]]))
     started.clear()
     _, losses = engine.unroll(params, waiting, 2)
     assert losses[0, 1] > 0 and losses[0, 0] == losses[0, 2] == 0 and started == [1]
@@ -82,7 +82,7 @@ def begin(params, first_seed, worker):
     index = np.arange(len(params))
     seeds = np.uint64(first_seed) + index.astype(np.uint64)
     steps = np.zeros((len(params), 2), np.uint64)
-    return Stretch(np.array(params), index, index < 0, 0 * index, seeds, steps, index, worker)
+    return Segment(np.array(params), index, index < 0, 0 * index, seeds, steps, index, worker)
 
 
 def test_a_mistake_leaves_no_simulator_behind():
@@ -129,10 +129,10 @@ def test_two_trainings_that_share_simulators_do_not_mix():
 class LosesSight(Batched):
     """Cannot tell of high levels whether they are over."""
 
-    def is_over(self, state):
+    def is_done(self, state):
         if np.any(state[:, 0] > 0.9):
             raise ArithmeticError("sensor lost")
-        return super().is_over(state)
+        return super().is_done(state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +161,14 @@ def test_an_exception_in_another_method_costs_its_row_alone(problem):
 
 def taken(engine, params, shift, windows):
     """The steps that rows have run in each window, and the rows' losses."""
-    found, kept = [], engine.stage.advance
+    found, kept = [], engine.executor.advance
 
-    def keep(stretch):
-        outcome = kept(stretch)
+    def keep(segment):
+        outcome = kept(segment)
         found.append(outcome.taken)
         return outcome
 
-    engine.stage.advance = keep
+    engine.executor.advance = keep
     trajectories = engine.start(params, jax.random.split(jax.random.key(0), shift.shape[1]), shift)
     for num_steps in windows:
         trajectories, _ = engine.unroll(params, trajectories, num_steps, shift)
@@ -180,7 +180,7 @@ def test_steps_are_counted(kind):
     """Levels rise for four steps and sink by 0.3 in each one after.
 
     Two rows end at 0 or below. One is above 0.9 after four steps, one after two: both have taken
-    the step after which `is_over` was asked, and not the one for which there was no command.
+    the step after which `is_done` was asked, and not the one for which there was no command.
     """
     shift = jnp.array([[[0.1, 0.0], [0.2, 0.0], [0.28, 0.08], [0.7, 0.0]]])
     found = taken(unspool.HostEngine(kind()), jnp.zeros(2), shift, [15])

@@ -9,8 +9,8 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, OnHost, Simulated, last_record
+from unspool._engine.executor import Segment
 from unspool._engine.host import check_black_box
-from unspool._engine.stage import Stretch
 
 
 def test_an_estimator_that_copies_states_is_refused():
@@ -81,14 +81,14 @@ def test_wrong_losses_are_named():
 
 def test_wrong_ends_are_named():
     wrong = returns(
-        "is_over",
+        "is_done",
         np.any,
-        lambda over: over.astype(int),
-        lambda over: np.where(over, 1.0, np.nan),
-        lambda over: over.astype(str),
-        lambda over: over[:-1],
-        lambda over: over[:, np.newaxis],
-        lambda over: None,
+        lambda done: done.astype(int),
+        lambda done: np.where(done, 1.0, np.nan),
+        lambda done: done.astype(str),
+        lambda done: done[:-1],
+        lambda done: done[:, np.newaxis],
+        lambda done: None,
     )
     got = ["of type bool", "(3,) of int64", "(3,) of float64", "(3,) of <U5", "(2,) of bool"]
     got += ["(3, 1) of bool", "None of type NoneType"]
@@ -190,10 +190,10 @@ def test_a_mistake_made_late_stops_every_entry():
 
 
 class Interrupted(OnHost):
-    def is_over(self, state):
+    def is_done(self, state):
         if np.any(state["steps"] > 3):
             raise KeyboardInterrupt
-        return super().is_over(state)
+        return super().is_done(state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +216,10 @@ def run_alone(problem):
     """The losses of an episode in each of four simulators, without a program around them."""
     rows = np.zeros(4, int)
     params, seeds = np.zeros((4, 2), np.float32), np.arange(4, dtype=np.uint64)
-    stretch = Stretch(
+    segment = Segment(
         params, rows, rows > 0, rows, seeds, np.zeros((4, 12), np.uint64), rows, np.arange(4)
     )
-    return unspool.HostEngine(problem).stage.advance(stretch).losses
+    return unspool.HostEngine(problem).executor.advance(segment).losses
 
 
 def test_what_simulators_return_is_checked():

@@ -120,8 +120,8 @@ def test_brax_is_played_as_in_its_own_loop(broadcasting):
     for row, key in enumerate(keys):
         losses, seen = plain_episode(problem.inner.environment, key, act, horizon)
         np.testing.assert_array_equal(totals[row], np.cumsum(losses))
-        np.testing.assert_allclose(last.state.obs[row], seen, rtol=1e-3, atol=1e-4)
-        assert last.over[row]
+        np.testing.assert_allclose(last.arms.state.obs[row], seen, rtol=1e-3, atol=1e-4)
+        assert last.arms.done[row]
     assert len(set(totals[:, -1].tolist())) > 1
 
 
@@ -139,7 +139,7 @@ def test_what_resets_itself_is_stopped_before(broadcasting):
     places = np.cumsum(np.arange(1, 6)) * 0.02**2
     expected = -np.cumsum([*places, 0.0, 0.0, 0.0, 0.0])
     np.testing.assert_allclose(totals, [expected] * 2, rtol=1e-5)
-    assert last.over.all()
+    assert last.arms.done.all()
 
 
 @pytest.mark.slow
@@ -177,11 +177,11 @@ def test_leaves_keep_their_types_and_last_rewards_count(dictionary):
     for row, key in enumerate(keys):
         losses, _ = plain_episode(environment, key, act, horizon)
         np.testing.assert_allclose(totals[row], np.cumsum(losses), rtol=1e-5)
-        lengths.add(int(last.state.metrics["steps"][row]))
+        lengths.add(int(last.arms.state.metrics["steps"][row]))
         assert lengths <= {np.flatnonzero(losses)[-1] + 1, *lengths}
-    assert len(lengths) > 2 and last.over.all()
-    assert last.state.metrics["steps"].dtype == jnp.int32
-    assert last.state.metrics["pulled"].dtype == jnp.float32
+    assert len(lengths) > 2 and last.arms.done.all()
+    assert last.arms.state.metrics["steps"].dtype == jnp.int32
+    assert last.arms.state.metrics["pulled"].dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_actions_are_clipped_when_asked():
     for clip in (False, True):
         problem = JaxEnvironment(Cart(), 1, clip_actions=clip)
         _, last = running_totals(problem, 50 * jnp.ones((2, 3)), episode_keys(1))
-        pulled.append(abs(float(last.state.metrics["pulled"][0])))
+        pulled.append(abs(float(last.arms.state.metrics["pulled"][0])))
     assert pulled[0] > 2 and pulled[1] == 2
 
 
@@ -286,4 +286,4 @@ def test_an_environment_like_those_of_playground(broadcasting):
     for row, key in enumerate(keys):
         losses, seen = plain_episode(environment, key, act, horizon)
         np.testing.assert_allclose(totals[row], np.cumsum(losses), rtol=1e-4)
-    assert last.over.all() and np.all(totals[:, -1] < -5)
+    assert last.arms.done.all() and np.all(totals[:, -1] < -5)

@@ -45,14 +45,14 @@ def mismatches(problem, name, num_steps):
     for t in range(num_steps):
         actions = problem.act(params, state)
         state, losses = problem.step(params, state, np.full(len(SEEDS), t), seeds=SEEDS)
-        observations, over = problem.observe(state), problem.is_over(state)
+        observations, done = problem.observe(state), problem.is_done(state)
         for i in sorted(running):
             observation, reward, ended, _, _ = environments[i].step(actions[i])
             if not np.array_equal(observation, observations[i]):
                 found.append(("observation", i, t))
             if reward != -losses[i]:
                 found.append(("reward", i, t))
-            if ended != over[i]:
+            if ended != done[i]:
                 found.append(("end", i, t))
             if ended:
                 running.discard(i)
@@ -79,8 +79,8 @@ class Cheap(HalfCheetah):
 
 @dataclasses.dataclass(frozen=True)
 class Lenient(Hopper):
-    def is_over(self, state):
-        return super().is_over(state) & (self.positions(state)[:, 1] < 0.69)
+    def is_done(self, state):
+        return super().is_done(state) & (self.positions(state)[:, 1] < 0.69)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,13 +125,13 @@ def test_a_hopper_is_over_at_its_limits():
     state = problem.init_state(weights_of(problem, 6), seeds=seeds)
     problem.positions(state)[:, 1:3] = [(1.25, 0), (0.7, 0), (1, 0.2), (1, -0.2), (1, 0), (1, 0)]
     problem.positions(state)[4, 3] = problem.velocities(state)[5, 0] = 100.0
-    assert problem.is_over(state).tolist() == [False, *[True] * 5]
+    assert problem.is_done(state).tolist() == [False, *[True] * 5]
     environment = gymnasium.make("Hopper-v5").unwrapped
-    for positions, velocities, over in zip(
-        problem.positions(state), problem.velocities(state), problem.is_over(state), strict=True
+    for positions, velocities, done in zip(
+        problem.positions(state), problem.velocities(state), problem.is_done(state), strict=True
     ):
         environment.set_state(positions, velocities)
-        assert environment.is_healthy != over
+        assert environment.is_healthy != done
 
 
 def test_states_that_are_given_are_not_changed_and_can_be_gone_back_to():

@@ -101,8 +101,8 @@ def test_training_copes_with_arms_that_end_at_different_times():
         problem, estimator, optax.sgd(0.01), num_updates=12, key=KEY, log_every=1
     ):
         assert np.isfinite(record.loss) and np.isfinite(record.grad_norm) and record.dropped == 0
-        over = np.asarray(record.state.workers.trajectories.over)
-        apart += np.count_nonzero(over[0] != over[1])
+        done = np.asarray(record.state.workers[0].trajectories.arms.done)
+        apart += np.count_nonzero(done[0] != done[1])
     assert apart > 5
 
 

@@ -16,7 +16,7 @@ from flax import nnx
 import unspool
 from support.slow import slow
 from unspool import export
-from unspool._estimator.sigma import as_sigma, sigma_at
+from unspool._estimator.sigma import as_scale, as_sigma, spread_scale
 from unspool._random import Purpose, numbered, stream
 from unspool.cli.__main__ import main
 from unspool.problems.learned_optimizer import AbstractLearnedOptimizer
@@ -263,12 +263,17 @@ def test_floats_of_python_are_trained_where_init_params_returns_them():
     assert unspool.LocalEngine(MIXED).init_params(key=KEY)["network"].layers[2].p == 0.5
 
 
+def scale_of(sigma):
+    scale = as_scale(as_sigma(sigma))
+    return spread_scale(scale.at(scale.stamp(scale.init(), 0)), FLOATS)
+
+
 def test_sigma_may_be_of_the_whole_tree_or_of_what_is_trained():
     scales = jax.tree.map(lambda x: 0.1 + 0.1 * x.size, FLOATS)
     whole = eqx.combine(scales, jax.tree.map(lambda _: 1.0, REST))
     for sigma in (scales, whole, lambda update: whole):
-        assert same(sigma_at(as_sigma(sigma), FLOATS, 0), scales)
-    assert same(sigma_at(as_sigma(0.1), FLOATS, 0), jax.tree.map(lambda x: jnp.array(0.1), FLOATS))
+        assert same(scale_of(sigma), scales)
+    assert same(scale_of(0.1), jax.tree.map(lambda x: jnp.array(0.1), FLOATS))
     with pytest.raises(ValueError, match="sigma must be a number, or a tree of the structure"):
         estimate(unspool.FullES(2, whole | {"scale": None}), MIXED, MIXTURE)
 

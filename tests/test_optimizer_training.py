@@ -59,11 +59,11 @@ def run_of(problem, params, key):
 
     def step(rows, _):
         rows, loss = engine.unroll(params, rows, 1)
-        return rows, (loss[0, 0], rows.state["weights"]["w"][0, 0])
+        return rows, (loss[0, 0], rows.arms.state["weights"]["w"][0, 0])
 
     begun = engine.start(params, jax.random.split(key, 1))
     losses, weights = jax.lax.scan(step, begun, length=problem.horizon)[1]
-    return losses, weights, begun.end[0]
+    return losses, weights, begun.clock.length[0]
 
 
 def losses_of(problem, params, key=KEY):
@@ -135,8 +135,8 @@ def test_lengths_are_log_uniform():
 
 def test_a_curriculum_grows_from_the_first_length_to_the_horizon():
     lengths = Lengthening(first=10, num_runs=40)
-    births = jnp.arange(100)
-    found = np.asarray(jax.vmap(lambda b: lengths.longest(1000, b))(births))
+    episode_ids = jnp.arange(100)
+    found = np.asarray(jax.vmap(lambda b: lengths.max_length(1000, b))(episode_ids))
     assert found[0] == 10 and np.all(found[40:] == 1000) and np.all(np.diff(found) >= 0)
     assert found[20] == 100
 
@@ -158,10 +158,12 @@ def test_every_kernel_follows_a_curriculum(name):
     seen = {}
     for _ in range(30):
         _, state = estimator.estimate(problem, params, state)
-        ends = zip(state.birth.tolist(), state.trajectories.end.tolist(), strict=True)
+        ends = zip(
+            state[0].each.episode.tolist(), state[0].trajectories.clock.length.tolist(), strict=True
+        )
         seen |= dict(ends)
-    for birth, end in seen.items():
-        assert end == int(problem.lengths.longest(12, jnp.array(birth)))
+    for episode, end in seen.items():
+        assert end == int(problem.lengths.max_length(12, jnp.array(episode)))
     assert min(seen.values()) < 6 and max(seen.values()) == 12
 
 
@@ -170,7 +172,7 @@ def test_without_a_curriculum_all_episodes_have_the_horizon():
     assert still.fixed_length and not training(lengths=Lengthening(3, 20)).fixed_length
     state = estimator.init(still, start(still), key=KEY)
     _, state = estimator.estimate(still, start(still), state)
-    assert set(state.trajectories.end.tolist()) == {12}
+    assert set(state[0].trajectories.clock.length.tolist()) == {12}
 
 
 def test_the_final_meta_loss_of_random_lengths_is_that_of_the_last_step():
@@ -287,10 +289,10 @@ def test_several_tasks_are_trained_counted_and_resumed(tmp_path):
     options = dict(num_updates=20, key=KEY, log_every=10, checkpoint_every=10)
     run = unspool.Run.create(tmp_path / "run", {"label": "x"})
     last = list(run.train(engine, estimator, adam, **options))[-1]
-    assert last.steps == 20 * 2 * estimator.num_steps(12)
+    assert last.steps == 20 * 2 * estimator.plan(12).num_steps
     assert (
         last.warmup_steps
-        == 2 * estimator.num_steps(12) * 3
+        == 2 * estimator.plan(12).num_steps * 3
         == run.read("metrics")[0]["warmup_steps"]
     )
     final = (tmp_path / "run" / "checkpoints" / "20.npz").read_bytes()

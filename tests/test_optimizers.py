@@ -13,7 +13,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool._optimizer import as_optimizer, evaluation_params, start_optimizer
+from unspool._optimizer import Told, as_optimizer, evaluation_params, start_optimizer
 from unspool.cli import choices
 
 KEY = jax.random.key(0)
@@ -21,6 +21,8 @@ RATE = 0.05
 AT_ONCE, GROUPS = 12, 5
 # They ask for the loss as a function of the parameters.
 REFUSED = {"lbfgs", "sophia", "hutchinson_estimator_diag_hessian"}
+
+TOLD = Told(jax.ShapeDtypeStruct((), jnp.float32), {}, None, 4)
 
 
 def make(function):
@@ -93,7 +95,7 @@ def working(optax_as_it_is):
     found, refused = {}, set()
     for name, optimizer in exported().items():
         try:
-            jax.eval_shape(ft.partial(start_optimizer, optimizer), start())
+            jax.eval_shape(ft.partial(start_optimizer, optimizer, told=TOLD), start())
         except ValueError as error:
             assert str(error).startswith("optimizer cannot train these parameters (")
             refused.add(name)
@@ -164,7 +166,7 @@ def test_the_command_line_has_those_of_a_learning_rate():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optimizer = function(RATE)
-        jax.eval_shape(ft.partial(start_optimizer, optimizer), start())
+        jax.eval_shape(ft.partial(start_optimizer, optimizer, told=TOLD), start())
     assert {"adam", "momentum", "prodigy", "schedule-free-sgd"} < set(choices.optimizers())
 
 

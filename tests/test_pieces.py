@@ -100,9 +100,9 @@ def test_pieces_change_no_bit(monkeypatch, sizes, engine, estimator):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     # What was run has left traces: other randomness, other bits.
     assert by_one != bits(first_state(engine, estimator, seeded_key(1)))
-    for part in growing.parts:
+    for part in growing.workers:
         assert part.update == 1
-        assert len(np.unique(part.trajectories.t)) == 6
+        assert len(np.unique(part.trajectories.clock.t)) == 6
 
 
 def test_to_spread_workers_by_hand_needs_one_program_more_than_estimates(monkeypatch):
@@ -119,18 +119,20 @@ def test_to_spread_workers_by_hand_needs_one_program_more_than_estimates(monkeyp
 def test_a_worker_does_nothing_until_it_is_due():
     """Of the seven windows it runs the last ones, as many as its phase says; then all go on."""
     estimator, params = unspool.NRES(4, 5, 0.1), EIGHT.init_params(key=KEY)
-    state = estimator.enlist(EIGHT, params, KEY)
-    phase, episodes = 7 + np.asarray(state.trajectories.t) // 5, np.arange(4)
-    assert state.update == -7 and len(np.unique(phase)) == 4
+    state = estimator.init_workers(EIGHT, params, KEY)
+    phase, episodes = 7 + np.asarray(state[0].trajectories.clock.t) // 5, np.arange(4)
+    assert state[0].update == -7 and len(np.unique(phase)) == 4
     for number in range(1, 10):
         estimate, state = estimator.estimate(EIGHT, params, state)
         ran = np.maximum(phase + number - 7, 0)
-        np.testing.assert_array_equal(state.birth, episodes + 4 * (ran > 0) + 4 * (ran > 8))
         np.testing.assert_array_equal(
-            state.trajectories.taken[0], np.where(ran > 8, ran - 8, ran) * 5
+            state[0].each.episode, episodes + 4 * (ran > 0) + 4 * (ran > 8)
+        )
+        np.testing.assert_array_equal(
+            state[0].trajectories.arms.taken[0], np.where(ran > 8, ran - 8, ran) * 5
         )
         assert estimate.stats["useful_steps"] == 10 * np.sum(ran > 0)
-        assert state.update == number - 7
+        assert state[0].update == number - 7
 
 
 class Endless(unspool.AbstractProblem):

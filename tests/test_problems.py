@@ -43,8 +43,8 @@ def test_every_problem_keeps_its_state(cls, precision):
         state, losses = many(params, keys)
         assert losses.shape == (3, num_steps) and losses.dtype == jnp.result_type(float)
         assert np.all(np.isfinite(losses))
-        over = jax.vmap(problem.is_over)(state)
-        assert over.shape == (3,) and over.dtype == bool
+        done = jax.vmap(problem.is_done)(state)
+        assert done.shape == (3,) and done.dtype == bool
         # The whole problem may also pass through a transformation as an argument.
         _, traced = eqx.filter_jit(episode)(problem, params, keys[0])
         np.testing.assert_allclose(traced, losses[0], rtol=1e-4)

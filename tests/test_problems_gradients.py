@@ -22,29 +22,29 @@ def window_losses(problem, params, noise, target, length, key):
     """
     window, period = target.window or problem.horizon, target.period or problem.horizon
 
-    def advance(state, over, copy, t):
+    def advance(state, done, copy, t):
         stepped, loss = problem.step(copy, state, t, key=jax.random.fold_in(key, t))
-        state = jax.tree.map(lambda old, new: jnp.where(over, old, new), state, stepped)
-        loss = jnp.where(over, 0, loss * problem.weight(jnp.array(length)))
-        return state, over | problem.is_over(state), loss
+        state = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, stepped)
+        loss = jnp.where(done, 0, loss * problem.weight(jnp.array(length)))
+        return state, done | problem.is_done(state), loss
 
-    def loss_of_window(start, state, over, shift):
+    def loss_of_window(start, state, done, shift):
         perturbed = lambda t: jax.tree.map(lambda *xs: sum(xs), params, shift, noise[t // period])
         if start == 0:
             state = problem.init_state(perturbed(0), key=key)
-            over = problem.is_over(state)
+            done = problem.is_done(state)
         total = 0.0
         for t in range(start, min(start + window, length)):
-            state, over, loss = advance(state, over, perturbed(t), t)
+            state, done, loss = advance(state, done, perturbed(t), t)
             total = total + loss
         return total
 
     state = problem.init_state(params, key=key)
-    over = problem.is_over(state)
+    done = problem.is_done(state)
     for start in range(0, length, window):
-        yield ft.partial(loss_of_window, start, state, over)
+        yield ft.partial(loss_of_window, start, state, done)
         for t in range(start, min(start + window, length)):
-            state, over, _ = advance(state, over, params, t)
+            state, done, _ = advance(state, done, params, t)
 
 
 def pathwise_gradient(problem, params, noise, target, key=None):
@@ -261,7 +261,7 @@ def test_arms_of_an_early_end_end_at_different_times(float64):
     def length(params):
         state = problem.init_state(params, key=None)
         for t in range(problem.horizon):
-            if problem.is_over(state):
+            if problem.is_done(state):
                 return t
             state, _ = problem.step(params, state, t, key=None)
         return problem.horizon

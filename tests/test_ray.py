@@ -104,7 +104,7 @@ def training(engine, estimator=ESTIMATORS["NRES"], num_updates=12, **options):
 def test_the_bits_are_those_of_one_process_and_who_joins_later_takes_part(kind, shared):
     engine, here = shared[kind], unspool.HostEngine(KINDS[kind])
     before = engine.traffic
-    estimators = [e for e in ESTIMATORS.values() if kind == "host" or not e.needs_copies]
+    estimators = [e for e in ESTIMATORS.values() if kind == "host" or not e.plan(12).needs_copies]
     expected = [training(here, estimator) for estimator in estimators]
     _, episodes, _ = rows_of(here, 7, HORIZON)
     teams = []
@@ -137,7 +137,7 @@ def test_bytes_are_counted(kind, shared):
     rows_of(engine, 5, 3)
     before = engine.traffic
     trajectories, *_ = rows_of(engine, 5, 3)
-    running = 10 - int(np.sum(trajectories.over))
+    running = 10 - int(np.sum(trajectories.arms.done))
     rows_of(engine, 5, 3, trajectories)
     # Two parameters in single precision, the clock, the seed of the start; and then two numbers
     # in double precision and three more seeds, or a stamp and whose row it is. Whether it is over,
@@ -146,7 +146,7 @@ def test_bytes_are_counted(kind, shared):
     back = (2 * 8 if kind == "host" else 4) + 1 + 8 + 4
     assert engine.traffic.bytes_out - before.bytes_out == (10 + running) * out
     assert engine.traffic.bytes_in - before.bytes_in == (10 + running) * back
-    assert engine.traffic.stretches - before.stretches == 2
+    assert engine.traffic.segments - before.segments == 2
     assert f"bytes_out={engine.traffic.bytes_out}" in repr(engine.traffic)
 
 
@@ -160,7 +160,7 @@ def test_states_outlive_their_actor(shared, num_actors):
     options = {"num_updates": 300, "log_every": 300}
     (undisturbed,) = training(engine, **options)
     before = engine.traffic
-    killer = kill_during(engine, before.stretches + 60)
+    killer = kill_during(engine, before.segments + 60)
     (disturbed,) = training(engine, **options)
     killer.join()
     np.testing.assert_array_equal(undisturbed.params, disturbed.params)
@@ -176,7 +176,7 @@ def test_simulators_are_lost_with_their_actor_and_counted(shared):
     engine.resize(2)
     wait_for_actors(engine, 2)
     before, team = engine.traffic, set(pids(engine))
-    killer = kill_during(engine, before.stretches + 60)
+    killer = kill_during(engine, before.segments + 60)
     records = training(engine, unspool.NRES(8, 3, 0.3), num_updates=600, log_every=50)
     killer.join()
     assert len(records) == 12
@@ -267,7 +267,7 @@ def test_a_failure_on_an_actor_comes_back(start):
     assert sum(record.dropped for record in other) > 0
     np.testing.assert_array_equal(one[-1].params, other[-1].params)
     assert "ArithmeticError: gone too far" in there.failures[-1]
-    assert there.stage.failures.count == here.stage.failures.count
+    assert there.executor.failures.count == here.executor.failures.count
     assert there.traffic.lost_rows == 0
 
 
@@ -292,9 +292,9 @@ def test_actors_compute_with_jax_and_a_mistake_there_is_one_sentence(start):
 def test_actors_count_steps(kind, shared, monkeypatch):
     counts = []
     for engine in (shared[kind], unspool.HostEngine(KINDS[kind])):
-        advance = engine.stage.advance
-        keep = lambda stretch, advance=advance: counts.append(advance(stretch)) or counts[-1]
-        monkeypatch.setattr(engine.stage, "advance", keep)
+        advance = engine.executor.advance
+        keep = lambda segment, advance=advance: counts.append(advance(segment)) or counts[-1]
+        monkeypatch.setattr(engine.executor, "advance", keep)
         rows_of(engine, 7, HORIZON)
     there, here = (outcome.taken for outcome in counts)
     np.testing.assert_array_equal(there, here)

@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import subprocess
 import sys
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -19,21 +18,10 @@ CUBIC, LEAVES = problems.Cubic(horizon=4), ("level", "slope")
 EMPTY = dataclasses.replace(polynomial(), horizon=0)
 
 
-class Branched(extend.AbstractPerturbed):
-    """Brings its arms together at other times than its windows end."""
-
-    num_workers: int = 2
-    estimand: ClassVar[str] = "none"
-
-    @property
-    def tableau(self):
-        return extend.Tableau(window=4, period=4, rejoin=2, probe=extend.CentredAntithetic())
-
-
 class Undecided(problems.Cubic):
     """Does not say yes or no."""
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state
 
 
@@ -43,7 +31,14 @@ class Undecided(problems.Cubic):
         (lambda: unspool.NRES(2, 2, "wide"), "sigma must be made of positive numbers, got 'wide'"),
         (lambda: unspool.NRES(2, 2, {}), "sigma must hold at least one number, got {}"),
         (lambda: unspool.NRES(2, 2, jnp.inf), "sigma must be greater than 0 and finite"),
-        (Branched, "rejoin must be None or the window, got 2"),
+        (
+            lambda: unspool.NRES(5, 3, 0.1, pairs_per_group=2),
+            "multiple of pairs_per_group=2, got 5; the nearest legal values are 4 and 6",
+        ),
+        (
+            lambda: unspool.Chunked(unspool.NRES(4, 3, 0.1, pairs_per_group=2), 3),
+            "the nearest legal values are 2 and 4",
+        ),
         (lambda: unspool.NRES(0, 3, 0.1), "num_workers must be an integer of at least 1, got 0"),
         (lambda: unspool.NRES(4, 0, 0.1), "window must be an integer of at least 1, got 0"),
         (lambda: unspool.NRES(4, 3, 0.0), "sigma must be greater than 0 and finite, got 0.0"),
@@ -108,7 +103,7 @@ def test_every_count_of_every_exported_class_is_checked():
             dict.fromkeys(LEAVES, jnp.ones(2)),
             r"a leaf of sigma must .* \[\], got .*\[2\]",
         ),
-        (Undecided(), 0.1, r"is_over must return a boolean of shape \(\), got float32\[\]"),
+        (Undecided(), 0.1, r"is_done must return a boolean of shape \(\), got float32\[\]"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_step(problem, sigma, message):
@@ -119,7 +114,7 @@ def test_what_does_not_fit_is_refused_before_a_step(problem, sigma, message):
 
 def test_arms_rejoin_where_there_is_one_to_rejoin_at():
     for probe in (extend.Antithetic(), extend.ControlledAntithetic()):
-        with pytest.raises(ValueError, match="use CentredAntithetic"):
+        with pytest.raises(ValueError, match="use CenteredAntithetic"):
             probe.rejoin((None, None))
 
 

@@ -38,12 +38,19 @@ COARSE = {
 }
 
 
+@jax.jit
+def hold_pairs(params, along, sigma, dither):
+    """The shifts of the arms of many pairs, with an axis of arms first."""
+    hold = lambda along, dither: hold_pair(params, along, sigma, dither)
+    return rows.arms(*jax.vmap(hold)(along, dither))
+
+
 @ft.cache
 def held_everywhere(kind, params, shifts, sigma):
     """The shifts of both arms for every random number of the grid, with an axis of arms first."""
     params = jnp.array(params, kind)
     along = jnp.broadcast_to(jnp.array(shifts), (GRID, len(shifts)))
-    held = jax.jit(hold_pair)(params, along, jnp.array(sigma), EVEN)
+    held = hold_pairs(params, along, jnp.array(sigma), EVEN)
     return np.asarray(held)
 
 
@@ -91,7 +98,7 @@ def test_coarse_parameters_in_float64(float64):
 def test_where_numbers_are_close_together_nothing_is_moved(kind, params):
     """Not by a bit: the two arms are plus and minus the noise."""
     along = jax.random.normal(KEY, (GRID, len(params))) * 0.01
-    held = jax.jit(hold_pair)(jnp.array(params, kind), along, jnp.array(0.01), EVEN)
+    held = hold_pairs(jnp.array(params, kind), along, jnp.array(0.01), EVEN)
     assert np.array_equal(held[0], along) and np.array_equal(held[1], -along)
 
 
@@ -101,8 +108,8 @@ def test_a_tree_is_rounded_as_the_vector_of_its_numbers():
     params, along = jnp.ones(64, jnp.bfloat16), jnp.full((100, 64), 0.001)
     dither = draw_dither(KEY, jnp.arange(100), jnp.zeros(100, int))
     sigmas = [jnp.array(0.001)] * 4
-    whole = hold_pair(params, along, sigmas[0], dither)
-    held = hold_pair(split(params, 0), split(along, 1), sigmas, dither)
+    whole = hold_pairs(params, along, sigmas[0], dither)
+    held = hold_pairs(split(params, 0), split(along, 1), sigmas, dither)
     assert np.array_equal(jnp.concatenate(held, axis=2), whole)
 
 
@@ -110,15 +117,15 @@ def test_random_numbers_of_births_and_blocks_are_spread_evenly():
     """A step away from even spacing would show in every mean; so would parameters that share."""
     # Of an even step the numbers would come again before all have been there.
     assert all(step % 2 == 1 and step < 2**32 for step in rounding._STEPS)
-    births, blocks = jnp.arange(4096), jnp.full(4096, 3)
-    for numbers in (draw_dither(KEY, births, blocks), draw_dither(KEY, blocks, births)):
+    episode_ids, blocks = jnp.arange(4096), jnp.full(4096, 3)
+    for numbers in (draw_dither(KEY, episode_ids, blocks), draw_dither(KEY, blocks, episode_ids)):
         uniform = np.sort(np.asarray(numbers) / 2.0**32)
         assert np.max(np.abs(uniform - (np.arange(4096) + 0.5) / 4096)) < 3 * np.log(4096) / 4096
-    first, other = (np.asarray(draw_dither(k, births, blocks)) for k in jax.random.split(KEY))
+    first, other = (np.asarray(draw_dither(k, episode_ids, blocks)) for k in jax.random.split(KEY))
     assert not np.array_equal(first, other)
     # Independent of the parameters' number: held in one direction they would be for equal numbers.
     params, along = jnp.ones(64, jnp.bfloat16), jnp.full((4096, 64), 0.001)
-    held = np.asarray(jax.jit(hold_pair)(params, along, jnp.array(0.001), jnp.asarray(first)))[0]
+    held = np.asarray(hold_pairs(params, along, jnp.array(0.001), jnp.asarray(first)))[0]
     moved = (held > 0).mean(axis=1)
     np.testing.assert_allclose(moved, 0.001 * 128, atol=0.06)
 
@@ -228,7 +235,7 @@ def test_the_noise_that_rounding_adds_is_as_predicted(monkeypatch):
     variance = 2.0**-7 * 5e-4 * math.sqrt(2 / math.pi)
     # Of fourth moments g**3 sigma E|z| there are as many.
     error = math.sqrt((2.0**-7) ** 2 * variance / 20_000)
-    assert abs(float(estimate.stats["slope_std"]) ** 2 - variance) < 4.5 * error
+    assert abs(float(estimate.stats["derivative_std"]) ** 2 - variance) < 4.5 * error
     assert error < 0.05 * variance
 
 
@@ -240,7 +247,8 @@ held = {}
 for kind, sigma in (("bfloat16", 0.003), ("float16", 3e-4)):
     along = sigma * jax.random.normal(jax.random.key(1), (64, 4))
     def shares(params, along):
-        held = hold_pair(params, along, jnp.array(sigma), numbers)
+        one = lambda along, number: hold_pair(params, along, jnp.array(sigma), number)
+        held = jnp.stack(jax.vmap(one)(along, numbers))
         wide = params.astype(jnp.float32)
         return held, (wide + held[0, 0]).astype(kind).astype(jnp.float32)
     found = jax.jit(shares)(jnp.array([1.0, 0.999, -300.0, 0.0], kind), along)

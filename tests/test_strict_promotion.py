@@ -57,7 +57,7 @@ class Drift(unspool.AbstractProblem):
         after = {"x": x, "hidden": hidden, "count": state["count"] + 1}
         return after, jnp.sum(x**2).astype(self.kinds[1])
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state["x"][0] > 3.0
 
     def draw_length(self, *, key):

@@ -46,7 +46,7 @@ class EarlyEnd(RandomLength):
     def init_state(self, params, *, key):
         return -jax.random.choice(key, jnp.array(LENGTHS))
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state >= 0
 
 
@@ -80,7 +80,7 @@ def unroll(engine, shifts, keys, num_steps):
     params = jnp.array(0.0)
     start = engine.start(params, keys, shifts)
     after, losses = engine.unroll(params, start, num_steps, shifts)
-    return after.taken, losses
+    return after.arms.taken, losses
 
 
 def check(losses, bases, shifts, num_steps):

@@ -27,11 +27,13 @@ class Labels(extend.AbstractDirections):
     With the losses of `First` an estimate is then a list of what has been credited.
     """
 
-    independent: ClassVar[bool] = True
+    def couples_episodes(self, pairs):
+        return False
 
-    def draw(self, params, key, birth, block):
-        label = lambda birth, block: params.at[0].set(1.0).at[1 + birth * BLOCKS + block].set(1.0)
-        return jax.vmap(label)(birth, block)
+    def draw(self, params, draw):
+        place = lambda number: 1 + number * BLOCKS + draw.block
+        label = lambda number: params.at[0].set(1.0).at[place(number)].set(1.0)
+        return jax.vmap(label)(draw.numbers)
 
 
 class Labelled(extend.AbstractPerturbed):
@@ -50,7 +52,6 @@ class Labelled(extend.AbstractPerturbed):
         return extend.Tableau(
             window=self.window,
             period=self.period,
-            rejoin=None,
             probe=extend.Antithetic(),
             sigma=self.sigma,
             phases=self.phases,
@@ -103,7 +104,7 @@ def history(estimator, problem, num_estimates, num_keys=1):
     return credited.reshape(num_keys, num_estimates, EPISODES, BLOCKS), found
 
 
-def credit(place, estimator):
+def score_sum(place, estimator):
     """What a worker in this window of its episode credits to each block: those begun by a step's
     time, in the mean over the window's steps."""
     steps = place * estimator.window + np.arange(estimator.window)
@@ -137,7 +138,7 @@ def test_losses_are_credited_to_the_noise_of_the_episode_so_far(estimator, size)
         assert updates.size == num_windows if is_whole else updates.size <= num_windows
         # Warming up has taken those that are there from the start some way into their episodes.
         start = num_windows - updates.size if updates[0] == 0 else 0
-        table = [credit(start + window, estimator) for window in range(updates.size)]
+        table = [score_sum(start + window, estimator) for window in range(updates.size)]
         np.testing.assert_allclose(credits[updates, episode], table, rtol=0, atol=1e-12)
     begun = np.sum(at_work[1:] & ~at_work[:-1], axis=1)
     assert set(begun.tolist()) <= {num_workers // num_windows, -(-num_workers // num_windows)}
@@ -196,18 +197,22 @@ def test_a_worker_may_start_in_any_window():
 
 
 def test_no_two_blocks_of_no_two_episodes_share_a_direction():
-    birth, block = (x.ravel() for x in jnp.meshgrid(jnp.arange(20), jnp.arange(20)))
-    drawn = extend.GaussianDirections().draw(jnp.zeros(2), KEY, birth, block)
+    episode, block = (x.ravel() for x in jnp.meshgrid(jnp.arange(20), jnp.arange(20)))
+    numbers = lambda number: jnp.array([3 * number, 3 * number + 1, 3 * number + 2])
+    draw = lambda number, block: extend.Draw(KEY, numbers(number), block, 60)
+    one = lambda number, block: unspool.GaussianDirections().draw(jnp.zeros(2), draw(number, block))
+    drawn = jax.vmap(one)(episode, block)
     assert np.unique(np.asarray(drawn)).size == drawn.size
 
 
 class OfTheRoot(extend.AbstractDirections):
     """The root that directions are drawn from, as a number."""
 
-    independent: ClassVar[bool] = True
+    def couples_episodes(self, pairs):
+        return False
 
-    def draw(self, params, key, birth, block):
-        return jnp.full((birth.size, *params.shape), _number(key))
+    def draw(self, params, draw):
+        return jnp.full((draw.numbers.size, *params.shape), _number(draw.key))
 
 
 def _number(key):
@@ -221,16 +226,16 @@ def test_directions_are_drawn_from_the_root_of_the_noise(period, size):
     params = problem.init_params(key=KEY)
     state = estimator.init(problem, params, key=KEY)
     estimate, _ = estimator.estimate(problem, params, state)
-    assert estimate.loss == _number(state.noise_key) ** 2
+    assert estimate.loss == _number(state[0].noise_key) ** 2
 
 
 def test_data_and_noise_have_nothing_in_common():
     """Nor have the phases: a common root would make a draw of one a draw of another."""
-    state = unspool.NRES(2, 1, 0.1).enlist(First(), First().init_params(key=KEY), KEY)
+    state = unspool.NRES(2, 1, 0.1).init_workers(First(), First().init_params(key=KEY), KEY)
     phases = stream(KEY, Purpose.PHASE)
     words = {
         tuple(np.asarray(jax.random.key_data(key)).tolist())
-        for key in (KEY, state.data_key, state.noise_key, phases)
+        for key in (KEY, state[0].data_key, state[0].noise_key, phases)
     }
     assert len(words) == 4
 
@@ -274,7 +279,7 @@ def test_an_update_without_a_failure_is_the_mean_over_all_and_one_with_over_the_
         assert len(healthy) == 6 - dropped and (not dropped or not np.any(healthy % 2))
         np.testing.assert_allclose(credited[healthy, 0], 6 / (6 - dropped), rtol=1e-12)
         # All have the same derivative.
-        assert found.loss == 1.0 and found.stats["slope_std"] == 0.0
+        assert found.loss == 1.0 and found.stats["derivative_std"] == 0.0
 
 
 class Unlucky(unspool.AbstractProblem):

@@ -28,8 +28,8 @@ class Everything(problems.EarlyEnd):
     def draw_length(self, *, key):
         return jax.random.randint(key, (), 2, self.horizon + 1)
 
-    def longest(self, birth):
-        return jnp.where(birth < 6, 3, self.horizon)
+    def max_length(self, episode):
+        return jnp.where(episode < 6, 3, self.horizon)
 
     def weight(self, length):
         return 5.0 / length
@@ -48,7 +48,7 @@ class Plain(AbstractWrapper):
 class Stops(Plain):
     """Ends where the other does not."""
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state > 10.0
 
     def draw_length(self, *, key):
@@ -83,7 +83,7 @@ def test_every_problem_around_another_is_a_wrapper():
     assert all(issubclass(kind, AbstractWrapper) for kind in wrappers), wrappers
     assert not {ModelTraining, OptimizerTraining} & wrappers
     for kind in wrappers - {LossAtEnd}:
-        ours = {"is_over", "draw_length", "longest", "weight", "fixed_length", "ends_early"}
+        ours = {"is_done", "draw_length", "max_length", "weight", "fixed_length", "ends_early"}
         assert not ours & set(vars(kind)), kind
 
 
@@ -97,8 +97,8 @@ def test_a_wrapper_keeps_how_episodes_end(problem):
     engine, other = unspool.LocalEngine(wrapped), unspool.LocalEngine(problem)
     for name in ("horizon", "ends_early", "random_length", "fixed_length"):
         assert getattr(engine, name) == getattr(other, name), name
-    for birth in (0, 5, 6, 40):
-        assert wrapped.longest(jnp.array(birth)) == problem.longest(jnp.array(birth))
+    for episode in (0, 5, 6, 40):
+        assert wrapped.max_length(jnp.array(episode)) == problem.max_length(jnp.array(episode))
     if isinstance(problem, Everything):
         estimator = unspool.NRES(4, 3, 0.1)
         found = []
@@ -118,7 +118,7 @@ def test_what_a_wrapper_changes_counts():
     engine = unspool.LocalEngine(Stops(problems.FinalLoss()))
     assert engine.ends_early and engine.random_length and not engine.fixed_length
     started = engine.start(PARAMS, jax.random.split(KEY, 2))
-    assert started.end.tolist() == [3, 3]
+    assert started.clock.length.tolist() == [3, 3]
 
 
 def losses_and_length(problem, key):
@@ -130,7 +130,7 @@ def losses_and_length(problem, key):
     for t in range(length):
         state, loss = problem.step(PARAMS, state, jnp.array(t), key=stream(key, Purpose.STEP, t))
         losses.append(float(loss))
-        if problem.is_over(state):
+        if problem.is_done(state):
             break
     return losses, float(problem.weight(jnp.array(length)))
 

@@ -67,10 +67,10 @@ def measure_training(problem, estimator, optimizer, small, unit="float32"):
     state = jax.block_until_ready(begin())
     per_update, loss = time_updates(loop, state, 0.02 if small else 0.5)
     horizon = problem.horizon
-    num_steps = estimator.num_steps(horizon)
+    num_steps = estimator.plan(horizon).num_steps
     flops = num_steps * flops_on_cpu(problem)
     launches = count_launches(loop.as_text())
-    sequential = estimator.num_sequential_steps(horizon)
+    sequential = estimator.plan(horizon).num_sequential_steps
     return seconds | {
         "seconds_per_update": statistics.median(per_update),
         "seconds_of_rounds": per_update,

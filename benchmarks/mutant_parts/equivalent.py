@@ -5,22 +5,12 @@ _SAME = (
     # A file, a line and its change, and why nothing depends on it.
     (
         "_estimator/influence.py",
-        "after = eqx.tree_at(lambda x: x.state, after, eqx.combine(after_state, after_rest)): "
+        "after = with_state(after, eqx.combine(after_state, after_rest)): "
         "after_state, after_rest -> after_rest, after_state (0)",
         "no leaf is in both, so that their order does not matter",
     ),
-    (
-        "_estimator/influence.py",
-        "healthy = roster.running & jnp.isfinite(losses[0]) & rows.all_finite(moment): 0 -> 1 (0)",
-        "there is one arm, and JAX takes the last one for an index beyond it",
-    ),
-    ("_estimator/perturbed.py", "below = max(p for p in legal if p < period): < -> <= (0)", _LEGAL),
-    ("_estimator/perturbed.py", "above = min(p for p in legal if p > period): > -> >= (0)", _LEGAL),
-    (
-        "_estimator/perturbed.py",
-        "block = lambda t: jax.lax.div(t, K) if K < T else jnp.zeros_like(t): < -> <= (0)",
-        "all steps of an episode are below T, so that both are zero; one is slower",
-    ),
+    ("_estimator/tableau.py", "below = max(p for p in legal if p < period): < -> <= (0)", _LEGAL),
+    ("_estimator/tableau.py", "above = min(p for p in legal if p > period): > -> >= (0)", _LEGAL),
     (
         "_engine/local.py",
         "size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0): == -> != (0)",
@@ -28,7 +18,7 @@ _SAME = (
     ),
     (
         "_estimator/rounding.py",
-        "return offset + count(birth, of_birth) + count(block, of_block): + -> - (1)",
+        "return offset + count(number, of_number) + count(block, of_block): + -> - (1)",
         "a sequence that runs backwards is as even",
     ),
     (
@@ -43,7 +33,7 @@ _SAME = (
     ),
     (
         "_engine/local.py",
-        "source = held[:-1] if num_steps > 1 else each: > -> >= (0)",
+        "source = held[0] if num_steps > 1 else arms: > -> >= (0)",
         "what is held is what is there; one is slower",
     ),
     (
@@ -65,7 +55,7 @@ _SAME = (
     ),
     (
         "_engine/host_rows.py",
-        "return done, *_join(made, (self._stretch.state, np.zeros(0))): zeros -> ones (0)",
+        "return ran, *_join(made, (self._segment.state, np.zeros(0))): zeros -> ones (0)",
         "none of them are none of them",
     ),
     (

@@ -8,6 +8,8 @@ from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._engine import AbstractEngine as AbstractEngine
+from ._engine import Arms as Arms
+from ._engine import Clock as Clock
 from ._engine import HostEngine as HostEngine
 from ._engine import JointEngine as JointEngine
 from ._engine import LocalEngine as LocalEngine
@@ -18,12 +20,15 @@ from ._estimator import Estimate as Estimate
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
+from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
 from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
+from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
 from ._estimator.nres import NRES as NRES
+from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
 from ._estimator.pes import PES as PES
 from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
 from ._estimator.rtrl import RTRL as RTRL

@@ -66,7 +66,7 @@ class AbstractHostProblem(AbstractBlackBox):
         step's own.
         """
 
-    def is_over(self, state: HostState) -> Bool[np.ndarray, " rows"]:
+    def is_done(self, state: HostState) -> Bool[np.ndarray, " rows"]:
         """Which episodes have ended early, as booleans. Their rows are frozen and add no loss."""
         return np.zeros(len(jax.tree.leaves(state)[0]), bool)
 

@@ -11,7 +11,6 @@ from . import _rows as rows
 from ._custom_types import Clocks, Params, RandomKey
 from ._engine import AbstractEngine, JointEngine, MaskedEngine
 from ._estimator import AbstractEstimator
-from ._estimator.base import EstimatorState
 from ._estimator.workers import Workers
 from ._random import Purpose, part_keys, stream
 from ._reference import EpisodeStart, sample_gradient
@@ -38,9 +37,10 @@ class Plan(NamedTuple):
         # Few episodes make the noise of few chains skewed, which no correction mends altogether.
         least = -(-_EPISODES_OF_ALL // (estimator.num_workers * num_chains))
         num_episodes = max(_EPISODES_OF_WORKER, least)
-        num_windows = estimator.num_windows(engine.horizon)
-        whole = not engine.fixed_length or callable(estimator.target(engine.horizon).sigma)
-        begun = num_windows - 1 if estimator.num_warmup_windows(engine.horizon) else 0
+        plan = estimator.plan(engine.horizon)
+        num_windows = plan.num_windows
+        whole = not engine.fixed_length or callable(plan.target.sigma)
+        begun = num_windows - 1 if plan.num_warmup_windows else 0
         extra = begun if whole else 0
         return cls(num_episodes * num_windows + extra, num_episodes, whole)
 
@@ -62,15 +62,14 @@ def run_chains(
 ):
     """Per chain: what the estimates add up to for each episode, how the episodes of each problem
     began that count, and the workers dropped."""
-    num_windows = estimator.num_windows(engine.horizon)
-
-    num_warmup = estimator.num_warmup_windows(engine.horizon)
-    never = jnp.full(estimator.num_workers, jnp.iinfo(jnp.result_type(int)).max)
+    facts = estimator.plan(engine.horizon)
+    num_warmup = facts.num_warmup_windows
+    never = jnp.full(facts.num_groups, jnp.iinfo(jnp.result_type(int)).max)
 
     def begin(key):
         first = [never for _ in engine.parts]
         updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in engine.parts]
-        workers = _parts(estimator.enlist(plan.mask(engine, first), params, key))
+        workers = estimator.init_workers(plan.mask(engine, first), params, key)
         return key, (workers, first, updates)
 
     def chain(begun):
@@ -81,12 +80,10 @@ def run_chains(
         def window(carry, _):
             before, first, updates = carry
             start = lambda part, known: jnp.where(
-                part.update == 0, part.next_births(part.birth), known
+                part.update == 0, part.next_episodes(part.each.episode), known
             )
             first = [start(*each) for each in zip(before, first, strict=True)]
-            state = before if len(before) > 1 else before[0]
-            estimate, after = estimator.estimate(plan.mask(engine, first), params, state)
-            after = _parts(after)
+            estimate, after = estimator.estimate(plan.mask(engine, first), params, before)
             each = zip(before, after, first, updates, strict=True)
             updates = [_note_update(*part) for part in each]
             found = rows.ravel(estimate.grad)[0], estimate.stats["dropped"]
@@ -96,7 +93,7 @@ def run_chains(
         (_, first, updates), (grads, dropped) = jax.lax.scan(window, carry, length=length)
         keys = part_keys(stream(key, Purpose.REFERENCE), len(first))
         starts = [_starts(*part) for part in zip(keys, first, updates, strict=True)]
-        total = jnp.sum(grads[num_warmup:], axis=0) / (num_windows * plan.num_episodes)
+        total = jnp.sum(grads[num_warmup:], axis=0) / (facts.num_windows * plan.num_episodes)
         return total, starts, jnp.sum(dropped[num_warmup:])
 
     if not engine.copies_states:
@@ -105,23 +102,20 @@ def run_chains(
     return jax.vmap(chain)(jax.vmap(begin)(keys))
 
 
-def _parts(state: EstimatorState) -> tuple[Workers, ...]:
-    return (state,) if isinstance(state, Workers) else state
-
-
 def _note_update(before: Workers, after: Workers, first: Clocks, updates: _Episodes) -> _Episodes:
     """The updates at which episodes began, with those that have begun at this one."""
-    newborn = after.birth != before.birth
-    index = (after.birth - first) // after.num_workers
-    note = lambda number, known: jnp.where(newborn & (index == number), before.update, known)
+    episode = after.each.episode
+    reset = episode != before.each.episode
+    index = (episode - first) // after.num_workers
+    note = lambda number, known: jnp.where(reset & (index == number), before.update, known)
     return jax.vmap(note)(jnp.arange(len(updates)), updates)
 
 
 def _starts(key: RandomKey, first: Clocks, updates: _Episodes) -> EpisodeStart:
     """Starts of episodes of one problem, alike in all but their randomness."""
     keys = jax.random.split(key, updates.shape)
-    births = jax.vmap(lambda number: first + number * first.size)(jnp.arange(len(updates)))
-    return EpisodeStart(keys, births, updates)
+    episodes = jax.vmap(lambda number: first + number * first.size)(jnp.arange(len(updates)))
+    return EpisodeStart(keys, episodes, updates)
 
 
 def simulate_references(
@@ -131,12 +125,13 @@ def simulate_references(
     starts: list[EpisodeStart],
 ) -> Float[Array, "chains params"]:
     """Per chain, the mean gradient of episodes that begin as its own do."""
-    target = estimator.target(engine.horizon)
-    steps_per_update = estimator.num_sequential_steps(engine.horizon)
+    facts = estimator.plan(engine.horizon)
 
     def of_part(part, starts):
         def one(start):
-            sample = sample_gradient(part.problem, params, target, start, steps_per_update)
+            sample = sample_gradient(
+                part.problem, params, facts.target, start, facts.num_sequential_steps
+            )
             return rows.ravel(sample)[0]
 
         return jnp.mean(jax.vmap(jax.vmap(one))(starts), axis=(0, 1))

@@ -36,3 +36,14 @@ def check_count(**arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             as_count(name, value)
+
+
+def check_divides(name: str, value: int, by_name: str, divisor: int) -> None:
+    """Raises `ValueError` unless the second count divides the first."""
+    if value % divisor > 0:
+        below, above = value - value % divisor, value + divisor - value % divisor
+        nearest = f"values are {below} and {above}" if below else f"value is {above}"
+        raise ValueError(
+            f"{name} must be a multiple of {by_name}={divisor}, got {value}; the nearest legal "
+            f"{nearest}"
+        )

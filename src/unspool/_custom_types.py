@@ -22,6 +22,9 @@ KeyLike = Any
 Clocks = Int[Array, " workers"]
 WorkerMask = Bool[Array, " workers"]
 WorkerValues = Float[Array, " workers"]
+PairClocks = Int[Array, "pairs workers"]
+PairMask = Bool[Array, "pairs workers"]
+PairValues = Float[Array, "pairs workers"]
 RowMask = Bool[Array, "arms workers"]
 RowLosses = Float[Array, "arms workers"]
 

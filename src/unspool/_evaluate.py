@@ -65,7 +65,7 @@ def _evaluate(engine, params, key, num_episodes):
     keys = jax.random.split(key, num_episodes)
     trajectories = engine.start(params, keys)
     _, losses = engine.unroll(params, trajectories, engine.horizon)
-    losses, length = losses[0], trajectories.end.astype(losses.dtype)
+    losses, length = losses[0], trajectories.clock.length.astype(losses.dtype)
     healthy = jnp.isfinite(losses)
     count = jnp.sum(healthy).astype(losses.dtype)
     mean = lambda x: jnp.sum(jnp.where(healthy, x, 0)) / count

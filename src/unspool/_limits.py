@@ -14,8 +14,9 @@ _MANY_STEPS = 1e8
 
 def warn_of_long_start(engine: AbstractEngine, estimator: AbstractEstimator, num_updates: int):
     """Warns where more steps are run before the first update than after it, and they are many."""
-    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
-    before = estimator.num_warmup_windows(engine.horizon) * steps
+    plan = estimator.plan(engine.horizon)
+    steps = len(engine.parts) * plan.num_steps
+    before = plan.num_warmup_windows * steps
     if before > max(num_updates * steps, _MANY_STEPS):
         warnings.warn(
             f"{before:.2g} problem steps will be run to spread the workers over episodes of "
@@ -28,12 +29,13 @@ def warn_of_long_start(engine: AbstractEngine, estimator: AbstractEstimator, num
 def counts_run_out(parts: Sequence[Workers], num_updates: int) -> bool:
     """Whether so many updates could give an episode, or an update, a number that another had.
 
-    In an update every worker begins one episode at most.
+    In an update every group of workers begins one episode at most.
     """
     return any(bool(part.ran_out) or _run_out(part, num_updates) for part in parts)
 
 
 def _run_out(workers: Workers, num_updates: int) -> bool:
-    birth, most = workers.birth, jnp.iinfo(workers.birth.dtype).max
-    last = int(jnp.max(birth)) + (num_updates + 1) * birth.size
+    episode = workers.each.episode
+    most = jnp.iinfo(episode.dtype).max
+    last = (int(jnp.max(episode)) + (num_updates + 1) * episode.size) * workers.layout.pairs
     return last > most or int(workers.update) + num_updates > most

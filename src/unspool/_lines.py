@@ -21,15 +21,15 @@ def first_line(
     params: Params, estimator: AbstractEstimator, engine: AbstractEngine
 ) -> dict[str, Any]:
     """The line of update 0, before which there is no record."""
-    horizon = engine.horizon
-    warmup = estimator.num_warmup_windows(horizon)
+    plan = estimator.plan(engine.horizon)
+    warmup = plan.num_warmup_windows
     return {
         "update": 0,
         "seconds": 0.0,
         "steps": 0,
         "useful_steps": 0,
-        "warmup_steps": warmup * len(engine.parts) * estimator.num_steps(horizon),
-        "sequential_steps": warmup * estimator.num_sequential_steps(horizon),
+        "warmup_steps": warmup * len(engine.parts) * plan.num_steps,
+        "sequential_steps": warmup * plan.num_sequential_steps,
         "loss": None,
         "grad_norm": None,
         "dropped": 0,

@@ -11,9 +11,12 @@ from ._custom_types import BoolScalar, IntScalar, KeyLike, Params
 from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
-from ._estimator.workers import Workers
+from ._estimator.estimate import shapes_of_stats
+from ._estimator.plan import Plan
+from ._estimator.sigma import MadeUpdate
 from ._optimizer import (
     AnyOptimizer,
+    Told,
     apply_optimizer,
     as_optimizer,
     evaluation_params,
@@ -47,14 +50,9 @@ class TrainState(eqx.Module):
         return join(self.trained, self.fixed)
 
     @property
-    def parts(self) -> tuple[Workers, ...]:
-        """The workers of each problem."""
-        return (self.workers,) if isinstance(self.workers, Workers) else self.workers
-
-    @property
     def is_spread(self) -> BoolScalar:
         """Whether what is made next is an update, and no window that spreads the workers."""
-        return self.parts[0].update >= 0
+        return self.workers[0].update >= 0
 
     @property
     def recommended(self) -> Params:
@@ -75,20 +73,29 @@ def make_step(
     """
     engine = as_engine(engine)
     optimizer = as_optimizer(optimizer)
+    plan = estimator.plan(engine.horizon)
 
     def init(params: Params, *, key: KeyLike) -> TrainState:
         params = as_arrays(map_arrays(jnp.array, params))
-        return _join(optimizer, params, estimator.init(engine, params, key=key))
+        workers = estimator.init(engine, params, key=key)
+        return _join(estimator, plan, optimizer, params, workers)
 
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
         estimate, workers = estimator.estimate(engine, state.params, state.workers)
         usable = jnp.all(jnp.stack([estimate.result != outcome for outcome in UNUSABLE]))
         usable = usable & state.is_spread
-        moved = apply_optimizer(
-            optimizer, estimate.grad, state.optimizer, state.trained, estimate.loss
+        told = Told(
+            value=estimate.loss,
+            stats=estimate.stats,
+            sigma=estimator.current_sigma(state.workers),
+            num_windows=plan.num_windows,
         )
-        trained, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(usable, new, old), moved, (state.trained, state.optimizer)
+        moved = apply_optimizer(optimizer, estimate.grad, state.optimizer, state.trained, told)
+        made = MadeUpdate(estimate.grad, told.stats, moved.updates, moved.params, plan.num_windows)
+        new = moved.params, moved.state, estimator.after_update(workers, made)
+        choose = lambda new, old: old if new is old else jnp.where(usable, new, old)
+        trained, optimizer_state, workers = jax.tree.map(
+            choose, new, (state.trained, state.optimizer, workers)
         )
         update = jnp.where(state.is_spread, state.update + 1, state.update)
         return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
@@ -105,7 +112,8 @@ def begin(
 ) -> TrainState:
     """The state before the workers are spread, which `step` of `make_step` does as well."""
     params = as_arrays(map_arrays(jnp.array, params))
-    return _join(as_optimizer(optimizer), params, estimator.enlist(engine, params, key))
+    workers, plan = estimator.init_workers(engine, params, key), estimator.plan(engine.horizon)
+    return _join(estimator, plan, as_optimizer(optimizer), params, workers)
 
 
 def find_state_shape(
@@ -117,10 +125,20 @@ def find_state_shape(
 
 
 def _join(
-    optimizer: optax.GradientTransformation, params: Params, workers: EstimatorState
+    estimator: AbstractEstimator,
+    plan: Plan,
+    optimizer: optax.GradientTransformation,
+    params: Params,
+    workers: EstimatorState,
 ) -> TrainState:
     trained, fixed = split(params)
-    optimizer_state = start_optimizer(optimizer, trained)
+    told = Told(
+        value=jax.ShapeDtypeStruct((), jnp.result_type(float)),
+        stats=shapes_of_stats(plan),
+        sigma=jax.eval_shape(lambda: estimator.current_sigma(workers)),
+        num_windows=plan.num_windows,
+    )
+    optimizer_state = start_optimizer(optimizer, trained, told)
     return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
 
 
@@ -131,5 +149,5 @@ def begin_anew(
     key = jax.random.fold_in(as_key(key), state.update)
     workers = estimator.init(engine, state.params, key=key)
     anew = eqx.tree_at(lambda state: state.workers, state, workers)
-    updates = lambda state: [part.update for part in state.parts]
+    updates = lambda state: [part.update for part in state.workers]
     return eqx.tree_at(updates, anew, updates(state))

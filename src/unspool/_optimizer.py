@@ -1,7 +1,7 @@
 """What training asks of an optimizer of optax, and what it says of one that cannot work."""
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,26 @@ import optax
 import optax.contrib
 
 from . import _rows as rows
-from ._custom_types import Params, Scalar
+from ._custom_types import Params
 
 AnyOptimizer = optax.GradientTransformation | optax.MultiSteps
 """Any optimizer of optax, or of the same form."""
+
+
+class Told(NamedTuple):
+    """The extra arguments of optax that an optimizer may take.
+
+    - `value`: the loss of the estimate.
+    - `stats`: its statistics.
+    - `sigma`: the scale of the noise that is drawn now, a number or a tree; `None` where nothing is
+      perturbed.
+    - `num_windows`: windows of an episode, each of which has an update.
+    """
+
+    value: Any
+    stats: dict[str, Any]
+    sigma: Any
+    num_windows: int
 
 
 def as_optimizer(optimizer: Any) -> optax.GradientTransformation:
@@ -33,17 +49,24 @@ def as_optimizer(optimizer: Any) -> optax.GradientTransformation:
     )
 
 
-def start_optimizer(optimizer: optax.GradientTransformation, params: Params) -> optax.OptState:
+def start_optimizer(
+    optimizer: optax.GradientTransformation, params: Params, told: Told
+) -> optax.OptState:
     """The state before the first update. It shares no buffer with the parameters.
 
-    **Raises:** `ValueError` if the optimizer cannot make updates of gradients and losses alone.
+    `told` are the shapes of the extra arguments of `apply_optimizer`.
+
+    **Raises:** `ValueError` if the optimizer cannot make updates of that.
     """
     try:
-        state = rows.strong(optimizer.init(params))
-        loss = jax.ShapeDtypeStruct((), jnp.result_type(float))
-        jax.eval_shape(
-            lambda *given: apply_optimizer(optimizer, *given), params, state, params, loss
-        )
+        state = rows.strip_weak_type(optimizer.init(params))
+        known = told.num_windows
+
+        def apply(grad, state, params, told):
+            told = told._replace(num_windows=known)
+            return apply_optimizer(optimizer, grad, state, params, told)
+
+        jax.eval_shape(apply, params, state, params, told._replace(num_windows=None))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
@@ -53,25 +76,37 @@ def start_optimizer(optimizer: optax.GradientTransformation, params: Params) -> 
     return jax.tree.map(jnp.copy, state)
 
 
+class Moved(NamedTuple):
+    """New parameters, the optimizer's state after them, and what was added to the old ones."""
+
+    params: Params
+    state: optax.OptState
+    updates: Params
+
+
 def apply_optimizer(
     optimizer: optax.GradientTransformation,
     grad: Params,
     state: optax.OptState,
     params: Params,
-    loss: Scalar,
-) -> tuple[Params, optax.OptState]:
+    told: Told,
+) -> Moved:
     """New parameters and the state after them, both of the types they had.
 
-    An optimizer that takes a `value` gets the loss.
+    An optimizer gets those of the extra arguments that it takes.
     """
     accepts = inspect.signature(optimizer.update).parameters
     several = any(x.kind is inspect.Parameter.VAR_KEYWORD for x in accepts.values())
-    given = {"value": loss} if "value" in accepts or several else {}
+    given = {name: value for name, value in told._asdict().items() if several or name in accepts}
     updates, new = optimizer.update(grad, state, params, **given)
     for step, x in zip(jax.tree.leaves(updates), jax.tree.leaves(params), strict=True):
         if step.shape != x.shape:
             raise ValueError(f"an update is of shape {step.shape}, its parameters of {x.shape}")
-    return optax.apply_updates(params, updates), jax.tree.map(_as_before, new, state)
+    return Moved(
+        params=optax.apply_updates(params, updates),
+        state=jax.tree.map(_as_before, new, state),
+        updates=updates,
+    )
 
 
 def _as_before(new: Any, old: Any) -> Any:

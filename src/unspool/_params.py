@@ -85,12 +85,12 @@ def as_arrays(params: Params) -> Params:
     def convert(path, leaf):
         return jnp.asarray(leaf) if _is_loose_float(params, path, leaf) else leaf
 
-    return strong(jax.tree_util.tree_map_with_path(convert, params))
+    return strip_weak_type(jax.tree_util.tree_map_with_path(convert, params))
 
 
-def strong(params: Params) -> Params:
+def strip_weak_type(params: Params) -> Params:
     """Arrays whose types no longer follow those of their neighbors; other leaves as they are."""
-    return map_arrays(rows.strong, params)
+    return map_arrays(rows.strip_weak_type, params)
 
 
 def check_params(params: Params) -> None:

@@ -19,12 +19,12 @@ class AbstractProblem(eqx.Module):
     and the three methods `init_params`, `init_state` and `step`. Data sets are array fields;
     minibatches are drawn with `key`. Losses are minimised.
 
-    The others are optional. `is_over` ends an episode early; the objective is then the expected
+    The others are optional. `is_done` ends an episode early; the objective is then the expected
     *total* loss of an episode, and gradients are right up to a positive factor (the mean length).
     `draw_length` gives each episode a random length; the objective is then
     $\mathbb{E}[\sum_t \ell_t] / \mathbb{E}[\text{length}]$, the average per *step*. For the
-    average per *episode* let `weight` return `mean_length / length`. `longest` bounds the length by
-    the number of the episode, for a curriculum.
+    average per *episode* let `weight` return `mean_length / length`. `max_length` bounds the length
+    by the number of the episode, for a curriculum.
     """
 
     horizon: eqx.AbstractVar[int]
@@ -51,7 +51,7 @@ class AbstractProblem(eqx.Module):
         own; trajectories that are compared with one another get the same.
         """
 
-    def is_over(self, state: State) -> BoolScalar:
+    def is_done(self, state: State) -> BoolScalar:
         """Whether the episode has ended early. Its steps are then frozen and add no loss."""
         return jnp.array(False)
 
@@ -59,8 +59,8 @@ class AbstractProblem(eqx.Module):
         """The number of steps of an episode, from 1 to `horizon`, drawn with `key`."""
         return jnp.array(self.horizon)
 
-    def longest(self, birth: IntScalar) -> IntScalar:
-        """The most steps that the episode of number `birth` may have, at least 1.
+    def max_length(self, episode: IntScalar) -> IntScalar:
+        """The most steps that the episode of number `episode` may have, at least 1.
 
         Training counts episodes over all workers, from 0. Evaluations know no such number, and
         have episodes as long as `draw_length` says.
@@ -69,8 +69,8 @@ class AbstractProblem(eqx.Module):
 
     @property
     def ends_early(self) -> bool:
-        """Whether `is_over` may be true, which is then asked after every step."""
-        return type(self).is_over is not AbstractProblem.is_over
+        """Whether `is_done` may be true, which is then asked after every step."""
+        return type(self).is_done is not AbstractProblem.is_done
 
     @property
     def fixed_length(self) -> bool:
@@ -78,7 +78,7 @@ class AbstractProblem(eqx.Module):
         kind = type(self)
         return (
             kind.draw_length is AbstractProblem.draw_length
-            and kind.longest is AbstractProblem.longest
+            and kind.max_length is AbstractProblem.max_length
         )
 
     def weight(self, length: IntScalar) -> RealScalar:

@@ -110,7 +110,7 @@ def compile_updates(job, state, log_every: int) -> Program:
 def spread_workers(program: Program, job, state: TrainState) -> TrainState:
     """The state before the first update, given one that `begin` has returned."""
     engine, estimator, _ = job
-    num_windows = estimator.num_warmup_windows(engine.horizon)
+    num_windows = estimator.plan(engine.horizon).num_warmup_windows
     advance = lambda state, count: settle(engine, program(job, state, _as_int(count))[0])
     return run_in_pieces(advance, num_windows, state)
 
@@ -126,14 +126,13 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
     """
     job, program, state, num_updates, log_every = training
     engine, estimator, _ = job
-    steps = len(engine.parts) * estimator.num_steps(engine.horizon)
-    sequential = estimator.num_sequential_steps(engine.horizon)
-    warmup = estimator.num_warmup_windows(engine.horizon)
+    plan = estimator.plan(engine.horizon)
+    steps, warmup = len(engine.parts) * plan.num_steps, plan.num_warmup_windows
     num_workers = len(engine.parts) * estimator.num_workers
     seconds, useful, rate = 0.0, 0, FailureRate()
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
-        if counts_run_out(state.parts, count):
+        if counts_run_out(state.workers, count):
             raise TrainingError(
                 f"training stopped at update {done}: episodes or updates have no numbers left for "
                 f"{count} more, and randomness would come again; go on with another key, or count "
@@ -154,7 +153,7 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
             steps=(done + count) * steps,
             useful_steps=useful,
             warmup_steps=warmup * steps,
-            sequential_steps=(warmup + done + count) * sequential,
+            sequential_steps=(warmup + done + count) * plan.num_sequential_steps,
             loss=_mean_of_known(history["loss"]),
             grad_norm=float(np.mean(history["grad_norm"])),
             dropped=dropped,
@@ -179,16 +178,16 @@ def _find_why_to_stop(engine, rate, record, num_updates) -> str:
     if rate.is_too_high or (record.update == num_updates and rate.left_nothing):
         return f"{failed} of the last {attempted} workers dropped: {RESULTS[record.result]}"
     known = [
-        part for part, one in zip(state.parts, engine.parts, strict=True) if not one.ends_early
+        part for part, one in zip(state.workers, engine.parts, strict=True) if not one.ends_early
     ]
     if record.update == num_updates and any(
-        none_has_come_through(part.survival, part.num_workers) for part in known
+        none_has_come_through(part.survival, part.num_pairs) for part in known
     ):
         return (
             f"{failed} of the last {attempted} workers dropped, and not a single episode has come "
             f"to its end: {RESULTS[record.result]}"
         )
-    if survive_too_rarely([part.survival for part in state.parts]):
+    if survive_too_rarely([part.survival for part in state.workers]):
         return (
             f"fewer than {LEAST_SURVIVAL:.0%} of the episodes get to their end, which is too few "
             "for their late windows to stand for those of the others; a shorter horizon or fewer "

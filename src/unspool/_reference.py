@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from . import _rows as rows
 from ._custom_types import IntScalar, KeyLike, Params, RandomKey
 from ._estimator.rounding import hold
-from ._estimator.sigma import sigma_at
+from ._estimator.sigma import as_scale, spread_scale
 from ._params import Fixed, join, split
 from ._problem import AbstractProblem
 from ._programs import call_program
@@ -27,12 +27,12 @@ class EpisodeStart(NamedTuple):
     """How an episode begins.
 
     - `key`: the episode's randomness.
-    - `birth`: its number, which a curriculum makes its length depend on.
+    - `episode`: its number, which a curriculum makes its length depend on.
     - `update`: estimates made before it, which a schedule makes sigma depend on.
     """
 
     key: RandomKey
-    birth: IntScalar
+    episode: IntScalar
     update: IntScalar
 
 
@@ -72,7 +72,7 @@ def sample_gradient(
     there is one every `steps_per_update` steps.
     """
     trained, fixed = split(params)
-    episode = _Episode(problem, fixed, start.key, start.birth)
+    episode = _Episode(problem, fixed, start.key, start.episode)
     if target.is_smoothed:
         update = lambda t: start.update + t // steps_per_update
         sample = _score_sample(episode, trained, target, update)
@@ -87,12 +87,12 @@ class _Episode(eqx.Module):
     problem: AbstractProblem
     fixed: Fixed
     key: RandomKey
-    birth: IntScalar
+    episode: IntScalar
 
     @property
     def length(self) -> IntScalar:
         drawn = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
-        most = jnp.minimum(drawn, self.problem.longest(self.birth))
+        most = jnp.minimum(drawn, self.problem.max_length(self.episode))
         return jnp.clip(most, 1, self.problem.horizon)
 
     def start(self, params: Params):
@@ -100,20 +100,20 @@ class _Episode(eqx.Module):
             join(params, self.fixed), key=stream(self.key, Purpose.START)
         )
         # An episode without a step has no derivative, not even one that is no number.
-        over = self.problem.is_over(begin(params))
-        return begin(rows.constant_where(over, params)), over
+        done = self.problem.is_done(begin(params))
+        return begin(rows.constant_where(done, params)), done
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
-        state, over = row
+        state, done = row
         length = self.length
-        over = over | (t >= length)
+        done = done | (t >= length)
         # A step that is not taken has no derivative, not even one that is no number.
-        params, state = rows.constant_where(over, (join(params, self.fixed), state))
+        params, state = rows.constant_where(done, (join(params, self.fixed), state))
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
-        loss = jnp.where(over, 0.0, rows.multiply(loss, self.problem.weight(length)))
-        state = jax.tree.map(lambda new, old: jnp.where(over, old, new), stepped, state)
-        return (state, over | self.problem.is_over(state)), loss
+        loss = jnp.where(done, 0.0, rows.multiply(loss, self.problem.weight(length)))
+        state = jax.tree.map(lambda new, old: jnp.where(done, old, new), stepped, state)
+        return (state, done | self.problem.is_done(state)), loss
 
 
 def _derivative_sample(episode: _Episode, params: Params, target: Target) -> Params:
@@ -140,7 +140,7 @@ def _score_sample(
     T = episode.problem.horizon
     W, K = target.window or T, target.period or T
     leaves, structure = jax.tree.flatten(params)
-    wide = rows.widen(leaves)
+    wide, scale = rows.widen(leaves), as_scale(target.sigma)
 
     def draw(block):
         keys = jax.random.split(stream(episode.key, Purpose.NOISE, block), len(leaves))
@@ -149,7 +149,8 @@ def _score_sample(
             jax.random.bits(jax.random.fold_in(k, 1), x.shape, jnp.uint32)
             for k, x in zip(keys, wide, strict=True)
         ]
-        return noise, jax.tree.leaves(sigma_at(target.sigma, params, update(block * K))), bits
+        sigma = spread_scale(scale.at(scale.stamp(scale.init(), update(block * K))), params)
+        return noise, jax.tree.leaves(sigma), bits
 
     @rows.widening
     def shifted(sign, noise, sigmas, bits):
@@ -165,22 +166,24 @@ def _score_sample(
         return [(z / s).astype(float) for z, s in zip(noise, sigmas, strict=True)]
 
     def step(carry, t):
-        centre, plus, minus, credit, gradient = carry
+        center, plus, minus, score_sum, gradient = carry
         noise, sigmas, bits = draw(t // K)
         fresh = (t % K == 0) | (t % W == 0)
         if target.window is not None:
             branch = (t % W == 0) & (t > 0)
-            choose = lambda arm: jax.tree.map(lambda c, x: jnp.where(branch, c, x), centre, arm)
+            choose = lambda arm: jax.tree.map(lambda c, x: jnp.where(branch, c, x), center, arm)
             plus, minus = choose(plus), choose(minus)
-            credit = [jnp.where(t % W == 0, 0.0, c) for c in credit]
-            centre, _ = episode.step(params, centre, t)
+            score_sum = [jnp.where(t % W == 0, 0.0, c) for c in score_sum]
+            center, _ = episode.step(params, center, t)
         fresh_score = score(noise, sigmas)
-        credit = [c + jnp.where(fresh, s, 0.0) for c, s in zip(credit, fresh_score, strict=True)]
+        score_sum = [
+            c + jnp.where(fresh, s, 0.0) for c, s in zip(score_sum, fresh_score, strict=True)
+        ]
         plus, above = episode.step(shifted(1, noise, sigmas, bits), plus, t)
         minus, below = episode.step(shifted(-1, noise, sigmas, bits), minus, t)
-        slope = jnp.asarray(above - below, float) / 2
-        gradient = [g + slope * c for g, c in zip(gradient, credit, strict=True)]
-        return (centre, plus, minus, credit, gradient), None
+        derivative = jnp.asarray(above - below, float) / 2
+        gradient = [g + derivative * c for g, c in zip(gradient, score_sum, strict=True)]
+        return (center, plus, minus, score_sum, gradient), None
 
     nothing = [jnp.zeros(x.shape) for x in leaves]
     first = draw(jnp.zeros((), int))

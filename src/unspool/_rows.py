@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PyTree, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped, UInt32
 
 from ._custom_types import IntScalar, Params, RealScalar, WorkerMask, WorkerValues
 
@@ -61,23 +61,23 @@ def widen(tree: PyTree) -> PyTree:
     return jax.tree.map(one, tree)
 
 
-def where(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
+def select(mask: Bool[Array, "..."], chosen: PyTree, other: PyTree) -> PyTree:
     """Row by row, one of two trees. The axes of `mask` are the leading axes of every leaf."""
-    select = lambda m, x, y: jax.tree.map(ft.partial(jnp.where, m), x, y)
+    one = lambda m, x, y: jax.tree.map(ft.partial(jnp.where, m), x, y)
     for _ in range(mask.ndim):
-        select = jax.vmap(select)
-    return select(mask, chosen, other)
+        one = jax.vmap(one)
+    return one(mask, chosen, other)
 
 
 def constant_where(mask: Bool[Array, "..."], tree: PyTree) -> PyTree:
     """The same tree, with no derivative in the rows of `mask`."""
     floats, rest = split_floats(tree)
-    return eqx.combine(where(mask, jax.lax.stop_gradient(floats), floats), rest)
+    return eqx.combine(select(mask, jax.lax.stop_gradient(floats), floats), rest)
 
 
-def where_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:
-    """As `where`, for leaves of arms x workers and a mask that all arms of a worker share."""
-    return jax.vmap(ft.partial(where, mask))(chosen, other)
+def select_worker(mask: WorkerMask, chosen: PyTree, other: PyTree) -> PyTree:
+    """As `select`, for leaves of arms x workers and a mask that all arms of a worker share."""
+    return jax.tree.map(jax.vmap(ft.partial(select, mask)), chosen, other)
 
 
 @widening
@@ -95,10 +95,17 @@ def scale(factors: Float[Array, "..."], tree: PyTree) -> PyTree:
     return multiply(factors, tree)
 
 
-def total(tree: PyTree[Float[Array, "workers ..."]], mask: WorkerMask) -> PyTree:
-    """The sum over the workers in `mask`."""
-    kept = where(mask, tree, zeros_like(tree))
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), kept)
+def masked_sum(tree: PyTree[Float[Array, "..."]], mask: Bool[Array, "..."]) -> PyTree:
+    """The sum over the rows in `mask`, whose axes are the leading axes of every leaf."""
+    kept = select(mask, tree, zeros_like(tree))
+    axes = tuple(range(mask.ndim))
+    return jax.tree.map(lambda x: jnp.sum(x, axis=axes), kept)
+
+
+def sum_by(index: Int[Array, " workers"], tree: PyTree, count: int) -> PyTree:
+    """Sums of what pairs x workers have, apart for each of `count` values of the workers' index."""
+    add = lambda x: jnp.zeros(count, x.dtype).at[index].add(jnp.sum(x, axis=0))
+    return jax.tree.map(add, tree)
 
 
 @widening
@@ -125,14 +132,14 @@ def join_arms(first: PyTree, second: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), first, second)
 
 
-def block(tree: PyTree, start: IntScalar | int, size: int, axis: int) -> PyTree:
+def take_slice(tree: PyTree, start: IntScalar | int, size: int, axis: int) -> PyTree:
     """`size` neighbouring entries of an axis."""
     cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis)
     return jax.tree.map(cut, tree)
 
 
-def put_block(tree: PyTree, new: PyTree, start: IntScalar | int, axis: int) -> PyTree:
-    """The tree with neighbouring entries of an axis replaced; the inverse of `block`."""
+def update_slice(tree: PyTree, new: PyTree, start: IntScalar | int, axis: int) -> PyTree:
+    """The tree with neighbouring entries of an axis replaced; the inverse of `take_slice`."""
     paste = lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, axis)
     return jax.tree.map(paste, tree, new)
 
@@ -188,7 +195,7 @@ def positions(x: Array) -> UInt32[Array, "..."]:
     return jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape)
 
 
-def strong(tree: PyTree) -> PyTree:
+def strip_weak_type(tree: PyTree) -> PyTree:
     """Arrays whose types no longer follow those of their neighbours."""
 
     def one(x):

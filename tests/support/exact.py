@@ -87,11 +87,13 @@ class Fixed(AbstractDirections):
     """Directions that are looked up by the block, the same for all workers and episodes."""
 
     entry: jax.Array
-    independent: ClassVar[bool] = True
 
-    def draw(self, params, key, birth, block):
-        level, slope = jnp.moveaxis(self.entry[block], -1, 0)
-        return {"level": level, "slope": slope}
+    def couples_episodes(self, pairs):
+        return False
+
+    def draw(self, params, draw):
+        level, slope = jnp.moveaxis(self.entry[draw.block], -1, 0)
+        return {"level": level[None], "slope": slope[None]}
 
 
 class Rigged(AbstractPerturbed):
@@ -137,8 +139,11 @@ def mean_of_perturbed(estimator, problems, of=average):
 def _windows(estimator, problem):
     """The estimates of one episode. All workers' are alike, so that any as many make up one."""
     params = problem.init_params(key=None)
-    state = estimator.enlist(problem, params, jax.random.key(0))
-    num_windows, num_warmup = estimator.num_windows(HORIZON), estimator.num_warmup_windows(HORIZON)
+    state = estimator.init_workers(problem, params, jax.random.key(0))
+    num_windows, num_warmup = (
+        estimator.plan(HORIZON).num_windows,
+        estimator.plan(HORIZON).num_warmup_windows,
+    )
 
     def window(state, _):
         estimate, state = estimator.estimate(problem, params, state)

@@ -67,7 +67,7 @@ def running_totals(problem, params, keys, windows):
     for num_steps in windows:
         trajectories, losses = unroll(params, trajectories, num_steps)
         totals.append(totals[-1] + np.array(losses[0]))
-    return np.array(totals[1:]).T, np.array(trajectories.over[0]), engine
+    return np.array(totals[1:]).T, np.array(trajectories.arms.done[0]), engine
 
 
 WALK = np.array([[0.1, -0.4]], np.float32)

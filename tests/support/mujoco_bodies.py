@@ -47,5 +47,5 @@ def play(problem, params, seeds, num_steps):
     history = []
     for t in range(num_steps):
         state, losses = problem.step(params, state, np.full(len(seeds), t), seeds=seeds)
-        history.append((problem.observe(state), losses, problem.is_over(state)))
+        history.append((problem.observe(state), losses, problem.is_done(state)))
     return [np.stack(values) for values in zip(*history, strict=True)], state

@@ -51,7 +51,7 @@ class Batched(unspool.AbstractHostProblem):
         x, y = np.sin(a * y + x) + low, b * x + high
         return np.stack([x, y], 1), x**2 + y**2 + 0.1 * t
 
-    def is_over(self, state):
+    def is_done(self, state):
         return state[:, 1] > self.end
 
 
@@ -130,7 +130,7 @@ class StaysAtHome(Simulated):
 
 def pids(engine) -> list[int]:
     """The processes of the actors that are up."""
-    return [member.pid for member in engine.stage._crew.members if member.pid]
+    return [member.pid for member in engine.executor._crew.members if member.pid]
 
 
 def wait_until(condition):
@@ -140,11 +140,11 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-def kill_during(engine, stretches):
+def kill_during(engine, segments):
     """Kills an actor once there have been so many stretches; to be joined."""
 
     def kill():
-        wait_until(lambda: engine.traffic.stretches >= stretches)
+        wait_until(lambda: engine.traffic.segments >= segments)
         os.kill(pids(engine)[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill)

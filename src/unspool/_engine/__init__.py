@@ -1,4 +1,6 @@
 from .base import AbstractEngine as AbstractEngine
+from .base import Arms as Arms
+from .base import Clock as Clock
 from .base import Trajectories as Trajectories
 from .host import HostEngine as HostEngine
 from .host import settle as settle

@@ -1,51 +1,51 @@
-"""The one door to the outside: an engine advances a batch of trajectories."""
+"""The interface to everything that runs trajectories."""
 
 import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, PyTree, Shaped
+from jaxtyping import Array, Bool, Int, Key, PyTree, Shaped
 
 from .._counts import LARGEST, as_count
-from .._custom_types import Clocks, KeyLike, Params, RowLosses, RowMask, WorkerMask
+from .._custom_types import Clocks, KeyLike, Params, RowLosses, WorkerMask
 
 
-class Trajectories(eqx.Module):
-    """Rows of arms x workers. The arms of a worker share its clock and its keys.
+class Arms(eqx.Module):
+    """What each trajectory has of its own: arms x workers of them, or a single one.
 
-    - `state`: each row's state; of a row that is over, the one that it ended in.
-    - `over`: rows whose episode has ended; they are frozen and add no loss.
-    - `taken`: steps that each row has run in the episode; a frozen row runs none.
-    - `t`, `end`: where the worker's clock stands in the episode, and the episode's length.
+    - `state`: that of the problem; of a trajectory that is done, the one that it ended in.
+    - `done`: trajectories whose episode has ended; they are frozen and add no loss.
+    - `taken`: steps that each has run in the episode; a frozen one runs none.
+    """
+
+    state: PyTree[Shaped[Array, "..."]]
+    done: Bool[Array, "*rows"]
+    taken: Int[Array, "*rows"]
+
+
+class Clock(eqx.Module):
+    """What the arms of a worker share, for all workers or for a single one.
+
+    - `t`: steps into the episode.
+    - `length`: steps of the episode.
     - `key`: the key of the episode's data; step `t` derives its own from it.
     """
 
-    state: PyTree[Shaped[Array, "arms workers ..."]]
-    over: RowMask
-    taken: Int[Array, "arms workers"]
-    t: Clocks
-    end: Clocks
-    key: Key[Array, " workers"]
+    t: Int[Array, "*workers"]
+    length: Int[Array, "*workers"]
+    key: Key[Array, "*workers"]
 
-    @classmethod
-    def of(cls, arms: PyTree, clock: PyTree) -> "Trajectories":
-        """Trajectories of what `arms` and `clock` give."""
-        return cls(*arms, *clock)
 
-    @property
-    def arms(self) -> tuple[PyTree, RowMask, Int[Array, "arms workers"]]:
-        """What each arm has of its own."""
-        return self.state, self.over, self.taken
+class Trajectories(eqx.Module):
+    """Rows of arms x workers. The arms of a worker share its clock and its keys."""
+
+    arms: Arms
+    clock: Clock
 
     @property
-    def clock(self) -> tuple[Clocks, Clocks, Key[Array, " workers"]]:
-        """What the arms of a worker share."""
-        return self.t, self.end, self.key
-
-    @property
-    def ended(self) -> WorkerMask:
-        """Workers all of whose arms are over, and which therefore start anew."""
-        return jnp.all(self.over, axis=0)
+    def all_done(self) -> WorkerMask:
+        """Workers all of whose arms are done."""
+        return jnp.all(self.arms.done, axis=0)
 
 
 class AbstractEngine(eqx.Module):
@@ -104,7 +104,7 @@ class AbstractEngine(eqx.Module):
         """Engines whose gradients are averaged; one that advances trajectories is its own part."""
         return (self,)
 
-    def shorten(self, trajectories: Trajectories, births: Clocks) -> Trajectories:
+    def shorten(self, trajectories: Trajectories, episodes: Clocks) -> Trajectories:
         """New episodes, given their numbers, which a curriculum makes their lengths depend on."""
         return trajectories
 

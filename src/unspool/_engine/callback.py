@@ -14,34 +14,34 @@ from jaxlib import xla_client
 from jaxtyping import PyTree
 
 from .._custom_types import Params
-from .stage import AbstractStage, Outcome, Stretch
+from .executor import AbstractExecutor, Outcome, Segment
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
-"""What the fields of a `Stretch` are, besides parameters and states."""
+"""What the fields of a `Segment` are, besides parameters and states."""
 
 
 def advance_on_host(
-    stage: AbstractStage, given: tuple[Any, ...], others: Params, *, pure: bool
-) -> Any:
-    """The `Outcome` of a stretch, as an operation of JAX.
+    executor: AbstractExecutor, segment: Segment, others: Params, *, pure: bool
+) -> Outcome:
+    """The outcome of a segment, as an operation of JAX.
 
     **Arguments:**
 
-    - `given`: the fields of a `Stretch`. Of numbers of 8 bytes, which JAX may not have, seeds and
-      states are in words of 4, and so are the states that come back.
+    - `segment`: the rows, as arrays of JAX. Of numbers of 8 bytes, which JAX may not have, seeds
+      and states are in words of 4, and so are the states that come back.
     - `others`: the leaves of the parameters that are no arrays, `None` elsewhere.
     - `pure`: whether the rows are all that the result depends on.
     """
     # Callbacks run on threads of their own, where the precision may be another.
-    params, over, precision = given[0], given[2], jnp.result_type(float)
-    kinds = _kinds(params), _kinds(stage.example()), *map(np.dtype, _CLOCK_KINDS)
-    words, structure = jax.tree.flatten(jax.tree.map(as_words, given))
+    done, precision = segment.done, jnp.result_type(float)
+    kinds = _kinds(segment.params), _kinds(executor.example()), *map(np.dtype, _CLOCK_KINDS)
+    words, structure = jax.tree.flatten(jax.tree.map(as_words, segment))
     leaves, of_params = jax.tree.flatten(others)
     constants = of_params, tuple(leaves)
-    call = _Call(stage, structure, tuple(jax.tree.leaves(kinds)), precision, constants)
+    call = _Call(executor, structure, tuple(jax.tree.leaves(kinds)), precision, constants)
     outcome: Any = Outcome
-    losses, taken = jnp.zeros(over.shape), jnp.zeros(over.shape, jnp.int32)
-    like = jax.eval_shape(lambda: outcome(given[1], over, as_words(losses), taken))
+    losses, taken = jnp.zeros(done.shape), jnp.zeros(done.shape, jnp.int32)
+    like = jax.eval_shape(lambda: outcome(segment.state, done, as_words(losses), taken))
     shapes, structure = jax.tree.flatten(like)
     how: dict[str, Any] = {"vmap_method": "broadcast_all"}
     if jax.default_backend() == "cpu":
@@ -58,29 +58,29 @@ def advance_on_host(
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """The rows of a stretch, or of several that are mapped over. Equal ones make equal programs.
+    """The rows of a segment, or of several that are mapped over. Equal ones make equal programs.
 
-    `kinds` are the types of the leaves of the `Stretch`, `precision` is that of the losses,
+    `kinds` are the types of the leaves of the `Segment`, `precision` is that of the losses,
     `constants` are the structure and the leaves of what of the parameters is no array.
     """
 
-    stage: AbstractStage
+    executor: AbstractExecutor
     structure: Any
     kinds: tuple[np.dtype, ...]
     precision: np.dtype
     constants: tuple[Any, tuple[Any, ...]]
 
     def __call__(self, *words: Any) -> list[Any]:
-        # `over`, and `worker` as the last of all, are a number for each row.
+        # `done`, and `worker` as the last of all, are a number for each row.
         lead = np.shape(words[-1])
         flat = [np.asarray(x).reshape(-1, *np.shape(x)[len(lead) :]) for x in words]
         leaves = map(from_words, flat, self.kinds)
-        params, *rest = jax.tree.unflatten(self.structure, leaves)
+        segment = jax.tree.unflatten(self.structure, leaves)
         others = jax.tree.unflatten(*self.constants)
-        stretch = Stretch(eqx.combine(params, others), *rest)
+        segment = segment._replace(params=eqx.combine(segment.params, others))
         # The settings of a thread are its own, and here they are not those of the user.
         with jax.enable_x64(self.precision == np.float64), jax.default_device(_host_device()):
-            outcome = self.stage.run(stretch)
+            outcome = self.executor.run(segment)
         with np.errstate(over="ignore"):
             outcome = outcome._replace(losses=outcome.losses.astype(self.precision))
         made = map(as_words, jax.tree.leaves(outcome))

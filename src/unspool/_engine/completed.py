@@ -34,8 +34,8 @@ class Completed(AbstractForwarding):
     def start(self, params, keys, shift=None):
         return self.engine.start(join(params, self.fixed), keys, shift)
 
-    def shorten(self, trajectories, births):
-        return self.engine.shorten(trajectories, births)
+    def shorten(self, trajectories, episodes):
+        return self.engine.shorten(trajectories, episodes)
 
     def unroll(self, params, trajectories, num_steps, shift=None):
         return self.engine.unroll(join(params, self.fixed), trajectories, num_steps, shift)

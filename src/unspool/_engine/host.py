@@ -1,6 +1,7 @@
-"""Trajectories of simulators on the host, behind one callback for each stretch."""
+"""Trajectories of simulators on the host, behind one callback for each segment."""
 
 import functools as ft
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -14,10 +15,10 @@ from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulato
 from .._custom_types import KeyLike, Params, RowLosses
 from .._params import as_arrays, check_params
 from .._random import Purpose, as_key, numbered, seeded_key, stream
-from .base import AbstractEngine, Trajectories, check_horizon
+from .base import AbstractEngine, Arms, Clock, Trajectories, check_horizon
 from .callback import advance_on_host, as_words
-from .local_stage import LocalStage
-from .stage import AbstractStage
+from .executor import AbstractExecutor, Segment
+from .local_executor import LocalExecutor
 
 
 class AbstractHostEngine(AbstractEngine):
@@ -28,12 +29,12 @@ class AbstractHostEngine(AbstractEngine):
     the simulator is known, and callbacks are kept in order.
     """
 
-    stage: eqx.AbstractVar[AbstractStage]
+    executor: eqx.AbstractVar[AbstractExecutor]
     differentiable: ClassVar[bool] = False
 
     @property
     def problem(self) -> AbstractBlackBox:
-        return self.stage.problem
+        return self.executor.problem
 
     @property
     def horizon(self) -> int:
@@ -41,8 +42,8 @@ class AbstractHostEngine(AbstractEngine):
 
     @property
     def fixed_length(self) -> bool:
-        is_over = getattr(type(self.problem), "is_over", None)
-        return is_over is AbstractHostProblem.is_over
+        is_done = getattr(type(self.problem), "is_done", None)
+        return is_done is AbstractHostProblem.is_done
 
     @property
     def copies_states(self) -> bool:
@@ -50,7 +51,7 @@ class AbstractHostEngine(AbstractEngine):
 
     @property
     def failures(self) -> tuple[str, ...]:
-        return tuple(self.stage.failures.texts)
+        return tuple(self.executor.failures.texts)
 
     def init_params(self, *, key: KeyLike) -> Params:
         return as_arrays(self.problem.init_params(key=as_key(key)))
@@ -65,7 +66,7 @@ class AbstractHostEngine(AbstractEngine):
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
                 f"got {shapes(params)}"
             )
-        self.stage.example()
+        self.executor.example()
 
     def start(
         self,
@@ -73,7 +74,7 @@ class AbstractHostEngine(AbstractEngine):
         keys: Key[Array, " workers"],
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> Trajectories:
-        """New episodes. On the host they begin with their first stretch, and only then."""
+        """New episodes. On the host they begin with their first segment, and only then."""
         num_workers = keys.shape[0]
         num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
 
@@ -81,11 +82,12 @@ class AbstractHostEngine(AbstractEngine):
             words = as_words(one)
             return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
 
-        over = jnp.zeros((num_arms, num_workers), bool)
-        end = jnp.full(num_workers, self.horizon, int)
-        state = jax.tree.map(blank, self.stage.example())
-        taken = jnp.zeros_like(over, int)
-        return Trajectories(state, over, taken, jnp.zeros_like(end), end, keys)
+        done = jnp.zeros((num_arms, num_workers), bool)
+        length = jnp.full(num_workers, self.horizon, int)
+        state = jax.tree.map(blank, self.executor.example())
+        taken = jnp.zeros_like(done, int)
+        clock = Clock(jnp.zeros_like(length), length, keys)
+        return Trajectories(Arms(state, done, taken), clock)
 
     def unroll(
         self,
@@ -94,25 +96,36 @@ class AbstractHostEngine(AbstractEngine):
         num_steps: int,
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
-        arms, workers = trajectories.over.shape
+        before, clock = trajectories.arms, trajectories.clock
+        arms, workers = before.done.shape
         params, others = eqx.partition(params, eqx.is_array)
         if shift is None:
             params = rows.repeat(rows.repeat(params, workers), arms)
         else:
             params = jax.vmap(jax.vmap(ft.partial(rows.add, params)))(shift)
         seeds = jax.vmap(ft.partial(_draw_seeds, num_steps=num_steps))
-        clock = trajectories.t.astype(jnp.int32), *seeds(trajectories.key, trajectories.t)
-        whose = jnp.indices((arms, workers), jnp.int32)
-        given = params, trajectories.state, trajectories.over, *rows.repeat(clock, arms), *whose
-        pure = self.copies_states
-        state, over, losses, taken = rows.unflatten(
-            advance_on_host(self.stage, rows.flatten(given), others, pure=pure), arms
+        start_seeds, step_seeds = rows.repeat(seeds(clock.key, clock.t), arms)
+        arm, worker = jnp.indices((arms, workers), jnp.int32)
+        # Of arrays of JAX here, which become those of NumPy on the way.
+        make: Any = Segment
+        segment = make(
+            params=params,
+            state=before.state,
+            done=before.done,
+            t=rows.repeat(clock.t.astype(jnp.int32), arms),
+            start_seeds=start_seeds,
+            step_seeds=step_seeds,
+            arm=arm,
+            worker=worker,
         )
-        t = jnp.minimum(trajectories.t + num_steps, trajectories.end)
-        over = over | rows.repeat(t >= trajectories.end, arms)
-        taken = trajectories.taken + taken
-        after = Trajectories(state, over, taken, t, trajectories.end, trajectories.key)
-        return settle(self, (after, losses))
+        pure = self.copies_states
+        state, done, losses, taken = rows.unflatten(
+            advance_on_host(self.executor, rows.flatten(segment), others, pure=pure), arms
+        )
+        t = jnp.minimum(clock.t + num_steps, clock.length)
+        done = done | rows.repeat(t >= clock.length, arms)
+        after = Arms(state, done, before.taken + taken)
+        return settle(self, (Trajectories(after, replace(clock, t=t)), losses))
 
 
 class HostEngine(AbstractHostEngine):
@@ -127,11 +140,11 @@ class HostEngine(AbstractHostEngine):
     least 1.
     """
 
-    stage: AbstractStage
+    executor: AbstractExecutor
 
     def __init__(self, problem: AbstractBlackBox):
         check_black_box(problem)
-        self.stage = LocalStage(problem)
+        self.executor = LocalExecutor(problem)
 
 
 def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
@@ -142,11 +155,11 @@ def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
     **Raises:** what has stopped the engine on the host: a `MisuseError` for a method of the
     problem's that has returned what it may not, or what else was no failure of a row.
     """
-    stages = [part.stage for part in engine.parts if isinstance(part, AbstractHostEngine)]
-    if stages and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
+    executors = [part.executor for part in engine.parts if isinstance(part, AbstractHostEngine)]
+    if executors and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
         jax.block_until_ready(results)
-        for stage in stages:
-            stage.throw()
+        for executor in executors:
+            executor.throw()
     return results
 
 

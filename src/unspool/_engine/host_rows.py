@@ -1,4 +1,4 @@
-"""Rows of a problem whose states go in and come out, one stretch further."""
+"""Rows of a problem whose states go in and come out, one segment further."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,40 +9,40 @@ from jaxtyping import PyTree
 
 from .._black_box import AbstractHostProblem, HostState
 from .._params import take
+from .executor import Outcome, Segment
 from .failures import Failures, attempt
 from .returned import check_losses, check_over, check_pair, check_states
-from .stage import Outcome, Stretch
 
 
-def advance_states(problem: AbstractHostProblem, failures: Failures, stretch: Stretch) -> Outcome:
+def advance_states(problem: AbstractHostProblem, failures: Failures, segment: Segment) -> Outcome:
     """The rows after as many steps as there are seeds.
 
     **Raises:** `MisuseError` for a method that returns what it may not.
     """
-    outcome = Outcome.begin(stretch)
-    state, over, total, taken = outcome
-    call = _Calls(problem, failures, stretch, outcome)
-    fresh = np.flatnonzero(~over & (stretch.t == 0))
+    outcome = Outcome.begin(segment)
+    state, done, total, taken = outcome
+    call = _Calls(problem, failures, segment, outcome)
+    fresh = np.flatnonzero(~done & (segment.t == 0))
     if fresh.size:
         begun, begin = call.init_state(fresh)
-        call.is_over(begun, begin)
+        call.is_done(begun, begin)
         _put(state, begun, begin)
-    running = ~over & np.isfinite(total)
+    running = ~done & np.isfinite(total)
     i = 0
-    while i < stretch.num_steps and running.any():
+    while i < segment.num_steps and running.any():
         # States are put back only when a row drops out: most often none does.
-        rows = done = np.flatnonzero(running)
+        rows = ran = np.flatnonzero(running)
         now = take(state, rows)
-        params, t, seeds = take((stretch.params, stretch.t, stretch.step_seeds), rows)
-        while i < stretch.num_steps and running[rows].all():
-            done, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
-            total[done] += losses
-            taken[done] += 1
-            call.is_over(done, now)
+        params, t, seeds = take((segment.params, segment.t, segment.step_seeds), rows)
+        while i < segment.num_steps and running[rows].all():
+            ran, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
+            total[ran] += losses
+            taken[ran] += 1
+            call.is_done(ran, now)
             i += 1
             # A window may reach beyond the end of an episode.
-            running = ~over & np.isfinite(total) & (stretch.t + i < problem.horizon)
-        _put(state, done, now)
+            running = ~done & np.isfinite(total) & (segment.t + i < problem.horizon)
+        _put(state, ran, now)
     return outcome
 
 
@@ -52,24 +52,24 @@ class _Calls:
     Of the others the loss becomes NaN.
     """
 
-    def __init__(self, problem, failures, stretch: Stretch, outcome: Outcome):
+    def __init__(self, problem, failures, segment: Segment, outcome: Outcome):
         self._problem = problem
         self._failures = failures
-        self._stretch = stretch
+        self._segment = segment
         self._outcome = outcome
-        self._checks_over = type(problem).is_over is not AbstractHostProblem.is_over
+        self._checks_over = type(problem).is_done is not AbstractHostProblem.is_done
 
     def init_state(self, rows: np.ndarray) -> tuple[np.ndarray, HostState]:
         """The rows that have been begun, and their states."""
-        params, seeds = take((self._stretch.params, self._stretch.start_seeds), rows)
+        params, seeds = take((self._segment.params, self._segment.start_seeds), rows)
 
         def begin(place):
             given = take(params, place)
             state = self._problem.init_state(given, seeds=seeds[place])
             return self._check_states("init_state", state, seeds[place].size)
 
-        done, made = self._attempt(begin, rows)
-        return done, _join(made, self._stretch.state)
+        ran, made = self._attempt(begin, rows)
+        return ran, _join(made, self._segment.state)
 
     def step(self, rows, params, state, t, seeds) -> tuple[np.ndarray, HostState, np.ndarray]:
         """The rows that have been stepped, their states and their losses."""
@@ -82,29 +82,29 @@ class _Calls:
             after = self._check_states("step", after, size)
             return after, check_losses(self._problem, losses, size)
 
-        done, made = self._attempt(step, rows)
-        return done, *_join(made, (self._stretch.state, np.zeros(0)))
+        ran, made = self._attempt(step, rows)
+        return ran, *_join(made, (self._segment.state, np.zeros(0)))
 
-    def is_over(self, rows: np.ndarray, state: HostState) -> None:
+    def is_done(self, rows: np.ndarray, state: HostState) -> None:
         """Takes note of which rows are over."""
         if not self._checks_over or not rows.size:
             return
 
-        def is_over(place):
-            found = self._problem.is_over(take(state, place))
+        def is_done(place):
+            found = self._problem.is_done(take(state, place))
             return check_over(self._problem, found, rows[place].size)
 
-        done, made = self._attempt(is_over, rows)
-        self._outcome.over[done] = _join(made, np.zeros(0, bool))
+        ran, made = self._attempt(is_done, rows)
+        self._outcome.done[ran] = _join(made, np.zeros(0, bool))
 
     def _check_states(self, method: str, state: HostState, num_rows: int) -> HostState:
-        return check_states(self._problem, method, state, num_rows, self._stretch.state)
+        return check_states(self._problem, method, state, num_rows, self._segment.state)
 
     def _attempt(self, call: Callable[[slice], Any], rows: np.ndarray):
-        done, made = attempt(call, rows, self._failures)
-        if done.size < rows.size:
-            self._outcome.losses[np.setdiff1d(rows, done)] = np.nan
-        return done, made
+        ran, made = attempt(call, rows, self._failures)
+        if ran.size < rows.size:
+            self._outcome.losses[np.setdiff1d(rows, ran)] = np.nan
+        return ran, made
 
 
 def _put(tree: PyTree, rows, new: PyTree) -> None:

@@ -1,6 +1,7 @@
 """Trajectories of a JAX problem in one compiled loop on one device."""
 
 import functools as ft
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from .._custom_types import Clocks, KeyLike, Params, RowLosses
 from .._params import as_arrays, check_params
 from .._problem import AbstractProblem
 from .._random import Purpose, as_key, numbered, seeded_key, stream
-from .base import AbstractEngine, Trajectories, check_horizon
+from .base import AbstractEngine, Arms, Clock, Trajectories, check_horizon
 
 # Half of a small core's second cache or less: a step needs room besides the state.
 _CACHE_BYTES = 2**18
@@ -86,9 +87,9 @@ class LocalEngine(AbstractEngine):
                 f"got {_describe(loss)}"
             )
         _check_same_state(before, after)
-        over = jax.eval_shape(self.problem.is_over, before)
-        if getattr(over, "shape", None) != () or over.dtype != bool:
-            raise ValueError(f"is_over must return a boolean of shape (), got {_describe(over)}")
+        done = jax.eval_shape(self.problem.is_done, before)
+        if getattr(done, "shape", None) != () or done.dtype != bool:
+            raise ValueError(f"is_done must return a boolean of shape (), got {_describe(done)}")
 
     def start(
         self,
@@ -106,23 +107,25 @@ class LocalEngine(AbstractEngine):
             state = jax.vmap(jax.vmap(one), in_axes=(0, None))(shift, keys)
         num_arms = 1 if shift is None else jax.tree.leaves(shift)[0].shape[0]
         if self.random_length:
-            length = lambda key: self.problem.draw_length(key=stream(key, Purpose.LENGTH))
-            end = jnp.clip(jax.vmap(length)(keys), 1, self.horizon).astype(int)
+            draw = lambda key: self.problem.draw_length(key=stream(key, Purpose.LENGTH))
+            length = jnp.clip(jax.vmap(draw)(keys), 1, self.horizon).astype(int)
         else:
-            end = jnp.full(num_workers, self.horizon, int)
+            length = jnp.full(num_workers, self.horizon, int)
         if self.ends_early:
-            over = jax.vmap(jax.vmap(self.problem.is_over))(state)
+            done = jax.vmap(jax.vmap(self.problem.is_done))(state)
         else:
-            over = jnp.zeros((num_arms, num_workers), bool)
+            done = jnp.zeros((num_arms, num_workers), bool)
         taken = jnp.zeros((num_arms, num_workers), int)
-        return Trajectories(state, over, taken, jnp.zeros_like(end), end, keys)
+        clock = Clock(jnp.zeros_like(length), length, keys)
+        return Trajectories(Arms(state, done, taken), clock)
 
-    def shorten(self, trajectories: Trajectories, births: Clocks) -> Trajectories:
+    def shorten(self, trajectories: Trajectories, episode_ids: Clocks) -> Trajectories:
         if not self.random_length:
             return trajectories
-        most = jnp.clip(jax.vmap(self.problem.longest)(births), 1, self.horizon)
-        end = jnp.minimum(trajectories.end, most.astype(trajectories.end.dtype))
-        return eqx.tree_at(lambda x: x.end, trajectories, end)
+        most = jnp.clip(jax.vmap(self.problem.max_length)(episode_ids), 1, self.horizon)
+        clock = trajectories.clock
+        length = jnp.minimum(clock.length, most.astype(clock.length.dtype))
+        return replace(trajectories, clock=replace(clock, length=length))
 
     def unroll(
         self,
@@ -131,74 +134,70 @@ class LocalEngine(AbstractEngine):
         num_steps: int,
         shift: PyTree[Shaped[Array, "arms workers ..."]] | None = None,
     ) -> tuple[Trajectories, RowLosses]:
-        def row(shift, state, over, taken, t, end, key):
+        def row(shift, arm, clock):
             mine = rows.add(params, shift)
             if self._may_end_within(num_steps):
                 # What frozen rows would have done beyond their end is not differentiated.
-                state = rows.constant_where(over, state)
-                mine = mine if shift is None else rows.constant_where(over, mine)
-            return self._unroll_row(mine, (state, over, taken), (t, end, key), num_steps)
+                arm = replace(arm, state=rows.constant_where(arm.done, arm.state))
+                mine = mine if shift is None else rows.constant_where(arm.done, mine)
+            return self._unroll_row(mine, arm, clock, num_steps)
 
-        workers = jax.vmap(row, in_axes=(0, 0, 0, 0, 0, 0, 0))
-        run = jax.vmap(workers, in_axes=(0, 0, 0, 0, None, None, None), axis_name=_ARMS)
-        each, clock = trajectories.arms, trajectories.clock
-        num_workers = trajectories.t.size
-        at_once = self._choose_workers_at_once(trajectories.state, num_workers)
+        run = jax.vmap(jax.vmap(row), in_axes=(0, 0, None), axis_name=_ARMS)
+        arms, clock = trajectories.arms, trajectories.clock
+        num_workers = clock.t.size
+        at_once = self._choose_workers_at_once(arms.state, num_workers)
         if at_once >= num_workers:
-            state, over, taken, losses = run(shift, *each, *clock)
+            after, losses = run(shift, arms, clock)
         else:
             # Blocks are put back where they were taken from, except that a single step, which the
             # compiler fuses with the putting back, would make it copy all rows for every block.
             def run_block(held, start, size):
-                source = held[:-1] if num_steps > 1 else each
-                inputs = rows.block((shift, *source), start, size, axis=1)
-                outputs = run(*inputs, *rows.block(clock, start, size, axis=0))
-                return rows.put_block(held, outputs, start, axis=1)
+                source = held[0] if num_steps > 1 else arms
+                mine, block = rows.take_slice((shift, source), start, size, axis=1)
+                outputs = run(mine, block, rows.take_slice(clock, start, size, axis=0))
+                return rows.update_slice(held, outputs, start, axis=1)
 
-            held = *each, jnp.zeros(trajectories.over.shape, jnp.result_type(float))
-            state, over, taken, losses = rows.in_blocks(run_block, held, num_workers, at_once)
-        t, end, key = clock
-        t = jnp.minimum(t + num_steps, end)
-        return Trajectories(state, over, taken, t, end, key), losses
+            held = arms, jnp.zeros(arms.done.shape, jnp.result_type(float))
+            after, losses = rows.in_blocks(run_block, held, num_workers, at_once)
+        t = jnp.minimum(clock.t + num_steps, clock.length)
+        return Trajectories(after, replace(clock, t=t)), losses
 
     def _init_state(self, params, key):
         state = self.problem.init_state(params, key=stream(key, Purpose.START))
-        return rows.strong(state)
+        return rows.strip_weak_type(state)
 
-    def _unroll_row(self, params, row, clock, num_steps):
+    def _unroll_row(self, params, arm: Arms, clock: Clock, num_steps: int):
         """One row `num_steps` later, and the sum of its losses."""
-        _, end, key = clock
-        weight, steps_key = self.problem.weight(end), stream(key, Purpose.STEP)
+        weight, steps_key = self.problem.weight(clock.length), stream(clock.key, Purpose.STEP)
 
         def step(state, t):
             state, loss = self.problem.step(params, state, t, key=numbered(steps_key, t))
             loss = jnp.asarray(rows.multiply(loss, weight), jnp.result_type(float))
-            return rows.strong(state), loss
+            return rows.strip_weak_type(state), loss
 
         if self._may_end_within(num_steps):
-            return self._unroll_until_over(step, row, end, num_steps)
-        return self._unroll_whole(step, row, clock, num_steps)
+            return self._unroll_until_done(step, arm, clock, num_steps)
+        return self._unroll_whole(step, arm, clock, num_steps)
 
     def _may_end_within(self, num_steps: int) -> bool:
         """Whether a row's episode may end before the last step of a segment."""
         return self.ends_early or self.random_length or self.horizon % num_steps > 0
 
-    def _unroll_whole(self, step, row, clock, num_steps):
+    def _unroll_whole(self, step, arm: Arms, clock: Clock, num_steps: int):
         """Where episodes end only with a segment, a row runs all of its steps or none.
 
         To settle that once, and not in every step, halves the cost of a small step.
         """
-        state, over, taken = row
-        t, end, _ = clock
-
+        done, t, end = arm.done, clock.t, clock.t + num_steps
         advance = lambda state, i: step(state, t + i)
-        after, loss = _sum_losses(advance, state, num_steps, t.dtype)
-        state, loss = rows.where(over, (state, jnp.zeros_like(loss)), (after, loss))
-        overrun = ~over & (t + num_steps > end)
-        taken = jnp.where(over, taken, taken + num_steps)
-        return state, over | (t + num_steps >= end), taken, jnp.where(overrun, jnp.nan, loss)
+        after, loss = _sum_losses(advance, arm.state, num_steps, t.dtype)
+        state, loss = rows.select(done, (arm.state, jnp.zeros_like(loss)), (after, loss))
+        overrun = ~done & (end > clock.length)
+        taken = jnp.where(done, arm.taken, arm.taken + num_steps)
+        after = Arms(state, done | (end >= clock.length), taken)
+        return after, jnp.where(overrun, jnp.nan, loss)
 
-    def _unroll_until_over(self, step, row, end, num_steps):
+    def _unroll_until_done(self, step, arm: Arms, clock: Clock, num_steps: int):
         """A row may end at any step, and is frozen from then on.
 
         For a frozen row its last step is repeated, from the state before it. Nobody looks at the
@@ -207,19 +206,21 @@ class LocalEngine(AbstractEngine):
         """
 
         def advance(carry, _):
-            (state, over, taken), last = carry
-            before = rows.where(over, last, state)
-            after, loss = step(before, jnp.where(over & (taken > 0), taken - 1, taken))
-            state = rows.where(over, state, after)
-            loss = jnp.where(over, jnp.zeros_like(loss), loss)
-            taken = jnp.where(over, taken, taken + 1)
-            over = over | (taken >= end)
+            arm, last = carry
+            done, taken = arm.done, arm.taken
+            before = rows.select(done, last, arm.state)
+            after, loss = step(before, jnp.where(done & (taken > 0), taken - 1, taken))
+            state = rows.select(done, arm.state, after)
+            loss = jnp.where(done, jnp.zeros_like(loss), loss)
+            taken = jnp.where(done, taken, taken + 1)
+            done = done | (taken >= clock.length)
             if self.ends_early:
-                over = over | self.problem.is_over(after)
-            return ((state, over, taken), before), loss
+                done = done | self.problem.is_done(after)
+            return (Arms(state, done, taken), before), loss
 
-        (row, _), loss = _sum_losses(advance, (row, row[0]), num_steps, end.dtype)
-        return *row, loss
+        carry = arm, arm.state
+        (arm, _), loss = _sum_losses(advance, carry, num_steps, clock.length.dtype)
+        return arm, loss
 
     def _choose_workers_at_once(self, state, num_workers: int) -> int:
         if self.workers_at_once is not None:

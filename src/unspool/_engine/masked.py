@@ -1,10 +1,12 @@
 """Losses of some episodes alone."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax.numpy as jnp
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params
+from .._custom_types import Clocks, Params, RowMask
 from .base import AbstractEngine, Trajectories
 from .forwarding import AbstractForwarding
 
@@ -36,24 +38,30 @@ class MaskedEngine(AbstractForwarding):
 
     def start(self, params, keys, shift=None):
         started = self.engine.start(params, keys, shift)
-        return _with_state(started, (started.state, jnp.zeros_like(started.over)))
+        return _with_counted(started, jnp.zeros_like(started.arms.done))
 
-    def shorten(self, trajectories, births):
-        state, counts = trajectories.state
-        shortened = self.engine.shorten(_with_state(trajectories, state), births)
+    def shorten(self, trajectories, episodes):
+        plain, counted = _without_counted(trajectories)
+        shortened = self.engine.shorten(plain, episodes)
         num_workers = self.first.size
-        index = (births - jnp.take(self.first, births % num_workers)) // num_workers
-        counted = (index >= 0) & (index < self.count)
-        return _with_state(shortened, (shortened.state, rows.repeat(counted, counts.shape[0])))
+        index = (episodes - jnp.take(self.first, episodes % num_workers)) // num_workers
+        counts = (index >= 0) & (index < self.count)
+        return _with_counted(shortened, rows.repeat(counts, counted.shape[0]))
 
     def unroll(self, params, trajectories, num_steps, shift=None):
-        state, counts = trajectories.state
-        plain = _with_state(trajectories, state)
+        plain, counted = _without_counted(trajectories)
         after, losses = self.engine.unroll(params, plain, num_steps, shift)
-        counted = counts | ~jnp.isfinite(losses)
-        losses = jnp.where(counted, losses, jnp.zeros_like(losses))
-        return _with_state(after, (after.state, counts)), losses
+        losses = jnp.where(counted | ~jnp.isfinite(losses), losses, jnp.zeros_like(losses))
+        return _with_counted(after, counted), losses
 
 
-def _with_state(trajectories: Trajectories, state) -> Trajectories:
-    return Trajectories.of((state, *trajectories.arms[1:]), trajectories.clock)
+def _with_counted(trajectories: Trajectories, counted: RowMask) -> Trajectories:
+    """Trajectories with, beside their states, whether their episodes count."""
+    arms = trajectories.arms
+    return replace(trajectories, arms=replace(arms, state=(arms.state, counted)))
+
+
+def _without_counted(trajectories: Trajectories) -> tuple[Trajectories, RowMask]:
+    """The inverse of `_with_counted`."""
+    state, counted = trajectories.arms.state
+    return replace(trajectories, arms=replace(trajectories.arms, state=state)), counted

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 from .._black_box import AbstractBlackBox
 from .._counts import check_count
+from .executor import AbstractExecutor
 from .host import AbstractHostEngine, check_black_box
-from .stage import AbstractStage
 
 if TYPE_CHECKING:
-    from .ray_stage import RayStage, Traffic
+    from .ray_stage import RayExecutor, Traffic
 
 _STORE_BYTES = 128 * 2**20
 
@@ -36,7 +36,7 @@ class RayEngine(AbstractHostEngine):
     Each actor is a process with a CPU of its own. The rows are those of `HostEngine`, and give the
     same bits, however many actors there are. Parameters and seeds go out; losses come back, and the
     states of an `AbstractHostProblem`. Simulators stay on the actor that has begun the episode.
-    It pays where a stretch of all rows takes a few milliseconds or more in one process. Actors are
+    It pays where a segment of all rows takes a few milliseconds or more in one process. Actors are
     started when the first rows are to be run, and killed by `close`, or when the program ends.
 
     - An actor that dies is replaced. States were sent along with the rows, which others then run
@@ -46,7 +46,7 @@ class RayEngine(AbstractHostEngine):
       answered; after three times as long it is replaced. States that are not back after half of
       it are sent to an actor without work too, and the first answer counts.
     - Actors that come up later, on a cluster that has grown or after `resize`, get their share from
-      the next stretch on.
+      the next segment on.
 
     `failures` has the tracebacks of what went wrong in a simulator, and the reasons for which rows
     were lost.
@@ -58,13 +58,13 @@ class RayEngine(AbstractHostEngine):
     - `address`: a cluster to join, such as `"auto"` or `"10.0.0.1:6379"`. By default a Ray of this
       machine alone is started, unless the environment has `RAY_ADDRESS`. A Ray that this process is
       connected to already is used in any case.
-    - `patience`: seconds to wait for the rows of one stretch.
+    - `patience`: seconds to wait for the rows of one segment.
 
     **Raises:** `ValueError` for a problem that `HostEngine` does not take, fewer than one actor, or
     a patience that is not positive; `ImportError` without Ray: `pip install "unspool[ray]"`.
     """
 
-    stage: AbstractStage
+    executor: AbstractExecutor
 
     def __init__(
         self,
@@ -79,9 +79,9 @@ class RayEngine(AbstractHostEngine):
         if not 0 < patience < math.inf:
             raise ValueError(f"patience must be a positive number of seconds, got {patience}")
         _connect(address or os.environ.get("RAY_ADDRESS"), num_actors)
-        from .ray_stage import RayStage
+        from .ray_stage import RayExecutor
 
-        self.stage = RayStage(problem, num_actors, patience)
+        self.executor = RayExecutor(problem, num_actors, patience)
 
     @property
     def traffic(self) -> "Traffic":
@@ -91,7 +91,7 @@ class RayEngine(AbstractHostEngine):
     def resize(self, num_actors: int | None) -> None:
         """Wants so many actors from now on; by `None` one on each CPU of the cluster.
 
-        New ones are started with the next stretch. Of too many the newest are killed at once, and
+        New ones are started with the next segment. Of too many the newest are killed at once, and
         episodes of their simulators are lost.
         """
         check_count(num_actors=num_actors)
@@ -102,8 +102,8 @@ class RayEngine(AbstractHostEngine):
         self._rays.close()
 
     @property
-    def _rays(self) -> "RayStage":
-        return cast("RayStage", self.stage)
+    def _rays(self) -> "RayExecutor":
+        return cast("RayExecutor", self.executor)
 
 
 def _connect(address: str | None, num_actors: int | None) -> None:

@@ -9,12 +9,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from .local_stage import LocalStage
-from .stage import Stretch
+from .executor import Segment
+from .local_executor import LocalExecutor
 
 
 class Order(NamedTuple):
-    """Rows for one actor: a `Stretch` without what the actor knows or has no use for.
+    """Rows for one actor: a `Segment` without what the actor knows or has no use for.
 
     - `params`, `state`: leaves; their trees are in the actor's blueprint.
     - `step_seeds`: for simulators, which draw from their start seed alone, their number.
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     """An `Outcome`, the number of rows that failed in it, and the last few tracebacks."""
 
     state: list[np.ndarray]
-    over: np.ndarray
+    done: np.ndarray
     losses: np.ndarray
     taken: np.ndarray
     num_failures: int
@@ -65,7 +65,7 @@ class RowsActor:
                 "parameters or states have a class of your own that does not outlast pickling: "
                 "define it in a module that is installed, or use dicts, tuples and arrays"
             )
-        self._stage = LocalStage(problem)
+        self._stage = LocalExecutor(problem)
 
     def greet(self) -> tuple[int, str]:
         """The process and the machine that it has come up in."""
@@ -85,8 +85,8 @@ class RowsActor:
         arm, worker = (np.zeros(num_rows, int) if x is None else x for x in of_simulators)
         running = np.zeros(num_rows, bool)
         outcome = self._stage.advance(
-            Stretch(params, state, running, order.t, order.start_seeds, steps, arm, worker)
+            Segment(params, state, running, order.t, order.start_seeds, steps, arm, worker)
         )
         count, texts = self._stage.failures.take()
         state = jax.tree.leaves(outcome.state)
-        return Answer(state, outcome.over, outcome.losses, outcome.taken, count, texts)
+        return Answer(state, outcome.done, outcome.losses, outcome.taken, count, texts)

@@ -6,80 +6,80 @@ import collections
 import jax
 import numpy as np
 
+from .executor import Outcome, Segment
 from .ray_actor import Order
 from .ray_crew import Member
-from .stage import Outcome, Stretch
 
 Rows = np.ndarray
-"""Numbers of rows of a stretch."""
+"""Numbers of rows of a segment."""
 
 
 class AbstractShares(abc.ABC):
     """Divides the rows of a problem. All arms of a worker go to the same actor."""
 
     @abc.abstractmethod
-    def divide(self, stretch: Stretch, rows: Rows, members: list[Member]) -> np.ndarray:
+    def divide(self, segment: Segment, rows: Rows, members: list[Member]) -> np.ndarray:
         """The place among `members` of each row's actor; -1 where none of them can run it."""
 
     @abc.abstractmethod
-    def can_move(self, stretch: Stretch, rows: Rows) -> np.ndarray:
+    def can_move(self, segment: Segment, rows: Rows) -> np.ndarray:
         """Which rows any other actor can run as well."""
 
     @abc.abstractmethod
-    def write(self, stretch: Stretch, rows: Rows, member: Member) -> Order:
+    def write(self, segment: Segment, rows: Rows, member: Member) -> Order:
         """What an actor is told."""
 
     @abc.abstractmethod
-    def release(self, stretch: Stretch, rows: Rows, outcome: Outcome) -> None:
+    def release(self, segment: Segment, rows: Rows, outcome: Outcome) -> None:
         """Takes note of rows that have been run: some episodes are at their end."""
 
     @abc.abstractmethod
-    def give_up(self, stretch: Stretch, rows: Rows) -> None:
+    def give_up(self, segment: Segment, rows: Rows) -> None:
         """Takes note of rows that have been lost."""
 
 
 class StateShares(AbstractShares):
     """For states that go out and come in: even shares, which anyone can run."""
 
-    def divide(self, stretch: Stretch, rows: Rows, members: list[Member]) -> np.ndarray:
-        names, worker = np.unique(stretch.worker[rows], return_inverse=True)
+    def divide(self, segment: Segment, rows: Rows, members: list[Member]) -> np.ndarray:
+        names, worker = np.unique(segment.worker[rows], return_inverse=True)
         return worker * len(members) // names.size
 
-    def can_move(self, stretch: Stretch, rows: Rows) -> np.ndarray:
+    def can_move(self, segment: Segment, rows: Rows) -> np.ndarray:
         return np.ones(rows.size, bool)
 
-    def write(self, stretch: Stretch, rows: Rows, member: Member) -> Order:
+    def write(self, segment: Segment, rows: Rows, member: Member) -> Order:
         return Order(
-            *_leaves(stretch, rows),
-            t=stretch.t[rows],
-            start_seeds=stretch.start_seeds[rows],
-            step_seeds=stretch.step_seeds[rows],
+            *_leaves(segment, rows),
+            t=segment.t[rows],
+            start_seeds=segment.start_seeds[rows],
+            step_seeds=segment.step_seeds[rows],
             arm=None,
             worker=None,
             forget=None,
         )
 
-    def release(self, stretch: Stretch, rows: Rows, outcome: Outcome) -> None:
+    def release(self, segment: Segment, rows: Rows, outcome: Outcome) -> None:
         pass
 
-    def give_up(self, stretch: Stretch, rows: Rows) -> None:
+    def give_up(self, segment: Segment, rows: Rows) -> None:
         pass
 
 
 class SimulatorShares(AbstractShares):
     """For simulators, which stay with the actor that has begun the episode.
 
-    A new episode goes to the actor with the fewest rows in this stretch.
+    A new episode goes to the actor with the fewest rows in this segment.
     """
 
     def __init__(self, horizon: int):
         self._horizon = horizon
         self._homes: dict[int, Member] = {}
 
-    def divide(self, stretch: Stretch, rows: Rows, members: list[Member]) -> np.ndarray:
-        seeds = stretch.start_seeds[rows].tolist()
+    def divide(self, segment: Segment, rows: Rows, members: list[Member]) -> np.ndarray:
+        seeds = segment.start_seeds[rows].tolist()
         num_rows = collections.Counter(seeds)
-        new = dict.fromkeys(stretch.start_seeds[rows[stretch.t[rows] == 0]].tolist())
+        new = dict.fromkeys(segment.start_seeds[rows[segment.t[rows] == 0]].tolist())
         place, load = dict.fromkeys(seeds, -1), [0] * len(members)
         for seed in place:
             if seed not in new and (home := self._homes.get(seed)) in members:
@@ -95,31 +95,31 @@ class SimulatorShares(AbstractShares):
                 self._homes[seed] = members[place[seed]]
         return np.array([place[seed] for seed in seeds], int)
 
-    def can_move(self, stretch: Stretch, rows: Rows) -> np.ndarray:
-        return stretch.t[rows] == 0
+    def can_move(self, segment: Segment, rows: Rows) -> np.ndarray:
+        return segment.t[rows] == 0
 
-    def write(self, stretch: Stretch, rows: Rows, member: Member) -> Order:
+    def write(self, segment: Segment, rows: Rows, member: Member) -> Order:
         forget, member.forget = member.forget, []
         return Order(
-            *_leaves(stretch, rows),
-            t=stretch.t[rows],
-            start_seeds=stretch.start_seeds[rows],
-            step_seeds=stretch.num_steps,
-            arm=stretch.arm[rows],
-            worker=stretch.worker[rows],
+            *_leaves(segment, rows),
+            t=segment.t[rows],
+            start_seeds=segment.start_seeds[rows],
+            step_seeds=segment.num_steps,
+            arm=segment.arm[rows],
+            worker=segment.worker[rows],
             forget=np.array(forget, np.uint64) if forget else None,
         )
 
-    def release(self, stretch: Stretch, rows: Rows, outcome: Outcome) -> None:
+    def release(self, segment: Segment, rows: Rows, outcome: Outcome) -> None:
         failed = rows[~np.isfinite(outcome.losses[rows])]
-        ended = outcome.over[rows] | np.isin(stretch.worker[rows], stretch.worker[failed])
-        ended |= stretch.t[rows] + stretch.num_steps >= self._horizon
-        seeds = stretch.start_seeds[rows]
-        for seed in set(seeds[ended].tolist()) - set(seeds[~ended].tolist()):
+        all_done = outcome.done[rows] | np.isin(segment.worker[rows], segment.worker[failed])
+        all_done |= segment.t[rows] + segment.num_steps >= self._horizon
+        seeds = segment.start_seeds[rows]
+        for seed in set(seeds[all_done].tolist()) - set(seeds[~all_done].tolist()):
             self._homes.pop(seed, None)
 
-    def give_up(self, stretch: Stretch, rows: Rows) -> None:
-        for seed in set(stretch.start_seeds[rows].tolist()):
+    def give_up(self, segment: Segment, rows: Rows) -> None:
+        for seed in set(segment.start_seeds[rows].tolist()):
             self._leave(seed)
 
     def _leave(self, seed: int) -> None:
@@ -128,6 +128,6 @@ class SimulatorShares(AbstractShares):
             home.forget.append(seed)
 
 
-def _leaves(stretch: Stretch, rows: Rows) -> list[list[np.ndarray]]:
-    trees = stretch.params, stretch.state
+def _leaves(segment: Segment, rows: Rows) -> list[list[np.ndarray]]:
+    trees = segment.params, segment.state
     return [[x[rows] for x in jax.tree.leaves(tree) if isinstance(x, np.ndarray)] for tree in trees]

@@ -12,11 +12,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from .._black_box import AbstractBlackBox, AbstractHostProblem
 from .._params import split
+from .executor import AbstractExecutor, Outcome, Segment
 from .ray_actor import Answer, num_bytes
 from .ray_crew import Crew, Member, make_blueprint
 from .ray_shares import Rows, SimulatorShares, StateShares
 from .returned import MisuseError
-from .stage import AbstractStage, Outcome, Stretch
 
 _MOST_TRIES = 3
 """How many actors may die of the same rows before these are left out."""
@@ -25,14 +25,14 @@ _MOST_TRIES = 3
 class Traffic(NamedTuple):
     """What has gone to the actors and come back.
 
-    - `stretches`: runs of all rows from one look at them to the next.
+    - `segments`: runs of all rows from one look at them to the next.
     - `bytes_out`, `bytes_in`: sizes of the arrays: parameters, states, clocks and seeds on their
       way out, states and losses on their way back. What Ray wraps them in is not counted.
     - `lost_rows`: rows that failed because their actor died, or did not answer in time.
     - `restarts`: actors started in place of those that died or were stuck.
     """
 
-    stretches: int = 0
+    segments: int = 0
     bytes_out: int = 0
     bytes_in: int = 0
     lost_rows: int = 0
@@ -51,9 +51,9 @@ class _Job:
 
 @dataclasses.dataclass(eq=False)
 class _Round:
-    """A stretch under way: what has come of it, which rows are still out, and who is at them."""
+    """A segment under way: what has come of it, which rows are still out, and who is at them."""
 
-    stretch: Stretch
+    segment: Segment
     outcome: Outcome
     waiting: np.ndarray
     jobs: dict[Any, _Job] = dataclasses.field(default_factory=dict)
@@ -63,7 +63,7 @@ class _Round:
         return sum(job.rows.size for job in self.jobs.values() if job.member is member)
 
 
-class RayStage(AbstractStage):
+class RayExecutor(AbstractExecutor):
     """Runs a problem's rows on actors, which are started when there are rows for the first time.
 
     **Arguments:** as for `RayEngine`.
@@ -80,21 +80,21 @@ class RayStage(AbstractStage):
         self._shares = StateShares() if self._states_travel else SimulatorShares(problem.horizon)
         self._lock = threading.Lock()
 
-    def advance(self, stretch: Stretch) -> Outcome:
+    def advance(self, segment: Segment) -> Outcome:
         with self._lock:
-            outcome = Outcome.begin(stretch)
-            if np.all(stretch.over):
+            outcome = Outcome.begin(segment)
+            if np.all(segment.done):
                 return outcome
-            others = split(stretch.params)[1].static
+            others = split(segment.params)[1].static
             if self._crew is not None and others != self._others:
                 # Actors have these leaves from when they were started.
                 self._crew.close()
                 self._crew = None
             if self._crew is None:
                 self._others = others
-                blueprint = make_blueprint(self.problem, stretch.params, stretch.state)
+                blueprint = make_blueprint(self.problem, segment.params, segment.state)
                 self._crew = Crew(blueprint, self._num_actors, self._patience)
-            this = _Round(stretch, outcome, ~stretch.over)
+            this = _Round(segment, outcome, ~segment.done)
             try:
                 self._run(this, self._crew)
             finally:
@@ -136,7 +136,7 @@ class RayStage(AbstractStage):
         """Sends rows to whom they belong, or can be given to."""
         if not members:
             return self._lose(this, rows, f"no actor was free within {self._patience:g} s")
-        place = self._shares.divide(this.stretch, rows, members)
+        place = self._shares.divide(this.segment, rows, members)
         if np.any(place < 0):
             self._lose(this, rows[place < 0], "the actor of their episodes is dead or stuck")
         for i, member in enumerate(members):
@@ -144,7 +144,7 @@ class RayStage(AbstractStage):
                 self._send(this, member, rows[place == i], tries)
 
     def _send(self, this: _Round, member: Member, rows: Rows, tries: int) -> None:
-        order = self._shares.write(this.stretch, rows, member)
+        order = self._shares.write(this.segment, rows, member)
         self._count(bytes_out=num_bytes(order))
         answer = member.handle.run.remote(order)
         this.jobs[answer] = _Job(member, rows, tries, time.monotonic())
@@ -162,7 +162,7 @@ class RayStage(AbstractStage):
         try:
             answer: Answer = ray.get(ref)
         except RayTaskError as error:
-            self._shares.give_up(this.stretch, job.rows)
+            self._shares.give_up(this.segment, job.rows)
             if isinstance(error.cause, MisuseError):
                 raise error.cause from None
             raise
@@ -176,15 +176,15 @@ class RayStage(AbstractStage):
         rows, outcome = job.rows[new], this.outcome
         for old, leaf in zip(jax.tree.leaves(outcome.state), answer.state, strict=True):
             old[rows] = leaf[new]
-        outcome.over[rows], outcome.losses[rows] = answer.over[new], answer.losses[new]
+        outcome.done[rows], outcome.losses[rows] = answer.done[new], answer.losses[new]
         outcome.taken[rows] = answer.taken[new]
         this.waiting[rows] = False
-        self._shares.release(this.stretch, rows, outcome)
+        self._shares.release(this.segment, rows, outcome)
 
     def _save(self, this: _Round, crew: Crew, job: _Job, end: float) -> None:
         """Has others run what was with an actor that died, as far as they can."""
         rows = job.rows[this.waiting[job.rows]]
-        movable = self._shares.can_move(this.stretch, rows) & (job.tries < _MOST_TRIES)
+        movable = self._shares.can_move(this.segment, rows) & (job.tries < _MOST_TRIES)
         if not np.all(movable):
             self._lose(this, rows[~movable], f"{job.member} has died")
         if np.any(movable):
@@ -194,7 +194,7 @@ class RayStage(AbstractStage):
     def _lose(self, this: _Round, rows: Rows, why: str) -> None:
         this.outcome.losses[rows] = np.nan
         this.waiting[rows] = False
-        self._shares.give_up(this.stretch, rows)
+        self._shares.give_up(this.segment, rows)
         self._count(lost_rows=rows.size)
         text = f"{rows.size} rows of {this.waiting.size} were lost: {why}"
         self.failures.extend(rows.size, [text])
@@ -211,7 +211,7 @@ class RayStage(AbstractStage):
                 self._lose(this, rows, f"{job.member} has not answered within {self._patience:g} s")
         self.failures.extend(0, crew.complaints)
         crew.complaints.clear()
-        self._count(stretches=1, restarts=crew.restarts)
+        self._count(segments=1, restarts=crew.restarts)
         crew.restarts = 0
 
     def _count(self, **more: int) -> None:

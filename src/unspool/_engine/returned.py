@@ -84,13 +84,13 @@ def check_over(problem: object, value: Any, num_rows: int) -> np.ndarray:
 
     **Raises:** `MisuseError` unless there is a boolean for each row.
     """
-    over = _as_array(value)
-    if over.shape != (num_rows,) or over.dtype != bool:
+    done = _as_array(value)
+    if done.shape != (num_rows,) or done.dtype != bool:
         raise MisuseError(
-            f"is_over of {_name(problem)} must return one boolean for each row, of shape "
+            f"is_done of {_name(problem)} must return one boolean for each row, of shape "
             f"({num_rows},), got {_describe(value)} for {num_rows} rows"
         )
-    return over
+    return done
 
 
 def check_commands(problem: object, value: Any, num_rows: int) -> list[Any]:
@@ -115,21 +115,21 @@ def check_step(problem: object, value: Any) -> tuple[float, bool]:
 
     **Raises:** `MisuseError` unless they are a real number and a boolean.
     """
-    loss, over = check_pair(problem, value, "the loss and whether the episode is over")
+    loss, done = check_pair(problem, value, "the loss and whether the episode is over")
     # Most often they are, and there are many of them.
-    if type(loss) is float and type(over) is bool:
-        return loss, over
-    number, ended = _as_array(loss), _as_array(over)
+    if type(loss) is float and type(done) is bool:
+        return loss, done
+    number, all_done = _as_array(loss), _as_array(done)
     if number.shape != () or not _is_real(number):
         raise MisuseError(
             f"step of {_name(problem)} must return a real number as the loss, got {_describe(loss)}"
         )
-    if ended.shape != () or ended.dtype != bool:
+    if all_done.shape != () or all_done.dtype != bool:
         raise MisuseError(
             f"step of {_name(problem)} must return a boolean for whether the episode is over, "
-            f"got {_describe(over)}"
+            f"got {_describe(done)}"
         )
-    return float(number), bool(ended)
+    return float(number), bool(all_done)
 
 
 def _as_array(value: Any) -> np.ndarray:

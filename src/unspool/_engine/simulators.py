@@ -8,9 +8,9 @@ import numpy as np
 
 from .._black_box import AbstractSimulatorProblem
 from .._params import take
+from .executor import Outcome, Segment
 from .failures import Failures, attempt
 from .returned import check_commands, check_step
-from .stage import Outcome, Stretch
 
 
 class Simulators:
@@ -28,72 +28,72 @@ class Simulators:
         self._outdated: dict[tuple[int, int], Any] = {}
         self._stamp = 0
 
-    def advance(self, problem: AbstractSimulatorProblem, stretch: Stretch) -> Outcome:
+    def advance(self, problem: AbstractSimulatorProblem, segment: Segment) -> Outcome:
         """The rows after as many steps as there are seeds.
 
         **Raises:** `MisuseError` for a method that returns what it may not.
         """
-        outcome = Outcome.begin(stretch)
-        names = list(zip(stretch.start_seeds.tolist(), stretch.arm.tolist(), strict=True))
+        outcome = Outcome.begin(segment)
+        names = list(zip(segment.start_seeds.tolist(), segment.arm.tolist(), strict=True))
         try:
-            self._run(problem, stretch, names, outcome)
+            self._run(problem, segment, names, outcome)
         except BaseException:
             # Nobody will go on with these episodes.
             for name in names:
                 self._busy.pop(name, None)
             raise
-        self._release(problem, stretch, names, outcome.over, outcome.losses)
+        self._release(problem, segment, names, outcome.done, outcome.losses)
         return outcome
 
-    def _run(self, problem, stretch: Stretch, names, outcome: Outcome) -> None:
-        stamps, over, total, taken = outcome
+    def _run(self, problem, segment: Segment, names, outcome: Outcome) -> None:
+        stamps, done, total, taken = outcome
         at_work: dict[int, Any] = {}
 
         def fail(row):
             self._failures.add(traceback.format_exc())
             total[row] = np.nan
 
-        for row in np.flatnonzero(~over).tolist():
+        for row in np.flatnonzero(~done).tolist():
             try:
-                if stretch.t[row] == 0:
-                    params = take(stretch.params, row)
+                if segment.t[row] == 0:
+                    params = take(segment.params, row)
                     stamps[row], at_work[row] = self._begin(problem, names[row], params)
                 else:
                     at_work[row] = self._find(names[row], stamps[row])
             except Exception:
                 fail(row)
-        for i in range(stretch.num_steps):
+        for i in range(segment.num_steps):
             # A window may reach beyond the end of an episode.
-            inside = stretch.t + i < problem.horizon
-            rows = np.flatnonzero(~over & np.isfinite(total) & inside)
+            inside = segment.t + i < problem.horizon
+            rows = np.flatnonzero(~done & np.isfinite(total) & inside)
             if not rows.size:
                 break
             simulators = [at_work[row] for row in rows.tolist()]
-            done, commands = self._decide(problem, stretch, rows, simulators, i)
-            total[np.setdiff1d(rows, done)] = np.nan
-            for row, command in zip(done.tolist(), commands, strict=True):
+            ran, commands = self._decide(problem, segment, rows, simulators, i)
+            total[np.setdiff1d(rows, ran)] = np.nan
+            for row, command in zip(ran.tolist(), commands, strict=True):
                 try:
                     made = problem.step(at_work[row], command)
                 except Exception:
                     fail(row)
                     continue
-                loss, over[row] = check_step(problem, made)
+                loss, done[row] = check_step(problem, made)
                 total[row] += loss
                 taken[row] += 1
 
     def _decide(
-        self, problem, stretch: Stretch, rows, simulators, i: int
+        self, problem, segment: Segment, rows, simulators, i: int
     ) -> tuple[np.ndarray, list[Any]]:
         """The rows for which there is a command in the step to come, and their commands."""
-        params, t = take((stretch.params, stretch.t), rows)
+        params, t = take((segment.params, segment.t), rows)
 
         def decide(place):
             some = simulators[place]
             made = problem.commands(some, take(params, place), t[place] + i)
             return check_commands(problem, made, len(some))
 
-        done, made = attempt(decide, rows, self._failures)
-        return done, [command for piece in made for command in piece]
+        ran, made = attempt(decide, rows, self._failures)
+        return ran, [command for piece in made for command in piece]
 
     def forget(self, seeds: Iterable[int]) -> None:
         gone = set(seeds)
@@ -121,12 +121,12 @@ class Simulators:
             )
         return simulator
 
-    def _release(self, problem, stretch, names, over, total) -> None:
+    def _release(self, problem, segment, names, done, total) -> None:
         """Takes back the simulators of episodes that have ended; one that failed is not kept."""
         failed = ~np.isfinite(total)
-        dropped = np.isin(stretch.worker, stretch.worker[failed])
-        ended = over | dropped | (stretch.t + stretch.num_steps >= problem.horizon)
-        for row in np.flatnonzero(ended):
+        dropped = np.isin(segment.worker, segment.worker[failed])
+        ends = done | dropped | (segment.t + segment.num_steps >= problem.horizon)
+        for row in np.flatnonzero(ends):
             _, simulator = self._busy.pop(names[row], (None, None))
             outdated = self._outdated.pop(names[row], None)
             if simulator is not None and simulator is not outdated and not failed[row]:

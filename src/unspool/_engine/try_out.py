@@ -45,15 +45,15 @@ class _Methods:
         state = check_states(self.problem, "step", state, seeds.size, self.like)
         return state, check_losses(self.problem, losses, seeds.size)
 
-    def is_over(self, state: HostState, rows: slice) -> np.ndarray:
+    def is_done(self, state: HostState, rows: slice) -> np.ndarray:
         state, seeds = _copy((state, self.seeds), rows)
-        return check_over(self.problem, self.problem.is_over(state), seeds.size)
+        return check_over(self.problem, self.problem.is_done(state), seeds.size)
 
 
 def try_out(problem: AbstractHostProblem) -> HostState:
     """The state of one row at the start of an episode, once three have shown that all fits.
 
-    An exception in `step` or `is_over` is left to the run: there it costs a row.
+    An exception in `step` or `is_done` is left to the run: there it costs a row.
 
     **Raises:** `MisuseError` for a method that returns the wrong shape or type, that cannot be
     given any number of rows, or of which a row gets something else when there are other rows;
@@ -65,12 +65,12 @@ def try_out(problem: AbstractHostProblem) -> HostState:
         state = _try(problem, "init_state", methods.init_state)
         if state is None:
             return _try_alone(methods.init_state)
-        checks_over = type(problem).is_over is not AbstractHostProblem.is_over
+        checks_over = type(problem).is_done is not AbstractHostProblem.is_done
         if checks_over:
-            _try(problem, "is_over", lambda rows: methods.is_over(state, rows))
+            _try(problem, "is_done", lambda rows: methods.is_done(state, rows))
         stepped = _try(problem, "step", lambda rows: methods.step(state, rows))
         if stepped is not None and checks_over:
-            _try(problem, "is_over", lambda rows: methods.is_over(stepped[0], rows))
+            _try(problem, "is_done", lambda rows: methods.is_done(stepped[0], rows))
     return jax.tree.map(lambda x: x[:1], state)
 
 

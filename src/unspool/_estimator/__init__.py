@@ -1,2 +1,2 @@
 from .base import AbstractEstimator as AbstractEstimator
-from .tally import Estimate as Estimate
+from .estimate import Estimate as Estimate

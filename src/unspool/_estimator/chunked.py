@@ -1,11 +1,11 @@
+from dataclasses import replace
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .. import _rows as rows
-from .._counts import check_count
+from .._counts import check_count, check_divides
 from .base import AbstractEstimator
 
 
@@ -45,6 +45,8 @@ class Chunked(AbstractEstimator):
         check_count(workers_at_once=workers_at_once)
         if not isinstance(estimator, AbstractEstimator):
             raise ValueError(f"estimator must be an estimator, got {estimator!r}")
+        pairs = estimator.plan(1).pairs_per_group
+        check_divides("workers_at_once", workers_at_once, "pairs_per_group", pairs)
         self.estimator = estimator
         self.workers_at_once = workers_at_once
 
@@ -56,49 +58,35 @@ class Chunked(AbstractEstimator):
     def estimand(self) -> str:
         return self.estimator.estimand
 
-    @property
-    def needs_derivatives(self):
-        return self.estimator.needs_derivatives
+    def plan(self, horizon):
+        return self.estimator.plan(horizon)
 
-    @property
-    def needs_copies(self):
-        return self.estimator.needs_copies
+    def init_part(self, engine, params, key):
+        return self.estimator.init_part(engine, params, key)
 
-    @property
-    def num_rows(self):
-        return self.estimator.num_rows
+    def learn(self, workers, sums):
+        return self.estimator.learn(workers, sums)
 
-    def num_windows(self, horizon):
-        return self.estimator.num_windows(horizon)
+    def learn_from_update(self, workers, made):
+        return self.estimator.learn_from_update(workers, made)
 
-    def num_sequential_steps(self, horizon):
-        return self.estimator.num_sequential_steps(horizon)
+    def sigma_of(self, workers):
+        return self.estimator.sigma_of(workers)
 
-    def num_warmup_windows(self, horizon):
-        return self.estimator.num_warmup_windows(horizon)
-
-    def target(self, horizon):
-        return self.estimator.target(horizon)
-
-    def _draw_phases(self, num_windows, key):
-        return self.estimator._draw_phases(num_windows, key)
-
-    def _enlist(self, engine, params, key):
-        return self.estimator._enlist(engine, params, key)
-
-    def _advance(self, engine, params, workers):
+    def advance(self, engine, params, workers):
         def advance(held, start, size):
             moved, found = held
             # States where they are put back to, the rest from before: an accumulator that is read
             # where it is written to would be copied for every chunk.
-            old = eqx.tree_at(lambda w: w.trajectories, workers, moved.trajectories)
-            new, chunk = self.estimator._advance(engine, params, old.block(start, size))
-            return moved.put_block(chunk, start), jax.tree.map(jnp.add, found, new)
+            old = replace(workers, trajectories=moved.trajectories)
+            new, chunk = self.estimator.advance(engine, params, old.take_block(start, size))
+            return moved.update_block(chunk, start), jax.tree.map(jnp.add, found, new)
 
-        chunk = min(self.workers_at_once, self.num_workers)
+        plan = self.plan(engine.horizon)
+        groups = min(self.workers_at_once // plan.pairs_per_group, plan.num_groups)
         first = jax.eval_shape(
-            lambda: self.estimator._advance(engine, params, workers.block(0, chunk))[0]
+            lambda: self.estimator.advance(engine, params, workers.take_block(0, groups))[0]
         )
         none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-        held = rows.in_blocks(advance, (workers, none), self.num_workers, chunk)
+        held = rows.in_blocks(advance, (workers, none), plan.num_groups, groups)
         return held[1], held[0]

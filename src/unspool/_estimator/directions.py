@@ -1,76 +1,80 @@
 """Directions in which parameters are perturbed."""
 
 import abc
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params, RandomKey, WorkerMask
+from .._custom_types import IntScalar, Params, RandomKey
 from .._random import numbered
+
+Directions = PyTree[Float[Array, "pairs ..."]]
+
+
+class Draw(NamedTuple):
+    """All that the directions of a group may depend on.
+
+    - `key`: the root of the noise.
+    - `numbers`: those of its pairs, which follow one another: no two pairs of two episodes share
+      one. With groups of g pairs they begin at a multiple of g.
+    - `block`: how many directions each pair has had in this episode.
+    - `num_directions`: how many pairs there are, so that all together run through that many
+      numbers before the first begins anew.
+    """
+
+    key: RandomKey
+    numbers: Int[Array, " pairs"]
+    block: IntScalar
+    num_directions: int
 
 
 class AbstractDirections(eqx.Module):
-    r"""A joint draw of one direction per worker, a pure function of births and blocks.
+    r"""A joint draw of directions: a pure function of their numbers and blocks.
 
-    Each direction has mean zero and covariance $I$, and does not depend on earlier blocks'. A
-    `Target` takes them for Gaussian: others smooth a loss that is not quadratic in another way.
-    If directions are `independent`, a worker's is that of its own birth and block, whoever else is
-    drawn for.
+    Each direction is standard normal, whatever the others are, and does not depend on those of
+    other blocks of its episode.
+
+    `keep` says whether directions that last an episode are kept in memory rather than drawn again
+    in every window; `None` keeps them where they are no larger than the states.
     """
 
-    independent: eqx.AbstractClassVar[bool]
+    keep: ClassVar[bool | None] = None
 
     @abc.abstractmethod
-    def draw(
-        self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
-    ) -> PyTree[Float[Array, "workers ..."]]:
-        """The directions of these workers in these blocks of their episodes."""
+    def couples_episodes(self, pairs: int) -> bool:
+        """Whether directions of different groups, of so many pairs each, depend on one another."""
+
+    def check(self, num_params: int, pairs: int) -> None:
+        """Raises `ValueError` if so many parameters, or groups of so many pairs, cannot be had."""
+        return
+
+    @abc.abstractmethod
+    def draw(self, params: Params, draw: Draw) -> Directions:
+        """The directions of a group's pairs, of the parameters' tree."""
 
 
 class GaussianDirections(AbstractDirections):
-    """Independent standard normal directions."""
+    """Independent standard normal directions.
 
-    independent: ClassVar[bool] = True
+    **Arguments:**
 
-    def draw(
-        self, params: Params, key: RandomKey, birth: Clocks, block: Clocks
-    ) -> PyTree[Float[Array, "workers ..."]]:
-        flat, unravel = rows.ravel(rows.widen(params))
-
-        def one(birth, block):
-            mine = numbered(key, birth, block)
-            return unravel(jax.random.normal(mine, flat.shape, flat.dtype))
-
-        return jax.vmap(one)(birth, block)
-
-
-class Kept(eqx.Module):
-    """Directions that last an episode, kept instead of drawn in every window.
-
-    To draw for the few workers that begin anew takes as long as to draw for all. So all are drawn
-    ahead of their next episodes, at once, when the first one needs what has been used up.
-
-    - `now`: every worker's direction.
-    - `ahead`: that of its next episode.
-    - `used`: workers whose `ahead` they live through already.
+    - `keep`: whether directions that last an episode are kept in memory rather than drawn again
+      in every window. By default they are where they are no larger than the states.
     """
 
-    now: PyTree[Float[Array, "workers ..."]]
-    ahead: PyTree[Float[Array, "workers ..."]]
-    used: WorkerMask
+    keep: bool | None = eqx.field(default=None, kw_only=True)
 
-    def turn(
-        self,
-        newborn: WorkerMask,
-        draw: Callable[[], PyTree[Float[Array, "workers ..."]]],
-    ) -> "Kept":
-        """The directions once some workers have begun anew; `draw` makes all next ones."""
-        refill = lambda: (rows.where(self.used, draw(), self.ahead), jnp.zeros_like(self.used))
-        keep = lambda: (self.ahead, self.used)
-        ahead, used = jax.lax.cond(jnp.any(newborn & self.used), refill, keep)
-        return Kept(rows.where(newborn, ahead, self.now), ahead, used | newborn)
+    def couples_episodes(self, pairs: int) -> bool:
+        return False
+
+    def draw(self, params: Params, draw: Draw) -> Directions:
+        flat, unravel = rows.ravel(rows.widen(params))
+
+        def one(number):
+            key = numbered(draw.key, number, draw.block)
+            return unravel(jax.random.normal(key, flat.shape, flat.dtype))
+
+        return jax.vmap(one)(draw.numbers)

@@ -1,7 +1,11 @@
 from typing import ClassVar
 
-from .perturbed import AbstractPerturbed, Tableau
+import equinox as eqx
+
+from .directions import AbstractDirections, GaussianDirections
+from .perturbed import AbstractPerturbed
 from .probe import Tangent
+from .tableau import Tableau
 
 
 class DODGE(AbstractPerturbed):
@@ -26,6 +30,8 @@ class DODGE(AbstractPerturbed):
     - `window`: steps between estimates.
     - `period`: steps for which a direction is kept; it divides `window` or is a multiple of it. By
       default a direction is kept for the episode.
+    - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
+      or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1, or a period that does not fit the window.
 
@@ -36,9 +42,15 @@ class DODGE(AbstractPerturbed):
     num_workers: int
     window: int
     period: int | None = None
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
     estimand: ClassVar[str] = "gradient"
     references: ClassVar[tuple[str, ...]] = ("silver2022",)
 
     @property
     def tableau(self) -> Tableau:
-        return Tableau(self.window, self.period, None, Tangent())
+        return Tableau(
+            window=self.window,
+            period=self.period,
+            probe=Tangent(),
+            directions=self.directions,
+        )

@@ -1,7 +1,11 @@
 from typing import ClassVar
 
-from .perturbed import AbstractPerturbed, Tableau
+import equinox as eqx
+
+from .directions import AbstractDirections, GaussianDirections
+from .perturbed import AbstractPerturbed
 from .probe import Tangent
+from .tableau import Tableau
 
 
 class ForwardGradient(AbstractPerturbed):
@@ -22,6 +26,8 @@ class ForwardGradient(AbstractPerturbed):
 
     - `num_workers`: directions.
     - `window`: steps between estimates.
+    - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
+      or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1.
 
@@ -30,9 +36,16 @@ class ForwardGradient(AbstractPerturbed):
 
     num_workers: int
     window: int
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
     estimand: ClassVar[str] = "window gradient"
     references: ClassVar[tuple[str, ...]] = ("baydin2022",)
 
     @property
     def tableau(self) -> Tableau:
-        return Tableau(self.window, self.window, self.window, Tangent())
+        return Tableau(
+            window=self.window,
+            period=self.window,
+            probe=Tangent(),
+            rejoins=True,
+            directions=self.directions,
+        )

@@ -2,9 +2,11 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .perturbed import AbstractPerturbed, Tableau
+from .directions import AbstractDirections, GaussianDirections
+from .perturbed import AbstractPerturbed
 from .probe import Antithetic
 from .sigma import Sigma, as_sigma
+from .tableau import Tableau
 
 
 class FullES(AbstractPerturbed):
@@ -26,6 +28,9 @@ class FullES(AbstractPerturbed):
     - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
       number, a tree of them like the parameters, or a function from the number of estimates made
       to either.
+    - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
+    - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
+      or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
@@ -34,9 +39,18 @@ class FullES(AbstractPerturbed):
 
     num_workers: int
     sigma: Sigma = eqx.field(converter=as_sigma)
+    pairs_per_group: int = eqx.field(default=1, kw_only=True)
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("salimans2017",)
 
     @property
     def tableau(self) -> Tableau:
-        return Tableau(None, None, None, Antithetic(), self.sigma)
+        return Tableau(
+            window=None,
+            period=None,
+            probe=Antithetic(),
+            sigma=self.sigma,
+            directions=self.directions,
+            pairs=self.pairs_per_group,
+        )

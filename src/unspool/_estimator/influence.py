@@ -8,24 +8,25 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from .. import _rows as rows
 from .._counts import check_count
-from .._custom_types import Clocks, Params, RandomKey
+from .._custom_types import Clocks, Params, RandomKey, RowLosses
 from .._engine import AbstractEngine, Trajectories
 from .._random import numbered
 from .._target import Target
 from .base import AbstractEstimator
-from .phases import EvenPhases
-from .tally import Tally, tally
-from .workers import Workers, choose, enlist
+from .estimate import WindowRun, WindowSums, accumulate
+from .plan import Plan, plan_whole_windows
+from .trajectories import choose, with_state
+from .workers import Origin, Roster, Workers, init_workers
 
 WorkerTree = PyTree[Float[Array, "workers ..."]]
 
 
 class LinearStep(NamedTuple):
-    """The derivative of one step, or of a birth, worker by worker.
+    """The derivative of one step, or of a reset, worker by worker.
 
     - `forward(state, shift)`: how the next state moves with the incoming one and the parameters.
     - `backward(state, loss)`: what a weighting of the next state and the loss says of the
@@ -60,7 +61,7 @@ class AbstractInfluence(AbstractEstimator):
        \frac{\partial \ell_t}{\partial \theta} \Big)^{(i)} $$
 
     with $\tilde G_t$ a sketch of $d s_t / d \theta$ for the state that comes into step $t$, whose
-    own derivative is exact. A birth is pushed like a step. A member of the family is a sketch.
+    own derivative is exact. A reset is pushed like a step. A member of the family is a sketch.
     """
 
     window: eqx.AbstractVar[int]
@@ -73,93 +74,118 @@ class AbstractInfluence(AbstractEstimator):
     def __check_init__(self):
         check_count(num_workers=self.num_workers, window=self.window)
 
-    def num_windows(self, horizon: int) -> int:
-        return -(-horizon // self.window)
+    def plan(self, horizon: int) -> Plan:
+        return plan_whole_windows(self, horizon, Target())
 
-    @property
-    def num_rows(self) -> int:
-        return self.num_workers
-
-    def num_sequential_steps(self, horizon: int) -> int:
-        return min(self.window, horizon)
-
-    def num_warmup_windows(self, horizon: int) -> int:
-        return self.num_windows(horizon) - 1
-
-    def target(self, horizon: int) -> Target:
-        return Target()
-
-    def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
-        return EvenPhases().draw(self.num_workers, num_windows, key)
-
-    def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+    def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         trajectory = engine.start(params, rows.repeat(key, 1))
-        state, _ = rows.split_floats(rows.arm(trajectory.state, 0))
+        state, _ = rows.split_floats(rows.arm(trajectory.arms.state, 0))
         if not jax.tree.leaves(state):
             raise ValueError(
                 f"{type(self).__name__} carries the influence of the parameters on the state, and "
                 "needs a state with floating point numbers; this one has none: use BPTT or NRES"
             )
-        blank = self.sketch.blank(state, params)
-        return enlist(key, self.num_workers, self.num_windows(engine.horizon), trajectory, blank)
+        blank = rows.arms(self.sketch.blank(state, params))
+        return init_workers(key, self.plan(engine.horizon), Origin(trajectory, blank))
 
-    def _advance(
+    def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Tally, Workers]:
-        W = min(self.window, engine.horizon)
-        incoming = workers.trajectories
-        roster = workers.roster(engine)
-        newborn, birth = roster.newborn, roster.birth
-        still = rows.repeat(rows.zeros_like(params), birth.size)
-        may_freeze = not engine.fixed_length or engine.horizon % W > 0
+    ) -> tuple[WindowSums, Workers]:
+        window = InfluenceWindow(self.sketch, engine, params, workers, workers.roster(engine))
+        return window.run(self.plan(engine.horizon).num_sequential_steps)
 
-        def give_birth(carried):
-            trajectories, sketch = carried
-            keys = workers.data_keys(birth)
-            start = lambda _, shift: (engine.start(params, keys, shift), None)
-            state, _ = rows.split_floats(rows.arm(trajectories.state, 0))
-            blank = self.sketch.blank(state, params)
-            born, _, step = linearise(start, trajectories, still)
-            signs = _sketch_keys(workers.noise_key, birth, jnp.zeros_like(birth))
-            pushed = self.sketch.push(blank, step, signs, params)
-            born = engine.shorten(born, birth)
-            return choose(newborn, born, trajectories), rows.where(newborn, pushed, sketch)
 
-        def advance(carry, _):
-            trajectories, sketch, moment, total = carry
-            unroll = lambda before, shift: engine.unroll(params, before, 1, shift)
-            after, losses, step = linearise(unroll, trajectories, still)
-            state, direct = step.backward(None, jnp.ones_like(losses[0]))
-            pulled = self.sketch.pull(sketch, state, params)
-            found = jax.tree.map(lambda *xs: sum(xs), moment, direct, pulled)
-            # The step of a frozen row counts for nothing, and its derivative need not exist.
-            moment = rows.where(trajectories.over[0], moment, found) if may_freeze else found
-            signs = _sketch_keys(workers.noise_key, birth, trajectories.t + 1)
-            sketch = self.sketch.push(sketch, step, signs, params)
-            return (after, sketch, moment, total + losses), None
+class Influenced(NamedTuple):
+    """Trajectories, and the sketch of how the parameters have moved them."""
 
-        start, sketch = jax.lax.cond(
-            jnp.any(newborn), give_birth, lambda carried: carried, (incoming, workers.carried)
+    trajectories: Trajectories
+    sketch: PyTree[Any]
+
+
+class Progress(NamedTuple):
+    """What one step passes on to the next: rows, and sums of each worker's gradient and losses."""
+
+    rows: Influenced
+    gradient: WorkerTree
+    losses: RowLosses
+
+
+class InfluenceWindow(NamedTuple):
+    """A window of the workers at hand: who takes part, and with what."""
+
+    sketch: AbstractSketch
+    engine: AbstractEngine
+    params: Params
+    workers: Workers
+    roster: Roster
+
+    def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
+        """What the workers find, and where they stand afterwards."""
+        workers, roster = self.workers, self.roster
+        before = Influenced(workers.trajectories, rows.arm(workers.carried, 0))
+        start = jax.lax.cond(
+            jnp.any(roster.reset), lambda: self._reset_rows(before), lambda: before
         )
-        none = jnp.zeros(incoming.over.shape, jnp.result_type(float))
-        carry = (start, sketch, still, none)
-        (after, sketch, moment, losses), _ = jax.lax.scan(advance, carry, length=W)
-        healthy = roster.running & jnp.isfinite(losses[0]) & rows.all_finite(moment)
-        moment = rows.total(rows.scale(roster.share, moment), healthy)
-        found = tally(roster, start, after, losses, moment, healthy)
-        return found, workers.after(roster, healthy, after, sketch)
+        none = jnp.zeros(workers.trajectories.arms.done.shape, jnp.result_type(float))
+        may_freeze = not self.engine.fixed_length or self.engine.horizon % num_steps > 0
+        step = lambda progress, _: (self._step(progress, may_freeze), None)
+        progress = Progress(start, self._still(), none)
+        (after, gradient, losses), _ = jax.lax.scan(step, progress, length=num_steps)
+        finite = jnp.isfinite(losses)
+        healthy = roster.running & finite & rows.arms(rows.all_finite(gradient))
+        share = rows.scale(roster.share, gradient)
+        gradient = rows.masked_sum(share, rows.arm(healthy, 0))
+        run = WindowRun(start.trajectories, after.trajectories, losses, finite, healthy)
+        sums = accumulate(roster, workers.layout, run, gradient)
+        sketch = rows.arms(after.sketch)
+        return sums, workers.after(roster, healthy, after.trajectories, sketch)
+
+    def _step(self, progress: Progress, may_freeze: bool) -> Progress:
+        """The newest step exactly, what came before it through the sketch."""
+        (trajectories, sketch), gradient, total = progress
+        unroll = lambda before, shift: self.engine.unroll(self.params, before, 1, shift)
+        after, losses, step = linearize(unroll, trajectories, self._still())
+        state, direct = step.backward(None, jnp.ones_like(rows.arm(losses, 0)))
+        pulled = self.sketch.pull(sketch, state, self.params)
+        found = jax.tree.map(lambda *xs: sum(xs), gradient, direct, pulled)
+        # The step of a frozen row counts for nothing, and its derivative need not exist.
+        frozen = rows.arm(trajectories.arms.done, 0)
+        gradient = rows.select(frozen, gradient, found) if may_freeze else found
+        keys = self._sketch_keys(trajectories.clock.t + 1)
+        sketch = self.sketch.push(sketch, step, keys, self.params)
+        return Progress(Influenced(after, sketch), gradient, total + losses)
+
+    def _reset_rows(self, before: Influenced) -> Influenced:
+        """New episodes begun: a reset is pushed like a step."""
+        reset, episode, params = self.roster.reset, self.roster.episode, self.params
+        keys = self.workers.data_keys(episode)
+        start = lambda _, shift: (self.engine.start(params, keys, shift), None)
+        state, _ = rows.split_floats(rows.arm(before.trajectories.arms.state, 0))
+        blank = self.sketch.blank(state, params)
+        new, _, step = linearize(start, before.trajectories, self._still())
+        pushed = self.sketch.push(blank, step, self._sketch_keys(jnp.zeros_like(episode)), params)
+        new = self.engine.shorten(new, episode)
+        return Influenced(
+            choose(reset, new, before.trajectories), rows.select(reset, pushed, before.sketch)
+        )
+
+    def _still(self) -> WorkerTree:
+        return rows.repeat(rows.zeros_like(self.params), self.roster.episode.size)
+
+    def _sketch_keys(self, index: Clocks) -> Key[Array, " workers"]:
+        key = self.workers.noise_key
+        return jax.vmap(ft.partial(numbered, key))(self.roster.episode, index)
 
 
-def linearise(
+def linearize(
     run: Callable[..., tuple[Trajectories, Any]], before: Trajectories, still: WorkerTree
 ) -> tuple[Trajectories, Any, LinearStep]:
     """The trajectories and losses after `run(trajectories, shift)`, and its derivative."""
-    state, rest = rows.split_floats(before.state)
+    state, rest = rows.split_floats(before.arms.state)
 
     def floats(state, shift):
-        joined = eqx.tree_at(lambda x: x.state, before, eqx.combine(state, rest))
-        after, losses = run(joined, shift)
-        after_state, after_rest = rows.split_floats(after.state)
+        after, losses = run(with_state(before, eqx.combine(state, rest)), shift)
+        after_state, after_rest = rows.split_floats(after.arms.state)
         return (after_state, losses), (after, after_rest)
 
     primals = (state, rows.arms(still))
@@ -174,9 +200,5 @@ def linearise(
         state = rows.zeros_like(after_state) if state is None else rows.arms(state)
         return rows.arm(transpose((state, None if losses is None else rows.arms(loss))), 0)
 
-    after = eqx.tree_at(lambda x: x.state, after, eqx.combine(after_state, after_rest))
+    after = with_state(after, eqx.combine(after_state, after_rest))
     return after, losses, LinearStep(forward, backward)
-
-
-def _sketch_keys(key: RandomKey, birth: Clocks, index: Clocks):
-    return jax.vmap(ft.partial(numbered, key))(birth, index)

@@ -2,9 +2,11 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .perturbed import AbstractPerturbed, Tableau
+from .directions import AbstractDirections, GaussianDirections
+from .perturbed import AbstractPerturbed
 from .probe import Antithetic
 from .sigma import Sigma, as_sigma
+from .tableau import Tableau
 
 
 class NRES(AbstractPerturbed):
@@ -31,6 +33,9 @@ class NRES(AbstractPerturbed):
     - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
       number, a tree of them like the parameters, or a function from the number of estimates made
       to either.
+    - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
+    - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
+      or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
@@ -40,9 +45,18 @@ class NRES(AbstractPerturbed):
     num_workers: int
     window: int
     sigma: Sigma = eqx.field(converter=as_sigma)
+    pairs_per_group: int = eqx.field(default=1, kw_only=True)
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("li2023",)
 
     @property
     def tableau(self) -> Tableau:
-        return Tableau(self.window, None, None, Antithetic(), self.sigma)
+        return Tableau(
+            window=self.window,
+            period=None,
+            probe=Antithetic(),
+            sigma=self.sigma,
+            directions=self.directions,
+            pairs=self.pairs_per_group,
+        )

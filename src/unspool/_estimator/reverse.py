@@ -1,12 +1,12 @@
 """Kernel B: reverse-mode derivatives of one window."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from .. import _rows as rows
 from .._counts import check_count
@@ -14,9 +14,10 @@ from .._custom_types import Params, RandomKey, RowLosses, WorkerMask
 from .._engine import AbstractEngine, Trajectories
 from .._target import Target
 from .base import AbstractEstimator
-from .phases import EvenPhases
-from .tally import Tally, tally
-from .workers import Workers, choose, enlist, take
+from .estimate import WindowRun, WindowSums, accumulate
+from .plan import Plan, plan_whole_windows
+from .trajectories import choose, take
+from .workers import Origin, Roster, Workers, init_workers
 
 
 class AbstractReverse(AbstractEstimator):
@@ -33,66 +34,18 @@ class AbstractReverse(AbstractEstimator):
     def __check_init__(self):
         check_count(num_workers=self.num_workers, window=self.window)
 
-    def num_windows(self, horizon: int) -> int:
-        return -(-horizon // (self.window or horizon))
+    def plan(self, horizon: int) -> Plan:
+        return plan_whole_windows(self, horizon, Target(self.window))
 
-    @property
-    def num_rows(self) -> int:
-        return self.num_workers
-
-    def num_sequential_steps(self, horizon: int) -> int:
-        return min(self.window or horizon, horizon)
-
-    def num_warmup_windows(self, horizon: int) -> int:
-        return self.num_windows(horizon) - 1
-
-    def target(self, horizon: int) -> Target:
-        return Target(self.window)
-
-    def _draw_phases(self, num_windows: int, key: RandomKey) -> Int[Array, " workers"]:
-        return EvenPhases().draw(self.num_workers, num_windows, key)
-
-    def _enlist(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+    def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         trajectory = engine.start(params, rows.repeat(key, 1))
-        return enlist(key, self.num_workers, self.num_windows(engine.horizon), trajectory, None)
+        return init_workers(key, self.plan(engine.horizon), Origin(trajectory))
 
-    def _advance(
+    def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
-    ) -> tuple[Tally, Workers]:
-        T = engine.horizon
-        W = min(self.window or T, T)
-        incoming = workers.trajectories
-        roster = workers.roster(engine)
-        newborn, worker = roster.newborn, jnp.arange(roster.birth.size)
-
-        def window_loss(params, used):
-            """The loss of the workers used; one of them stands in for those that are not."""
-            index = jnp.where(used, worker, jnp.argmax(used))
-            before, birth = take(incoming, index), roster.birth[index]
-            born = lambda: engine.shorten(engine.start(params, workers.data_keys(birth)), birth)
-            give_birth = lambda: choose(newborn[index], born(), before)
-            start = jax.lax.cond(jnp.any(newborn), give_birth, lambda: before)
-            after, losses = engine.unroll(params, start, W)
-            total = jnp.sum(losses[0] * roster.share, where=used)
-            return total, (start, after, losses)
-
-        def attempt(used):
-            (_, aux), grad = jax.value_and_grad(window_loss, has_aux=True)(params, used)
-            return Attempt(grad, *aux)
-
-        nothing = jnp.zeros(incoming.over.shape, jnp.result_type(float))
-        blank = Attempt(rows.zeros_like(params), incoming, incoming, nothing)
-        sound, lost, start, found = leave_out_unsound(attempt, roster.running, blank)
-        # A worker whose episode is over before its first step has a gradient, which is zero.
-        healthy = roster.running & (sound | start.over[0])
-        losses = jnp.where(lost, jnp.nan, jnp.where(sound, found.losses, 0))
-        stood_still = eqx.tree_at(lambda x: x.t, start, jnp.minimum(start.t + W, start.end))
-        after = choose(sound, found.after, stood_still)
-        grad = jax.tree.map(lambda x: jnp.where(jnp.any(sound), x, 0), found.grad)
-        return (
-            tally(roster, start, after, losses, grad, healthy),
-            workers.after(roster, healthy, after, None),
-        )
+    ) -> tuple[WindowSums, Workers]:
+        window = ReverseWindow(engine, params, workers, workers.roster(engine))
+        return window.run(self.plan(engine.horizon).num_sequential_steps)
 
 
 class Attempt(NamedTuple):
@@ -102,6 +55,55 @@ class Attempt(NamedTuple):
     start: Trajectories
     after: Trajectories
     losses: RowLosses
+
+
+class ReverseWindow(NamedTuple):
+    """A window of the workers at hand: who takes part, and with what."""
+
+    engine: AbstractEngine
+    params: Params
+    workers: Workers
+    roster: Roster
+
+    def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
+        """What the workers find, and where they stand afterwards."""
+        roster, incoming = self.roster, self.workers.trajectories
+        running = rows.arm(roster.running, 0)
+
+        def attempt(used):
+            loss = lambda params: self._sum_losses(params, used, num_steps)
+            (_, aux), grad = jax.value_and_grad(loss, has_aux=True)(self.params)
+            return Attempt(grad, *aux)
+
+        nothing = jnp.zeros(incoming.arms.done.shape, jnp.result_type(float))
+        blank = Attempt(rows.zeros_like(self.params), incoming, incoming, nothing)
+        sound, lost, start, found = leave_out_unsound(attempt, running, blank)
+        # A worker whose episode is done before its first step has a gradient, which is zero.
+        healthy = running & (sound | rows.arm(start.arms.done, 0))
+        losses = jnp.where(lost, jnp.nan, jnp.where(sound, rows.arm(found.losses, 0), 0))
+        clock = start.clock
+        t = jnp.minimum(clock.t + num_steps, clock.length)
+        after = choose(sound, found.after, replace(start, clock=replace(clock, t=t)))
+        grad = jax.tree.map(lambda x: jnp.where(jnp.any(sound), x, 0), found.grad)
+        losses, finite, healthy = rows.arms(losses), rows.arms(~lost), rows.arms(healthy)
+        run = WindowRun(start, after, losses, finite, healthy)
+        sums = accumulate(roster, self.workers.layout, run, grad)
+        return sums, self.workers.after(roster, healthy, after, None)
+
+    def _sum_losses(self, params: Params, used: WorkerMask, num_steps: int):
+        """The loss of the workers used; one of them stands in for those that are not."""
+        engine, roster = self.engine, self.roster
+        index = jnp.where(used, jnp.arange(used.size), jnp.argmax(used))
+        before, episode = take(self.workers.trajectories, index), roster.episode[index]
+
+        def begin():
+            new = engine.start(params, self.workers.data_keys(episode))
+            return choose(roster.reset[index], engine.shorten(new, episode), before)
+
+        start = jax.lax.cond(jnp.any(roster.reset), begin, lambda: before)
+        after, losses = engine.unroll(params, start, num_steps)
+        total = jnp.sum(rows.arm(losses, 0) * roster.share, where=used)
+        return total, (start, after, losses)
 
 
 def leave_out_unsound(
@@ -126,7 +128,7 @@ def leave_out_unsound(
         unhealthy = group & ~jnp.isfinite(found.losses[0])
         success = ~jnp.any(unhealthy) & rows.all_finite(rows.repeat(found.grad, 1))[0]
         spoilt = jnp.where(jnp.any(unhealthy), unhealthy, group & (size == 1))
-        settled = jnp.where(success, group, spoilt | start.over[0])
+        settled = jnp.where(success, group, spoilt | start.arms.done[0])
         smaller = jnp.where(jnp.any(unhealthy), size, jnp.maximum(size // 2, 1))
         return (
             jnp.where(success, sound | group, sound),

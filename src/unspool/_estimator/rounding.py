@@ -11,75 +11,51 @@ their covariance is more than $\\sigma^2$. A loss is defined at representable pa
 is estimated is the smoothed gradient of its interpolation between them. The price is noise:
 where the gap is above sigma, up to about $\\mathrm{gap} / \\sigma$ times the variance.
 
-The random number is a Weyl sequence over births, blocks and parameters, shifted by a random offset
-(Cranley, Patterson, 1976): uniform for each of them, independent of the noise, and so cheap that
-nothing is gained by asking first whether rounding matters.
+The random number is a Weyl sequence over directions, blocks and parameters, shifted by a random
+offset (Cranley, Patterson, 1976): uniform for each of them, independent of the noise, and so cheap
+that nothing is gained by asking first whether rounding matters.
 """
 
-from typing import Any
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree, UInt32
+from jaxtyping import Array, Int, UInt32
 
 from .. import _rows as rows
-from .._custom_types import Clocks, Params, RandomKey
+from .._custom_types import Params, RandomKey
 
 _FINE = 0.2
 """Rounding to the nearest is as good where numbers lie closer than this share of sigma."""
 
 _STEPS = 0x9E3779B9, 0x85EBCA6B, 0xC2B2AE35
-"""Odd numbers far from simple fractions of 2**32: steps from parameter to parameter, from birth
-to birth, and from block to block."""
-
-
-class Perturbation(eqx.Module):
-    """What moves the parameters of each worker.
-
-    - `along`: the perturbation itself, along which slopes are measured.
-    - `pair`: the shifts of two arms at plus and minus it, as their parameters can hold them;
-      `None` for probes that have no use for it.
-    """
-
-    along: PyTree[Float[Array, "workers ..."]]
-    pair: PyTree[Float[Array, "arms workers ..."]] | None
-
-    def shifts(self, *others: PyTree[Float[Array, "workers ..."]]) -> PyTree:
-        """The shifts of the pair, and after them those of other arms."""
-        return rows.join_arms(self.pair, rows.arms(*others)) if others else self.pair
+"""Odd numbers far from simple fractions of 2**32: steps from parameter to parameter, from direction
+to direction, and from block to block."""
 
 
 def hold_pair(
-    params: Params,
-    along: PyTree[Float[Array, "workers ..."]],
-    sigma: PyTree[Any],
-    dither: UInt32[Array, " workers"],
-) -> PyTree[Float[Array, "arms workers ..."]]:
+    params: Params, along: Params, sigma: Params, dither: UInt32[Array, ""]
+) -> tuple[Params, Params]:
     """The shifts of two arms at plus and minus a perturbation of scale sigma.
 
-    `dither` are the workers' first random numbers.
+    `dither` is the random number of the first parameter.
     """
-
-    def one(along, dither):
-        leaves, structure = jax.tree.flatten(params)
-        moved = []
-        for x, s, shift in zip(leaves, jax.tree.leaves(sigma), jax.tree.leaves(along), strict=True):
-            index = rows.positions(x)
-            uniform = dither + index * jnp.uint32(_STEPS[0])
-            dither = dither + jnp.uint32(x.size * _STEPS[0] % 2**32)
-            moved.append(jnp.stack([hold(x, s, shift, uniform), hold(x, s, -shift, uniform)]))
-        return jax.tree.unflatten(structure, moved)
-
-    return jax.vmap(one, in_axes=0, out_axes=1)(along, dither)
+    leaves, structure = jax.tree.flatten(params)
+    shifts = []
+    for x, s, shift in zip(leaves, jax.tree.leaves(sigma), jax.tree.leaves(along), strict=True):
+        uniform = dither + rows.positions(x) * jnp.uint32(_STEPS[0])
+        dither = dither + jnp.uint32(x.size * _STEPS[0] % 2**32)
+        shifts.append((hold(x, s, shift, uniform), hold(x, s, -shift, uniform)))
+    plus, minus = zip(*shifts, strict=True) if shifts else ((), ())
+    return jax.tree.unflatten(structure, plus), jax.tree.unflatten(structure, minus)
 
 
-def draw_dither(key: RandomKey, birth: Clocks, block: Clocks) -> UInt32[Array, " workers"]:
-    """The random number of each worker's first parameter in a block of an episode."""
+def draw_dither(
+    key: RandomKey, number: Int[Array, "..."], block: Int[Array, "..."]
+) -> UInt32[Array, "..."]:
+    """The random number of the first parameter for a direction's number and block."""
     offset = jax.random.key_data(key).ravel()[0]
-    _, of_birth, of_block = _STEPS
+    _, of_number, of_block = _STEPS
     count = lambda x, step: x.astype(jnp.uint32) * jnp.uint32(step)
-    return offset + count(birth, of_birth) + count(block, of_block)
+    return offset + count(number, of_number) + count(block, of_block)
 
 
 def _power_below(x):

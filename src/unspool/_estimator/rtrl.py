@@ -17,8 +17,8 @@ class Columns(AbstractSketch):
     def pull(self, sketch, cotangent, params):
         flat, unravel = rows.ravel(params)
         along = lambda column: rows.dot(column, cotangent)
-        slopes = jax.vmap(along, in_axes=1, out_axes=1)(sketch)
-        return jax.vmap(unravel)(slopes.astype(flat.dtype))
+        pulled = jax.vmap(along, in_axes=1, out_axes=1)(sketch)
+        return jax.vmap(unravel)(pulled.astype(flat.dtype))
 
     def push(self, sketch, step, keys, params):
         flat, unravel = rows.ravel(params)

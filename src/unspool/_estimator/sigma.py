@@ -1,25 +1,104 @@
-"""The scale of perturbations: a number, a tree like the parameters, or a schedule."""
+"""The scale of perturbations: a number, a tree like the parameters, a schedule, or an object."""
 
-from typing import Any
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
-from .. import _rows as rows
-from .._custom_types import Clocks, IntScalar, Params
+from .._custom_types import IntScalar, Params
 from .._params import match
 
-Sigma = Any
+
+class MadeUpdate(NamedTuple):
+    """What is known once an update has been made.
+
+    - `grad`: the estimate that it was made with.
+    - `stats`: that estimate's statistics.
+    - `updates`: what the optimizer has added to the parameters.
+    - `params`: the parameters since.
+    - `num_windows`: windows of an episode.
+    - `learned`: what the control of the estimator has learned, for each window.
+    """
+
+    grad: Params
+    stats: dict[str, Any]
+    updates: Params
+    params: Params
+    num_windows: int
+    learned: PyTree[Any] = None
+
+
+class AbstractSigma(eqx.Module):
+    """A scale of perturbations that is decided while training goes on.
+
+    A direction keeps the scale that it was drawn with, of which the estimator keeps a `stamp`: a
+    few numbers for each pair. What is learned changes after updates alone: estimates that nobody
+    trains with have one scale.
+    """
+
+    def init(self) -> PyTree[Any]:
+        """What is known before the first update; by default nothing."""
+        return None
+
+    @abc.abstractmethod
+    def stamp(self, learned: PyTree[Any], update: IntScalar) -> PyTree[Any]:
+        """A tree of scalars by which `at` knows the scale of a direction that is drawn now.
+
+        `update` counts the estimates made so far.
+        """
+
+    @abc.abstractmethod
+    def at(self, stamp: PyTree[Any]) -> PyTree[Any]:
+        """The scale: a number, or a tree like the parameters of numbers or arrays."""
+
+    def after_update(self, learned: PyTree[Any], made: MadeUpdate) -> PyTree[Any]:
+        """What is known after an update; by default what was known before."""
+        return learned
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is learned."""
+        return bool(jax.tree.leaves(self.init()))
+
+
+class ConstantSigma(AbstractSigma):
+    """The same scale throughout."""
+
+    value: PyTree[Any]
+
+    def stamp(self, learned, update):
+        return None
+
+    def at(self, stamp):
+        return self.value
+
+
+class ScheduledSigma(AbstractSigma):
+    """A function from the number of estimates made so far to the scale."""
+
+    schedule: Callable[[IntScalar], Any]
+
+    def stamp(self, learned, update):
+        return update
+
+    def at(self, stamp):
+        return self.schedule(stamp)
+
+
+Sigma = float | Callable[[IntScalar], Any] | AbstractSigma | PyTree[Any]
 """A positive number; a tree like the parameters of positive numbers, or of arrays of the leaf's
-shape (where a leaf is not trained, anything positive or `None` stands); or a function from the
-number of estimates made so far to either."""
+shape (where a leaf is not trained, anything positive or `None` stands); a function from the
+number of estimates made so far to either; or an `AbstractSigma`."""
 
 
 def as_sigma(sigma: Sigma) -> Sigma:
-    """Sigma as arrays, checked. Schedules are taken as they are: their values come later."""
-    if callable(sigma):
+    """Sigma as arrays, checked. What says its values later is taken as it is."""
+    if isinstance(sigma, AbstractSigma) or callable(sigma):
         return sigma
     for leaf in jax.tree.leaves(sigma):
         try:
@@ -35,17 +114,15 @@ def as_sigma(sigma: Sigma) -> Sigma:
     return jax.tree.map(jnp.asarray, sigma)
 
 
-def least_sigma(sigma: Sigma, params: Params, update: IntScalar, drawn_at: Clocks) -> Params:
-    """The smallest scale of each leaf, of noise drawn now or earlier."""
-    now = sigma_at(sigma, params, update)
-    if not callable(sigma):
-        return now
-    return jax.tree.map(jnp.minimum, now, sigma_at(sigma, params, jnp.min(drawn_at)))
+def as_scale(sigma: Sigma) -> AbstractSigma:
+    """The object that a sigma stands for."""
+    if isinstance(sigma, AbstractSigma):
+        return sigma
+    return ScheduledSigma(sigma) if callable(sigma) else ConstantSigma(sigma)
 
 
-def sigma_at(sigma: Sigma, params: Params, update: Any) -> Params:
-    """The scale of every leaf that is trained, for noise drawn at the given update."""
-    value: Any = sigma(update) if callable(sigma) else sigma
+def spread_scale(value: PyTree[Any], params: Params) -> Params:
+    """The scale of every leaf that is trained, given a number or a tree."""
     if jax.tree_util.all_leaves([value]) and jnp.ndim(value) == 0:
         return jax.tree.map(lambda _: value, params)
     try:
@@ -62,26 +139,3 @@ def sigma_at(sigma: Sigma, params: Params, update: Any) -> Params:
                 f"{list(p.shape)}, got shape {list(jnp.shape(s))}"
             )
     return scales
-
-
-@rows.widening
-def _scale(noise: Params, sigmas: Params) -> tuple[Params, Params]:
-    perturbation = jax.tree.map(lambda z, s: (z * s).astype(z.dtype), noise, sigmas)
-    score = jax.tree.map(lambda z, s: (z / s).astype(z.dtype), noise, sigmas)
-    return perturbation, score
-
-
-def scale_noise(
-    sigma: Sigma, params: Params, drawn_at: Clocks, noise: PyTree[Float[Array, "workers ..."]]
-) -> tuple[PyTree[Float[Array, "workers ..."]], PyTree[Float[Array, "workers ..."]]]:
-    r"""The perturbation $\sigma z$ and the score $z / \sigma$ of each worker's direction $z$.
-
-    Both with the sigma of the update at which the direction was drawn: a schedule that moves on
-    during an episode then biases nothing.
-    """
-
-    def one(noise, drawn_at):
-        sigmas = sigma_at(sigma, params, drawn_at)
-        return _scale(noise, sigmas)
-
-    return jax.vmap(one)(noise, drawn_at)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .. import _rows as rows
-from .._custom_types import BoolScalar, IntScalar, WorkerMask, WorkerValues
+from .._custom_types import BoolScalar, IntScalar, PairMask, WorkerValues
 
 LEAST_SURVIVAL = 0.05
 """Weights are right as long as so large a share of the episodes gets to the end."""
@@ -63,13 +63,14 @@ class Survival(eqx.Module):
 
     @rows.widening
     def observe(
-        self, window: Int[Array, " workers"], attempted: WorkerMask, failed: WorkerMask
+        self, window: Int[Array, " workers"], attempted: PairMask, failed: PairMask
     ) -> "Survival":
-        """The counts once these workers have run these windows, or failed in them."""
-        fade = 1 - 1 / self._memory(window.size)
+        """The counts once these pairs have run the windows of their groups, or failed in them."""
+        fade = 1 - 1 / self._memory(attempted.size)
         # In integers: a float32 that is counted up by ones stops at 2**24.
         zeros = jnp.zeros(self.attempted.shape, int)
-        count = lambda mask: zeros.at[window].add(mask.astype(int)).astype(self.attempted.dtype)
+        of_group = lambda mask: jnp.sum(mask, axis=0, dtype=int)
+        count = lambda mask: zeros.at[window].add(of_group(mask)).astype(self.attempted.dtype)
         attempts = fade * self.attempted + count(attempted)
         counted = Survival(attempts, fade * self.failed + count(failed), self.weight)
         reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - counted.rate)])

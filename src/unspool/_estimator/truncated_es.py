@@ -2,9 +2,11 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .perturbed import AbstractPerturbed, Tableau
-from .probe import CentredAntithetic
+from .directions import AbstractDirections, GaussianDirections
+from .perturbed import AbstractPerturbed
+from .probe import CenteredAntithetic
 from .sigma import Sigma, as_sigma
+from .tableau import Tableau
 
 
 class TruncatedES(AbstractPerturbed):
@@ -30,6 +32,9 @@ class TruncatedES(AbstractPerturbed):
     - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
       number, a tree of them like the parameters, or a function from the number of estimates made
       to either.
+    - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
+    - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
+      or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
@@ -39,9 +44,19 @@ class TruncatedES(AbstractPerturbed):
     num_workers: int
     window: int
     sigma: Sigma = eqx.field(converter=as_sigma)
+    pairs_per_group: int = eqx.field(default=1, kw_only=True)
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
     estimand: ClassVar[str] = "smoothed window gradient"
     references: ClassVar[tuple[str, ...]] = ("metz2019",)
 
     @property
     def tableau(self) -> Tableau:
-        return Tableau(self.window, self.window, self.window, CentredAntithetic(), self.sigma)
+        return Tableau(
+            window=self.window,
+            period=self.window,
+            probe=CenteredAntithetic(),
+            sigma=self.sigma,
+            rejoins=True,
+            directions=self.directions,
+            pairs=self.pairs_per_group,
+        )

@@ -1,48 +1,57 @@
-"""The workers of an estimator: clocks, births, and the spread over the episode."""
+"""The workers of an estimator: clocks, episodes, failures, and what is kept between estimates.
+
+A worker of the kernels is a group: trajectories that share clock, keys and data. A group holds one
+or more antithetic pairs, and at most one unperturbed arm that these share; without pairs it holds
+one trajectory, which counts as its only pair here.
+"""
 
 import functools as ft
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
 from .. import _rows as rows
 from .._custom_types import (
     BoolScalar,
     Clocks,
     IntScalar,
+    PairClocks,
+    PairMask,
     RandomKey,
     Scalar,
     WorkerMask,
     WorkerValues,
 )
-from .._engine import AbstractEngine, Trajectories
+from .._engine import AbstractEngine, Clock, Trajectories
 from .._random import Purpose, numbered, stream
+from .layout import Layout
+from .plan import Plan
 from .survival import Survival
+from .trajectories import take
 
 
 class Roster(NamedTuple):
     """Who takes part in a window, and how much each counts for.
 
-    - `newborn`: workers that begin an episode; `birth`: the number of everyone's.
-    - `running`: workers that are not waiting for the end of an episode in which they failed.
-    - `share`: what a worker's gradient is multiplied by if it comes through the window. While
-      nothing fails, all have an equal share and they add up to one.
-    - `gain`: by how much the window itself makes it larger: how many workers of those that have
-      come into it one that comes through stands for, and so one while nothing fails.
+    - `reset`: groups that begin an episode.
+    - `episode`: the id of everyone's episode.
+    - `running`: pairs that are not waiting for the end of an episode in which they failed.
+    - `share`: the factor of a pair's gradient if it comes through the window. While nothing fails,
+      all have an equal share and they add up to one.
     """
 
-    newborn: WorkerMask
-    birth: Clocks
-    running: WorkerMask
+    reset: WorkerMask
+    episode: Clocks
+    running: PairMask
     share: WorkerValues
-    gain: WorkerValues
 
 
 class Census(NamedTuple):
-    """How many workers took part in a window.
+    """How many pairs took part in a window.
 
     - `attempted`: those that ran it.
     - `healthy`: those that came through, with finite losses and derivatives.
@@ -54,185 +63,210 @@ class Census(NamedTuple):
     stood_for: Scalar
 
 
+class PerWorker(eqx.Module):
+    """What each group has one of.
+
+    - `episode`: the id of its episode; no two episodes share one.
+    - `weight`: inverse of the share of episodes that come through the next window.
+    - `gain`: the factor by which that window itself makes the weight larger: how many of those
+      that come into it one that comes through stands for. One while nothing fails.
+    """
+
+    episode: Clocks
+    weight: WorkerValues
+    gain: WorkerValues
+
+
 class Workers(eqx.Module):
     """Everything that passes from one estimate to the next.
 
     - `data_key`, `noise_key`: the roots of all randomness, apart so that data can be shared
       among workers and noise not.
-    - `update`: estimates made so far; negative while the workers are being spread.
-    - `birth`: the number of each worker's episode; no two episodes share one.
-    - `failed`: workers that have failed in the episode at hand. One whose length is known waits,
-      frozen, until it would have ended: to begin at once would leave late windows behind. So does
+    - `update`: estimates made so far; negative during warm-up.
+    - `each`: what each group has one of.
+    - `failed`: pairs that have failed in the episode at hand. One whose length is known waits,
+      frozen, until it would have ended: to reset at once would leave late windows behind. So does
       one whose first episode is still to begin.
-    - `survival`: what the workers have learned together of how many come through each window.
-    - `weight`, `gain`: what that makes of each worker in the next one, see `Roster`.
+    - `survival`: the share of episodes that come through each window, as far as is known.
     - `trajectories`: the rows.
-    - `carried`: what the kernel keeps for each worker; the workers' axis leads every leaf.
-    - `num_workers`: how many there are, also where only some of them are at hand.
+    - `carried`: what the kernel keeps; every leaf leads with pairs (or arms, or 1) x workers.
+    - `learned`: what all groups have learned together, without an axis of workers. It is read as
+      it stands when a window begins; what a window adds to it is deposited after the sums over
+      groups, so that chunks, parts and devices come to the same.
+    - `num_workers`: how many groups there are, also where only some of them are at hand.
+    - `layout`: the arms of a group.
     """
 
     data_key: RandomKey
     noise_key: RandomKey
     update: IntScalar
-    birth: Clocks
-    failed: WorkerMask
-    weight: WorkerValues
-    gain: WorkerValues
+    each: PerWorker
+    failed: PairMask
     survival: Survival
     trajectories: Trajectories
     carried: PyTree[Any]
+    learned: PyTree[Any]
     num_workers: int = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of all groups, also where only some of them are at hand."""
+        return self.layout.pairs * self.num_workers
 
     def roster(self, engine: AbstractEngine) -> Roster:
         """Who takes part in the next window."""
-        newborn = self._ended(engine)
-        birth = jnp.where(newborn, self.next_births(self.birth), self.birth)
-        running = newborn | ~self.failed
-        return Roster(newborn, birth, running, self.weight / self.num_workers, self.gain)
+        reset = self._finds_end(engine)
+        episode = jnp.where(reset, self.next_episodes(self.each.episode), self.each.episode)
+        running = rows.repeat(reset, self.layout.pairs) | ~self.failed
+        return Roster(reset, episode, running, self.each.weight / self.num_pairs)
 
-    def _ended(self, engine: AbstractEngine) -> WorkerMask:
-        """Workers that begin an episode next."""
-        at = self.trajectories
+    def _finds_end(self, engine: AbstractEngine) -> WorkerMask:
+        """Groups that begin an episode next."""
+        clock = self.trajectories.clock
         if not engine.ends_early:
-            return at.t >= at.end
-        return jnp.where(self.birth < self.num_workers, at.t >= at.end, at.ended)
+            return clock.t >= clock.length
+        first = self.each.episode < self.num_workers
+        return jnp.where(first, clock.t >= clock.length, self.trajectories.all_done)
 
-    def spread(self, phases: Clocks, num_windows: int, window: int) -> "Workers":
-        """These workers, each to begin its first episode as many windows before the first update
+    def stagger(self, phases: Clocks, num_windows: int, window: int) -> "Workers":
+        """These groups, each to begin its first episode as many windows before the first update
         as its phase says; `num_windows` of so many steps are run before that.
 
-        Until then a worker's clock is negative, and it waits as one that has failed does.
+        Until then a group's clock is negative, and it waits as one that has failed does.
         """
-        clock = (phases - num_windows) * window
-        places = lambda w: (w.trajectories.t, w.update)
-        return eqx.tree_at(places, self, (clock, self.update - num_windows))
+        clock = replace(self.trajectories.clock, t=(phases - num_windows) * window)
+        trajectories = replace(self.trajectories, clock=clock)
+        return replace(self, trajectories=trajectories, update=self.update - num_windows)
 
-    def next_births(self, birth: Clocks) -> Clocks:
-        """The births that follow upon these; negative once numbers have run out."""
-        return birth + self.num_workers
+    def next_episodes(self, episode: Clocks) -> Clocks:
+        """The ids of the episodes that follow upon these; negative once they have run out."""
+        return episode + self.num_workers
+
+    def pair_numbers(self, episode: Clocks) -> PairClocks:
+        """The number of each pair's direction: no two pairs of two episodes share one."""
+        pair = jnp.arange(self.layout.pairs, dtype=episode.dtype)
+        return jax.vmap(lambda j: episode * self.layout.pairs + j)(pair)
 
     @property
     def ran_out(self) -> BoolScalar:
         """Whether a count was too large for its type, so that randomness would come again."""
-        return jnp.any(self.birth < 0) | (self.update < -(2**30))
+        episode = self.each.episode
+        largest = jnp.iinfo(episode.dtype).max // self.layout.pairs
+        return jnp.any((episode < 0) | (episode > largest)) | (self.update < -(2**30))
 
-    def data_keys(self, birth: Clocks) -> Key[Array, " workers"]:
+    def data_keys(self, episode: Clocks) -> Key[Array, " workers"]:
         """The key of each episode's data."""
-        return jax.vmap(ft.partial(numbered, self.data_key))(birth)
+        return jax.vmap(ft.partial(numbered, self.data_key))(episode)
 
     def after(
-        self, roster: Roster, healthy: WorkerMask, trajectories: Trajectories, carried: PyTree
+        self, roster: Roster, healthy: PairMask, trajectories: Trajectories, carried: PyTree
     ) -> "Workers":
-        """The workers one update later; the episodes of those that are not healthy are over."""
+        """The workers one update later. The arms of pairs that are not healthy are done."""
         failed = ~healthy
-        arms = jax.vmap(lambda row: row | failed)(trajectories.over)
-        trajectories = eqx.tree_at(lambda x: x.over, trajectories, arms)
-        leading = roster.birth, failed, self.weight, self.gain, trajectories.clock, carried
-        return self._join(self.update + 1, trajectories.arms, leading)
+        arms, clock = trajectories.arms, trajectories.clock
+        done = arms.done | self.layout.arms_of(failed)
+        return replace(
+            self,
+            update=self.update + 1,
+            each=replace(self.each, episode=roster.episode),
+            failed=failed,
+            trajectories=Trajectories(replace(arms, done=done), clock),
+            carried=carried,
+        )
 
-    def learn(
+    def learn_survival(
         self, before: "Workers", engine: AbstractEngine, window: int
     ) -> "tuple[Workers, Census]":
         """With what the window of so many steps since `before` says of survival, and who ran it.
 
-        Once all workers are spread nothing is counted, and nothing paid for it, before the first
-        failure; the updates until then are taken for even, each window being attempted as often as
-        another.
+        After warm-up nothing is counted, and nothing paid for it, before the first failure; the
+        updates until then are taken for even, each window being attempted as often as another.
         """
-        t = self.trajectories.t
+        t = self.trajectories.clock.t
 
         # Weights of the next window are looked up here and kept: a branch of their own at its
         # start would cost a small problem as much again.
         def learn_now():
-            attempted = ~before.failed | (self.birth != before.birth)
+            begun = rows.repeat(self.each.episode != before.each.episode, self.layout.pairs)
+            attempted = ~before.failed | begun
             healthy = attempted & ~self.failed
-            stood_for = jnp.sum(before.gain, where=healthy)
+            stood_for = jnp.sum(rows.repeat(before.each.gain, self.layout.pairs), where=healthy)
             census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
-            known = self.survival.after_even_updates(jnp.maximum(before.update, 0), t.size)
+            known = self.survival.after_even_updates(jnp.maximum(before.update, 0), attempted.size)
             window_before = jax.lax.div(t - 1, window)
             survival = known.observe(window_before, attempted, attempted & self.failed)
-            window_after = jax.lax.div(jnp.where(self._ended(engine), 0, t), window)
-            weights = survival.weigh(window_after, self.num_workers, engine.ends_early)
+            window_after = jax.lax.div(jnp.where(self._finds_end(engine), 0, t), window)
+            weights = survival.weigh(window_after, self.num_pairs, engine.ends_early)
             return (survival, *weights), census
 
-        size = jnp.full((), t.size)
+        size = jnp.full((), self.failed.size)
         every = Census(size, size, size.astype(jnp.result_type(float)))
-        found, census = jax.lax.cond(
+        known = self.survival, self.each.weight, self.each.gain
+        (survival, weight, gain), census = jax.lax.cond(
             ~self.survival.is_certain | jnp.any(self.failed) | (before.update < 0),
             learn_now,
-            lambda: ((self.survival, self.weight, self.gain), every),
+            lambda: (known, every),
         )
-        return eqx.tree_at(lambda w: (w.survival, w.weight, w.gain), self, found), census
+        each = replace(self.each, weight=weight, gain=gain)
+        return replace(self, survival=survival, each=each), census
 
-    def block(self, start: IntScalar | int, size: int) -> "Workers":
-        """Some neighboring workers."""
-        arms, leading = self._split()
-        arms = rows.block(arms, start, size, axis=1)
-        return self._join(self.update, arms, rows.block(leading, start, size, axis=0))
+    def take_block(self, start: IntScalar | int, size: int) -> "Workers":
+        """Some neighboring groups."""
+        arms, groups = self._split()
+        arms = rows.take_slice(arms, start, size, axis=1)
+        return self._join(arms, rows.take_slice(groups, start, size, axis=0))
 
-    def put_block(self, new: "Workers", start: IntScalar | int) -> "Workers":
-        """All workers, with those from `start` on replaced; the inverse of `block`."""
-        (arms, leading), (new_arms, new_leading) = self._split(), new._split()
-        arms = rows.put_block(arms, new_arms, start, axis=1)
-        return self._join(new.update, arms, rows.put_block(leading, new_leading, start, axis=0))
+    def update_block(self, new: "Workers", start: IntScalar | int) -> "Workers":
+        """All groups, with those from `start` on replaced; the inverse of `take_block`."""
+        (arms, groups), (new_arms, new_groups) = self._split(), new._split()
+        arms = rows.update_slice(arms, new_arms, start, axis=1)
+        groups = rows.update_slice(groups, new_groups, start, axis=0)
+        return replace(self._join(arms, groups), update=new.update)
 
-    def _split(self):
-        """What has an axis of arms before that of workers, and what has not."""
-        clock = self.trajectories.clock
-        leading = self.birth, self.failed, self.weight, self.gain, clock, self.carried
-        return self.trajectories.arms, leading
+    def _split(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The fields with an axis before that of groups, and those without."""
+        arms = {"arms": self.trajectories.arms, "failed": self.failed, "carried": self.carried}
+        return arms, {"clock": self.trajectories.clock, "each": self.each}
 
-    def _join(self, update, arms, leading):
-        birth, failed, weight, gain, clock, carried = leading
-        return Workers(
-            self.data_key,
-            self.noise_key,
-            update,
-            birth,
-            failed,
-            weight,
-            gain,
-            self.survival,
-            Trajectories.of(arms, clock),
-            carried,
-            self.num_workers,
-        )
+    def _join(self, arms: dict[str, Any], groups: dict[str, Any]) -> "Workers":
+        trajectories = Trajectories(arms["arms"], groups["clock"])
+        kept = {"failed": arms["failed"], "carried": arms["carried"], "each": groups["each"]}
+        return replace(self, trajectories=trajectories, **kept)
 
 
-def choose(mask: WorkerMask, new: Trajectories, old: Trajectories) -> Trajectories:
-    """Worker by worker, one of two sets of trajectories."""
-    arms = rows.where_worker(mask, new.arms, old.arms)
-    return Trajectories.of(arms, rows.where(mask, new.clock, old.clock))
+class Origin(NamedTuple):
+    """What all groups are at first.
 
-
-def take(trajectories: Trajectories, index: Int[Array, " workers"]) -> Trajectories:
-    """The trajectories of the workers with these numbers."""
-    pick = lambda tree, axis: jax.tree.map(lambda x: jnp.take(x, index, axis=axis), tree)
-    return Trajectories.of(pick(trajectories.arms, 1), pick(trajectories.clock, 0))
-
-
-def enlist(
-    key: RandomKey, num_workers: int, num_windows: int, trajectory: Trajectories, carried: PyTree
-) -> Workers:
-    """Workers at the end of an episode: a birth is the same at the start as ever after.
-
-    One worker's `trajectory`, of any parameters, and what is `carried` for it stand in for all.
+    - `trajectory`: that of one group, of any parameters.
+    - `carried`: what the kernel keeps for it.
+    - `layout`: its arms.
+    - `learned`: what groups learn together.
     """
-    birth, first = jnp.arange(num_workers), jnp.zeros(num_workers, int)
-    trajectories = take(trajectory, first)
-    of_end = jnp.zeros_like(first), jnp.zeros_like(first), jnp.ones_like(trajectories.over)
-    ended = eqx.tree_at(lambda x: (x.t, x.end, x.over), trajectories, of_end)
-    carried = jax.tree.map(lambda x: jnp.take(x, first, axis=0), carried)
+
+    trajectory: Trajectories
+    carried: PyTree[Any] = None
+    layout: Layout = Layout()
+    learned: PyTree[Any] = None
+
+
+def init_workers(key: RandomKey, plan: Plan, origin: Origin) -> Workers:
+    """Groups at the end of an episode: a reset is the same at the start as ever after."""
+    groups, pairs = plan.num_groups, origin.layout.pairs
+    first = jnp.zeros(groups, int)
+    trajectories = take(origin.trajectory, first)
+    clock = Clock(jnp.zeros_like(first), jnp.zeros_like(first), trajectories.clock.key)
+    arms = replace(trajectories.arms, done=jnp.ones_like(trajectories.arms.done))
     return Workers(
         data_key=stream(key, Purpose.DATA),
         noise_key=stream(key, Purpose.NOISE),
         update=jnp.zeros((), int),
-        birth=birth,
-        failed=jnp.ones(num_workers, bool),
-        weight=jnp.ones(num_workers),
-        gain=jnp.ones(num_workers),
-        survival=Survival.of(num_windows),
-        trajectories=ended,
-        carried=carried,
-        num_workers=num_workers,
+        each=PerWorker(jnp.arange(groups), jnp.ones(groups), jnp.ones(groups)),
+        failed=jnp.ones((pairs, groups), bool),
+        survival=Survival.of(plan.num_windows),
+        trajectories=Trajectories(arms, clock),
+        carried=jax.tree.map(lambda x: jnp.take(x, first, axis=1), origin.carried),
+        learned=origin.learned,
+        num_workers=groups,
+        layout=origin.layout,
     )

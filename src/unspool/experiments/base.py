@@ -154,8 +154,8 @@ class Entry(AbstractEntry):
     @property
     def training_steps(self) -> int:
         horizon = self.problem.horizon
-        windows = self.num_updates + self.estimator.num_warmup_windows(horizon)
-        return windows * self.estimator.num_steps(horizon)
+        windows = self.num_updates + self.estimator.plan(horizon).num_warmup_windows
+        return windows * self.estimator.plan(horizon).num_steps
 
     def settings(self) -> dict[str, Any]:
         return {

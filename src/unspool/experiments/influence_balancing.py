@@ -84,15 +84,15 @@ class LossAtEnd(AbstractWrapper):
     def step(self, params, state, t, *, key):
         if self.fixed_length:
             state, loss = self.inner.step(params, state, t, key=key)
-            last = (t == self.horizon - 1) | self.inner.is_over(state)
+            last = (t == self.horizon - 1) | self.inner.is_done(state)
             return state, jnp.where(last, self.horizon * loss, 0.0)
         state, before = state
         state, loss = self.inner.step(params, state, t, key=key)
         change = self.horizon * (loss - before)
         return (state, jnp.asarray(loss, before.dtype)), change
 
-    def is_over(self, state):
-        return self.inner.is_over(state if self.fixed_length else state[0])
+    def is_done(self, state):
+        return self.inner.is_done(state if self.fixed_length else state[0])
 
     @property
     def ends_early(self):
@@ -152,7 +152,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
 
     def _measurement(self, label: str) -> Measurement:
         estimator = _COMPARED[label](1, 1, sigma=_SIGMA)
-        steps = _EPISODES * _UNROLLS * estimator.num_steps(_UNROLLS)
+        steps = _EPISODES * _UNROLLS * estimator.plan(_UNROLLS).num_steps
         measure = lambda key, _: _relative_errors(estimator, key)
         return Measurement(_measured(label), steps, measure)
 

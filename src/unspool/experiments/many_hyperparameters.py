@@ -161,8 +161,8 @@ class ManyHyperparametersExperiment(AbstractExperiment):
 
     def _training_steps(self, make, num_updates: int) -> int:
         estimator = make(_NUM_PAIRS, _WINDOW, sigma=_SIGMA)
-        windows = num_updates + estimator.num_warmup_windows(self.horizon)
-        return windows * estimator.num_steps(self.horizon)
+        windows = num_updates + estimator.plan(self.horizon).num_warmup_windows
+        return windows * estimator.plan(self.horizon).num_steps
 
     def entries(self) -> tuple[AbstractEntry, ...]:
         problem = self.problem

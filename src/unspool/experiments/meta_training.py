@@ -125,8 +125,10 @@ class AbstractMetaTraining(AbstractExperiment):
         num_steps: int | None = None,
     ) -> Entry:
         """A training of so many problem steps, warming up included; by default `num_steps`."""
-        steps = estimator.num_steps(self.horizon)
-        left = (num_steps or self.num_steps) - estimator.num_warmup_windows(self.horizon) * steps
+        steps = estimator.plan(self.horizon).num_steps
+        left = (num_steps or self.num_steps) - estimator.plan(
+            self.horizon
+        ).num_warmup_windows * steps
         num_updates = max(1, left // steps)
         every = max(1, num_updates // _NUM_RECORDS)
         # Whole stretches between records: a shorter last one would be compiled for itself.
@@ -155,7 +157,7 @@ class AbstractMetaTraining(AbstractExperiment):
                 found += variance_of_one_worker(problem, one, params, keys)
             return found, float(traces["NRES"].losses[-1])
 
-        steps = len(_SHARES) * _NUM_EPISODES * one.num_rows * self.horizon
+        steps = len(_SHARES) * _NUM_EPISODES * one.plan(self.horizon).num_rows * self.horizon
         return Measurement(f"variance of {label}", steps, measure)
 
     def measured_charts(self, measured):

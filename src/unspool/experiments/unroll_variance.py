@@ -138,7 +138,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
 
     def _measurement(self, label: str, window: int) -> Measurement:
         estimator = _ESTIMATORS[label](self.num_particles // 2, window, sigma=_SIGMA)
-        steps = _NUM_SEQUENCES * estimator.num_steps(self.horizon) * (self.horizon // window)
+        steps = _NUM_SEQUENCES * estimator.plan(self.horizon).num_steps * (self.horizon // window)
 
         def measure(key: RandomKey, _) -> tuple[list[float], float]:
             return self._measure(estimator, key)

@@ -53,7 +53,7 @@ def window_estimates(
 
     The estimates of an episode add up to one of the gradient of its total loss.
     """
-    num_windows = estimator.num_windows(problem.horizon)
+    num_windows = estimator.plan(problem.horizon).num_windows
     in_step = InStep(estimator)
 
     def estimate(workers, _):
@@ -84,7 +84,7 @@ def variance_of_one_worker(
        + \tfrac{1}{E} V_2, \qquad
        V_2 = \tfrac{1}{E - 1} \sum_e \lVert \mathrm{mean}_w\, g_{e, w} - \bar g \rVert^2 $$
     """
-    scale = estimator.num_windows(problem.horizon) / problem.horizon
+    scale = estimator.plan(problem.horizon).num_windows / problem.horizon
     squares, means = [], []
     for key in keys:
         found = window_estimates(problem, estimator, params, key[None])[0]

@@ -55,7 +55,7 @@ class EarlyEnd(AbstractProblem):
         level = state["level"] + jnp.where(t < self.filling, inflow, -self.drain)
         return {"level": level, "steps": state["steps"] + 1}, 0.5 * (level - self.goal) ** 2
 
-    def is_over(self, state):
+    def is_done(self, state):
         return (state["steps"] >= self.filling) & (state["level"] <= 0)
 
     def exact_gradient(self, params: Params, target: Target) -> Params:

@@ -59,10 +59,10 @@ class Ant(AbstractMujocoProblem):
         velocity = (after["xpos"] - before["xpos"])[:, _TORSO, 0] / self.seconds
         forces = np.square(_contact_forces(after)).reshape(len(actions), -1)
         cost = 0.5 * np.square(actions).sum(1) + 5e-4 * forces.sum(1)
-        bonus = self.healthy_reward * ~self.is_over(after)
+        bonus = self.healthy_reward * ~self.is_done(after)
         return velocity + bonus - cost
 
-    def is_over(self, state):
+    def is_done(self, state):
         positions, velocities = self.positions(state), self.velocities(state)
         finite = np.isfinite(positions).all(1) & np.isfinite(velocities).all(1)
         return ~(finite & (positions[:, 2] >= 0.2) & (positions[:, 2] <= 1.0))

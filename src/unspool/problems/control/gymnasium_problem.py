@@ -137,8 +137,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         return list(_as_actions(space, outputs, self.clip_actions))
 
     def step(self, simulator: _Play, command) -> tuple[float, bool]:
-        reward, over = simulator.act(command)
-        return (0.0 if over and self.dead_last_step else -reward), over
+        reward, done = simulator.act(command)
+        return (0.0 if done and self.dead_last_step else -reward), done
 
 
 class _Spaces(NamedTuple):
@@ -187,11 +187,11 @@ def _look_at(version: Hashable, id: str, options: Options) -> _Spaces:
 def _play_at_random(version: Hashable, id: str, options: Options, count: int) -> Normalisation:
     play = _Play(_make(id, options))
     play.environment.action_space.seed(0)
-    over, seen = True, []
+    done, seen = True, []
     for step in range(count):
-        if over:
+        if done:
             play.begin(seed=step)
-        _, over = play.act(play.environment.action_space.sample())
+        _, done = play.act(play.environment.action_space.sample())
         seen.append(play.observation)
     play.environment.close()
     return measure(np.stack(seen))

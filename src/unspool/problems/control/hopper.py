@@ -50,10 +50,10 @@ class Hopper(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        bonus = self.healthy_reward * ~self.is_over(after)
+        bonus = self.healthy_reward * ~self.is_done(after)
         return self.forward_velocity(before, after) + bonus - cost
 
-    def is_over(self, state):
+    def is_done(self, state):
         positions, velocities = self.positions(state), self.velocities(state)
         upright = (positions[:, 1] > 0.7) & (np.abs(positions[:, 2]) < 0.2)
         bounded = (np.abs(positions[:, 2:]) < 100).all(1) & (np.abs(velocities) < 100).all(1)

@@ -69,7 +69,7 @@ class JaxEnvironment(AbstractProblem):
         stepped = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), state, stepped)
         return stepped, -jnp.reshape(stepped.reward, ())
 
-    def is_over(self, state):
+    def is_done(self, state):
         return jnp.reshape(state.done, ()) > 0
 
 

@@ -163,7 +163,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
         for t in range(min(num_steps, self.horizon) + 1):
             if t % every == 0:
                 moments.append(self.simulations.data_of(state["simulation"][0]))
-            if self.is_over(state)[0]:
+            if self.is_done(state)[0]:
                 break
             state, _ = self.take(state, self.act(row, state))
         return draw(self.simulations.model, moments, self.view, size)
@@ -186,10 +186,10 @@ class AbstractMujocoProblem(AbstractHostProblem):
             state, _ = self.take(state, generator.uniform(low, high, (players, len(low))))
             seen.append(self.observe(state))
             age += 1
-            over = np.flatnonzero(self.is_over(state) | (age == self.horizon))
-            if over.size:
-                seeds[over] += players
-                age[over] = 0
-                for old, new in zip(state.values(), self._start(seeds[over]).values(), strict=True):
-                    old[over] = new
+            done = np.flatnonzero(self.is_done(state) | (age == self.horizon))
+            if done.size:
+                seeds[done] += players
+                age[done] = 0
+                for old, new in zip(state.values(), self._start(seeds[done]).values(), strict=True):
+                    old[done] = new
         return measure(np.concatenate(seen)[: self.normalise_over])

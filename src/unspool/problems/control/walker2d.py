@@ -50,9 +50,9 @@ class Walker2d(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        bonus = self.healthy_reward * ~self.is_over(after)
+        bonus = self.healthy_reward * ~self.is_done(after)
         return self.forward_velocity(before, after) + bonus - cost
 
-    def is_over(self, state):
+    def is_done(self, state):
         height, angle = self.positions(state)[:, 1:3].T
         return ~((height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0))

@@ -24,7 +24,7 @@ class AbstractLengths(eqx.Module):
         """The length of a run."""
         return jnp.array(horizon)
 
-    def longest(self, horizon: int, birth: IntScalar) -> IntScalar:
+    def max_length(self, horizon: int, episode: IntScalar) -> IntScalar:
         """The most steps that the run of this number may have."""
         return jnp.array(horizon)
 
@@ -91,8 +91,8 @@ class Lengthening(AbstractLengths):
     def check(self, horizon):
         _check_within("first", self.first, horizon)
 
-    def longest(self, horizon, birth):
-        share = jnp.minimum(birth / self.num_runs, 1.0)
+    def max_length(self, horizon, episode):
+        share = jnp.minimum(episode / self.num_runs, 1.0)
         # Not the power of one, which may fall short of the horizon by a rounding.
         length = self.first * jnp.exp(share * math.log(horizon / self.first))
         return jnp.where(share < 1, length.astype(int), horizon)

@@ -92,8 +92,8 @@ class OptimizerTraining(AbstractProblem):
     def draw_length(self, *, key):
         return self.lengths.draw(self.horizon, key)
 
-    def longest(self, birth):
-        return self.lengths.longest(self.horizon, birth)
+    def max_length(self, episode):
+        return self.lengths.max_length(self.horizon, episode)
 
     @property
     def fixed_length(self):

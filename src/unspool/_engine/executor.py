@@ -1,4 +1,4 @@
-"""Where simulators run: one stretch of some rows, in NumPy."""
+"""Where simulators run: one segment of some rows, in NumPy."""
 
 import abc
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ from .failures import Failures
 from .try_out import try_out
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Rows, and what they are to be run with. Every leaf leads with rows.
 
     - `params`, `state`: a row's own.
-    - `over`: whether it is frozen.
+    - `done`: whether it is frozen.
     - `t`: steps taken; a row at 0 has not been started yet.
     - `start_seeds`: for the start of its episode.
     - `step_seeds`: for each of the steps to take, `rows x steps`.
@@ -26,7 +26,7 @@ class Stretch(NamedTuple):
 
     params: PyTree[Any]
     state: PyTree[Any]
-    over: np.ndarray
+    done: np.ndarray
     t: np.ndarray
     start_seeds: np.ndarray
     step_seeds: np.ndarray
@@ -39,26 +39,26 @@ class Stretch(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Rows after a stretch; the loss of one that failed is NaN.
+    """Rows after a segment; the loss of one that failed is NaN.
 
     `taken` counts the steps that each row has run: none after it is over, has failed or is at the
     horizon. The step with which it ends counts, one that raised an exception does not.
     """
 
     state: PyTree[Any]
-    over: np.ndarray
+    done: np.ndarray
     losses: np.ndarray
     taken: np.ndarray
 
     @classmethod
-    def begin(cls, stretch: Stretch) -> "Outcome":
+    def begin(cls, segment: Segment) -> "Outcome":
         """The rows as they are before their first step, in arrays of their own."""
-        size = stretch.over.size
-        state = jax.tree.map(np.array, stretch.state)
-        return cls(state, stretch.over.copy(), np.zeros(size), np.zeros(size, np.int32))
+        size = segment.done.size
+        state = jax.tree.map(np.array, segment.state)
+        return cls(state, segment.done.copy(), np.zeros(size), np.zeros(size, np.int32))
 
 
-class AbstractStage(abc.ABC):
+class AbstractExecutor(abc.ABC):
     """Runs a problem's rows; there is one for as long as its engine lives."""
 
     def __init__(self, problem: AbstractBlackBox):
@@ -77,18 +77,18 @@ class AbstractStage(abc.ABC):
             self._examples[precision] = try_out(self.problem)
         return self._examples[precision]
 
-    def run(self, stretch: Stretch) -> Outcome:
+    def run(self, segment: Segment) -> Outcome:
         """As `advance`, within a program of XLA, which would wrap an exception in its own.
 
         All rows are then lost, now and from now on, until `throw` has raised it.
         """
         if self._stopped is None:
             try:
-                return self.advance(stretch)
+                return self.advance(segment)
             except BaseException as error:
                 self._stopped = error
-        outcome = Outcome.begin(stretch)
-        outcome.losses[~stretch.over] = np.nan
+        outcome = Outcome.begin(segment)
+        outcome.losses[~segment.done] = np.nan
         return outcome
 
     def throw(self) -> None:
@@ -98,7 +98,7 @@ class AbstractStage(abc.ABC):
             raise error
 
     @abc.abstractmethod
-    def advance(self, stretch: Stretch) -> Outcome:
+    def advance(self, segment: Segment) -> Outcome:
         """The rows after as many steps as there are seeds.
 
         **Raises:** `MisuseError` for a method that returns what it may not.

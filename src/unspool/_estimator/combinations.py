@@ -1,0 +1,30 @@
+"""What may not be combined in one estimator, and why."""
+
+from .tableau import Tableau
+
+
+def check_combination(tableau: Tableau) -> None:
+    """Raises `ValueError` for parts that together would bias the estimates.
+
+    Directions that are coupled across episodes depend on those of earlier episodes. What has been
+    learned on the earlier ones then depends on the directions that it is applied to.
+    """
+    if not tableau.directions.couples_episodes(tableau.pairs):
+        return
+    name = type(tableau.directions).__name__
+    for what, learns in _LEARNS.items():
+        if learns(tableau):
+            raise ValueError(
+                f"{name} couples the directions of different episodes, and {what} is learned on "
+                "earlier ones, which would bias the estimates: use GaussianDirections, or "
+                "OrthogonalDirections of a size that divides pairs_per_group"
+            )
+
+
+_LEARNS = {
+    "the coefficient of the control": lambda t: (
+        t.control is not None and t.control.init() is not None
+    ),
+    "the scale of the noise": lambda t: t.scale.learns,
+}
+"""What an estimator may learn from its own noise, and whether it does."""
