@@ -140,8 +140,9 @@ class PerturbedWindow(NamedTuple):
         newest = tableau.scale.stamp(workers.learned.sigma, update)
         newest = jax.tree.map(lambda x, old: jnp.full_like(old, x), newest, stamp)
         stamp = rows.select_worker(self.segments.redraws(t), newest, stamp)
-        noise = self._draw_directions(self.roster.episode, block)
-        if self.cache is not None:
+        if self.cache is None:
+            noise = self._draw_directions(self.roster.episode, block)
+        else:
             noise = self.cache.now
         dither = None
         if tableau.probe.smooths:
