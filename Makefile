@@ -68,6 +68,7 @@ bench: $(STAMP) $(PEERS) ## Measure what estimates cost, side by side with evosa
 	$(BIN)/python benchmarks/swimmer.py benchmarks/results/swimmer.json
 	$(BIN)/python benchmarks/false_alarms.py benchmarks/results/false_alarms.json
 	$(BIN)/python benchmarks/edges.py benchmarks/results/edges.json
+	$(BIN)/python benchmarks/directions.py benchmarks/results/directions.json
 
 # In an environment of its own: what it needs is nobody else's business.
 $(PEERS): $(STAMP)

@@ -109,9 +109,9 @@ def test_a_lattice_on_a_line_has_the_variance_of_its_fourier_series():
     assert expected < 0.2 * 2 / around
 
 
-@pytest.mark.parametrize(("size", "most"), [(2, 0.4), (3, 0.7)])
-def test_a_lattice_beats_independent_directions(size, most):
-    around, rounds = 50, 400
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_lattice_beats_independent_directions(size):
+    around, rounds = 50, 1000
     ratio = {}
     for directions in (unspool.LatticeDirections(), unspool.GaussianDirections()):
         drawn = draw(directions, size, around * rounds, around=around)
@@ -119,8 +119,9 @@ def test_a_lattice_beats_independent_directions(size, most):
             np.mean(linear_estimates(drawn, around) ** 2) * around * size / (size + 1)
         )
     lattice, independent = ratio.values()
-    assert abs(independent - 1) < 4.5 * 2 / rounds**0.5
-    assert lattice < most
+    # No direction of the mean has squares that vary by more than twice their mean.
+    error = 4.5 * 2 / rounds**0.5
+    assert abs(independent - 1) < error and lattice < 1 - error
 
 
 class WithoutSign(unspool.LatticeDirections):

@@ -119,10 +119,10 @@ class LocalEngine(AbstractEngine):
         clock = Clock(jnp.zeros_like(length), length, keys)
         return Trajectories(Arms(state, done, taken), clock)
 
-    def shorten(self, trajectories: Trajectories, episode_ids: Clocks) -> Trajectories:
+    def shorten(self, trajectories: Trajectories, episodes: Clocks) -> Trajectories:
         if not self.random_length:
             return trajectories
-        most = jnp.clip(jax.vmap(self.problem.max_length)(episode_ids), 1, self.horizon)
+        most = jnp.clip(jax.vmap(self.problem.max_length)(episodes), 1, self.horizon)
         clock = trajectories.clock
         length = jnp.minimum(clock.length, most.astype(clock.length.dtype))
         return replace(trajectories, clock=replace(clock, length=length))
