@@ -35,10 +35,11 @@ lock: $(STAMP) ## Write requirements.lock anew; add UPGRADE=--upgrade for newer 
 	$(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) $(UPGRADE) --all-extras pyproject.toml \
 		-o requirements.lock
 
-lint: $(STAMP) ## Check style, format and types, and that no lock file names an index.
+lint: $(STAMP) ## Check style, format, types and spelling, and that no lock file names an index.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/codespell $$(git ls-files)
 	@! git grep -n '://' -- $(LOCK_FILES)
 
 test: $(STAMP) ## Run the tests that are quick enough for every change.

@@ -171,7 +171,7 @@ def try_one(
     """What becomes of a mutant: it is killed by a test, hangs, or survives."""
     seconds = covering.seconds
     kills = Counter(results.killers(mutant.path))
-    # Of a test's neighbours: in this file, and in those beside it.
+    # Of a test's neighbors: in this file, and in those beside it.
     file_of = lambda test: test.partition("::")[0]
     near = Counter(map(file_of, kills.elements()))
     far = Counter(map(file_of, results.killers(str(Path(mutant.path).parent))))

@@ -21,7 +21,7 @@ matplotlib.rcParams |= {"svg.hashsalt": "unspool", "svg.fonttype": "none"}
 import matplotlib.pyplot as plt  # noqa: E402
 
 HERE = Path(__file__).parent
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#aaaaaa"
+BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#aaaaaa"
 LOW, HIGH, REACH = 0.9, 2.1, 0.025
 
 
@@ -64,7 +64,7 @@ def main():
     smooth, _ = smoothed(heights, loss, sigma, heights[inside])
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")
-    left.plot(heights[inside], loss[inside], color=GREY, linewidth=0.7, label="the loss")
+    left.plot(heights[inside], loss[inside], color=GRAY, linewidth=0.7, label="the loss")
     left.plot(heights[inside], smooth, color=BLUE, label=f"smoothed, $\\sigma$ = {sigma} m")
     at = np.arange(LOW + 0.05, HIGH, 0.1)
     value, exact = smoothed(heights, loss, sigma, at)
@@ -84,16 +84,16 @@ def main():
     start = example["START"]
     height_at = lambda x: smoothed(heights, loss, sigma, np.array([x]))[0][0]
     left.plot(start, height_at(start), "x", color="black", markersize=8, label="start")
-    for name, (estimator, colour, marker) in estimators.items():
+    for name, (estimator, color, marker) in estimators.items():
         heights_passed = path(problem, estimator, rate, num_updates)
         end = heights_passed[-1]
-        left.plot(end, height_at(end), marker, color=colour, markersize=7, label=f"{name} ends")
-        right.plot(heights_passed, color=colour, label=name)
+        left.plot(end, height_at(end), marker, color=color, markersize=7, label=f"{name} ends")
+        right.plot(heights_passed, color=color, label=name)
     left.set(xlabel="height of the drop (m)", ylabel="mean squared distance from the hand (m²)")
     left.set_ylim(-0.01, 0.3)
     left.legend(frameon=False, ncols=2, fontsize=8, loc="upper left")
     best = heights[inside][np.argmin(smooth)]
-    right.axhline(best, color=GREY, linewidth=0.8, linestyle=":")
+    right.axhline(best, color=GRAY, linewidth=0.8, linestyle=":")
     right.annotate(
         "least smoothed loss", (0, best), (0, -11), textcoords="offset points", fontsize=8
     )

@@ -10,7 +10,7 @@ matplotlib.rcParams |= {"svg.hashsalt": "unspool", "svg.fonttype": "none"}
 import matplotlib.pyplot as plt  # noqa: E402
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "cpu.json"
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
+BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#999999"
 MIB = 2**20
 
 
@@ -41,10 +41,10 @@ def main():
 
     sizes = (10, 1000, 100_000, 1_000_000, 10_000_000)
     held = lambda row: (row["state_bytes"] + row["work_bytes"]) / MIB
-    for ending, label, colour in (("", "all at once", ORANGE), (" in chunks", "one by one", BLUE)):
+    for ending, label, color in (("", "all at once", ORANGE), (" in chunks", "one by one", BLUE)):
         names = {size: f"P={size}{ending}" for size in sizes}
-        axes[2].loglog(*series(rows, names, held), "o-", color=colour, label=label)
-    axes[2].loglog(sizes, [4 * size / MIB for size in sizes], ":", color=GREY, label="parameters")
+        axes[2].loglog(*series(rows, names, held), "o-", color=color, label=label)
+    axes[2].loglog(sizes, [4 * size / MIB for size in sizes], ":", color=GRAY, label="parameters")
     axes[2].set(xlabel="parameters", ylabel="MiB", title="NRES, 16 workers")
     axes[2].legend(frameon=False)
 

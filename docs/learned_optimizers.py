@@ -49,7 +49,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter  # noq
 HERE = Path(__file__).parent
 HORIZON, SHORTEST, NUM_UPDATES = 300, 30, 1200
 SHOWN, CHOOSING = range(10), range(100, 105)
-COLOURS = {"learned": "C0", "SGD, tuned here": "C1", "Adam, tuned here": "C2"}
+COLORS = {"learned": "C0", "SGD, tuned here": "C1", "Adam, tuned here": "C2"}
 
 
 def meta_training(optimizer):
@@ -98,10 +98,10 @@ def meta_train(rate, path):
 
 
 def table_task(name, hidden, batch_size):
-    """A table of scikit-learn's, standardised by the rows that are trained on."""
+    """A table of scikit-learn's, standardized by the rows that are trained on."""
     inputs, targets = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
     table = data.Dataset(inputs.astype(np.float32), targets.astype(np.int32))
-    train, valid = data.standardise(*data.split(table, 0.8, -1))
+    train, valid = data.standardize(*data.split(table, 0.8, -1))
     network = MLP((inputs.shape[1], *hidden, int(targets.max()) + 1))
     return Task(classifier(network), Data(tuple(train), tuple(valid), batch_size))
 
@@ -177,9 +177,9 @@ def draw(axes, name, comparison):
     for label, curves in shown.items():
         found = [t_interval(column) for column in curves.T]
         mean, low, high = np.array([(i.mean, i.low, i.high) for i in found]).T
-        axes.plot(comparison.steps, mean, color=COLOURS[label], label=label)
+        axes.plot(comparison.steps, mean, color=COLORS[label], label=label)
         floor = np.maximum(low, mean / 3)
-        axes.fill_between(comparison.steps, floor, high, color=COLOURS[label], alpha=0.2, lw=0)
+        axes.fill_between(comparison.steps, floor, high, color=COLORS[label], alpha=0.2, lw=0)
     axes.set_title(name, fontsize="medium")
     axes.set(yscale="log", xlabel="steps")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

@@ -1,4 +1,4 @@
-"""Draws docs/smoothing.svg: what PES and NRES minimise, on a problem with closed forms."""
+"""Draws docs/smoothing.svg: what PES and NRES minimize, on a problem with closed forms."""
 
 from pathlib import Path
 
@@ -31,10 +31,10 @@ def main():
     theta = np.linspace(0.0, np.pi, 300)
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
     styles = zip(("#999999", "#0072b2", "#d55e00"), ("-", "-", "--"), strict=True)
-    for (name, value), (colour, line) in zip(objectives(theta).items(), styles, strict=True):
-        axes.plot(theta, value, line, color=colour, label=name)
+    for (name, value), (color, line) in zip(objectives(theta).items(), styles, strict=True):
+        axes.plot(theta, value, line, color=color, label=name)
         lowest = np.argmin(value)
-        axes.plot(theta[lowest], value[lowest], "o", color=colour)
+        axes.plot(theta[lowest], value[lowest], "o", color=color)
         print(f"{name}: minimum at {theta[lowest]:.3f}")
     axes.set(xlabel="parameter", ylabel="objective", xlim=(0, np.pi))
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,9 +1,9 @@
 """How high must a ball be dropped for a hand to catch it? Derivatives of contacts mislead.
 
-The hand waits half a metre above the floor, and closes 1.6 seconds after the drop; the ball has
+The hand waits half a meter above the floor, and closes 1.6 seconds after the drop; the ball has
 bounced two or three times by then. The simulator is a few lines of JAX and can be differentiated,
 but its bounces happen at whole steps, and a derivative holds them there: it says that a ball from
-a centimetre higher up is a centimetre higher ever after. In truth it bounces later, and is behind.
+a centimeter higher up is a centimeter higher ever after. In truth it bounces later, and is behind.
 Smoothed by perturbations, the loss has the right slope.
 """
 
@@ -18,7 +18,7 @@ GRAVITY, RESTITUTION, DT = 9.81, 0.85, 0.01
 
 
 class Catch(unspool.AbstractProblem):
-    """The height of a drop, in metres, after which the ball is in the hand in time."""
+    """The height of a drop, in meters, after which the ball is in the hand in time."""
 
     horizon: int = 160
     hand: float = 0.5

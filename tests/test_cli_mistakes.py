@@ -132,7 +132,7 @@ BOXES = {
   For full helptext, see me --help
 
 """,
-    "in colour": """\
+    "in color": """\
 \x1b[31m╭─ \x1b[0mValue error\x1b[31m ─────────────╮\x1b[0m
 \x1b[31m│\x1b[0m \x1b[1;91mError parsing --a-b:\x1b[0m could not convert  \x1b[31m│\x1b[0m
 \x1b[31m│\x1b[0m string to float: 'x----y'  \x1b[31m│\x1b[0m

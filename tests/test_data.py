@@ -33,7 +33,7 @@ def test_exports_are_documented():
         if not name.startswith("_") and not inspect.ismodule(value)
     }
     assert sorted(public) == sorted(
-        "Dataset Splits cifar10 csv diabetes digits fashion_mnist mnist resize split standardise "
+        "Dataset Splits cifar10 csv diabetes digits fashion_mnist mnist resize split standardize "
         "text".split()
     )
     for name, value in public.items():

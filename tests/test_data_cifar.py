@@ -76,7 +76,7 @@ def test_the_pickles_written_here_are_those_that_python_reads():
 
 @pytest.mark.parametrize("write", [write_folder, write_archive])
 @pytest.mark.parametrize("place", ["given", "given/cifar-10", "system/cifar-10"])
-def test_cifar_batches_become_colour_images(write, place, tmp_path):
+def test_cifar_batches_become_color_images(write, place, tmp_path):
     write(tmp_path / place)
     train, test = data.cifar10(tmp_path / "given")
     assert train.inputs.shape == (10, 32, 32, 3) and test.inputs.shape == (2, 32, 32, 3)
@@ -84,9 +84,9 @@ def test_cifar_batches_become_colour_images(write, place, tmp_path):
     assert train.inputs.flags.c_contiguous
     assert list(train.targets) == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5] and list(test.targets) == [5, 4]
     # All red values come first in a file, then all green and all blue ones, row by row.
-    for image, row, column, colour in [(0, 0, 0, 0), (3, 5, 31, 1), (9, 31, 2, 2)]:
-        byte = PIXELS[BATCHES[image // 2]][image % 2, 1024 * colour + 32 * row + column]
-        assert train.inputs[image, row, column, colour] == np.float32(byte) / np.float32(255)
+    for image, row, column, color in [(0, 0, 0, 0), (3, 5, 31, 1), (9, 31, 2, 2)]:
+        byte = PIXELS[BATCHES[image // 2]][image % 2, 1024 * color + 32 * row + column]
+        assert train.inputs[image, row, column, color] == np.float32(byte) / np.float32(255)
     assert np.isclose(test.inputs.mean(), PIXELS["test_batch"].mean() / 255)
 
 

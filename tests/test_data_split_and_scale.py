@@ -107,7 +107,7 @@ def test_illegal_seeds_and_data_sets_are_named():
         f"dataset {legal}, got inputs of the shape (3, 2) and targets of the shape (2,)"
     )
     empty = data.Dataset(np.zeros((0, 2)), np.zeros(0))
-    assert error_of(ValueError, lambda: data.standardise(numbered(3), empty)) == (
+    assert error_of(ValueError, lambda: data.standardize(numbered(3), empty)) == (
         f"others[0] {legal}, got inputs of the shape (0, 2) and targets of the shape (0,)"
     )
 
@@ -122,21 +122,21 @@ def table_of(inputs):
 def test_features_are_scaled_by_the_first_data_set():
     first = table_of([[0.0, 10.0], [2.0, 30.0]])
     second = table_of([[1.0, 20.0], [4.0, -20.0]])
-    scaled, other = data.standardise(first, second)
+    scaled, other = data.standardize(first, second)
     np.testing.assert_array_equal(scaled.inputs, [[-1, -1], [1, 1]])
     np.testing.assert_array_equal(other.inputs, [[0, 0], [3, -4]])
     for before, after in ((first, scaled), (second, other)):
         np.testing.assert_array_equal(before.targets, after.targets)
     # Neither the number of the others nor what is in them matters to the first.
-    (alone,) = data.standardise(first)
+    (alone,) = data.standardize(first)
     np.testing.assert_array_equal(alone.inputs, scaled.inputs)
     np.testing.assert_array_equal(first.inputs, [[0, 10], [2, 30]])
 
 
-@pytest.mark.parametrize("shape", [(20, 5, 4), (20, 5, 4, 3)], ids=["grey", "colour"])
+@pytest.mark.parametrize("shape", [(20, 5, 4), (20, 5, 4, 3)], ids=["gray", "color"])
 def test_images_are_scaled_by_one_mean_over_all_pixels(shape):
     images = table_of(RANDOM.uniform(size=shape).astype(np.float32))
-    (scaled,) = data.standardise(images)
+    (scaled,) = data.standardize(images)
     assert scaled.inputs.dtype == np.float32
     exact = images.inputs.astype(np.float64)
     expected = (exact - exact.mean()) / exact.std()
@@ -150,25 +150,25 @@ def test_constant_features_stay_at_zero(dtype):
     """Also where their mean after rounding is not quite themselves, as that of ten times 0.1."""
     inputs = np.stack([np.full(10, 0.1), np.arange(10)], axis=1).astype(dtype)
     later = np.array([[0.6, 4.5]], dtype)
-    scaled, other = data.standardise(table_of(inputs), table_of(later))
+    scaled, other = data.standardize(table_of(inputs), table_of(later))
     assert scaled.inputs.dtype == other.inputs.dtype == dtype
     assert np.all(scaled.inputs[:, 0] == 0)
     np.testing.assert_allclose(other.inputs, [[0.5, 0]], rtol=1e-6)
-    (black,) = data.standardise(table_of(np.full((2, 3, 3), 0.7, dtype)))
+    (black,) = data.standardize(table_of(np.full((2, 3, 3), 0.7, dtype)))
     assert np.all(black.inputs == 0)
 
 
 def test_integers_and_single_features_are_scaled():
-    (scaled,) = data.standardise(table_of(np.array([1, 3, 5, 7])))
+    (scaled,) = data.standardize(table_of(np.array([1, 3, 5, 7])))
     np.testing.assert_allclose(scaled.inputs, np.array([-3, -1, 1, 3]) / np.sqrt(5))
-    (pixels,) = data.standardise(table_of(np.array([[0], [255]], np.uint8)))
+    (pixels,) = data.standardize(table_of(np.array([[0], [255]], np.uint8)))
     assert pixels.inputs.dtype == np.float32 and list(pixels.inputs[:, 0]) == [-1, 1]
 
 
 def test_many_examples_lose_no_digits():
     """Summed in float32, a column far from zero would have lost its third digit."""
     inputs = (1000 + RANDOM.normal(size=(200_000, 2))).astype(np.float32)
-    (scaled,) = data.standardise(table_of(inputs))
+    (scaled,) = data.standardize(table_of(inputs))
     exact = scaled.inputs.astype(np.float64)
     # What is left is the rounding of 1000 itself, half of 2 to the power of -14.
     np.testing.assert_allclose(exact.mean(axis=0), 0, atol=2**-15)
@@ -177,7 +177,7 @@ def test_many_examples_lose_no_digits():
 
 def test_inputs_that_do_not_fit_are_named():
     first, wide = table_of(np.eye(3)), table_of(np.ones((2, 4)))
-    assert error_of(ValueError, lambda: data.standardise(first, first, wide)) == (
+    assert error_of(ValueError, lambda: data.standardize(first, first, wide)) == (
         "others[1] must have inputs of the shape (3,) as the first data set has, got (4,)"
     )
 
@@ -186,6 +186,6 @@ def test_inputs_that_do_not_fit_are_named():
 def test_inputs_that_are_not_finite_are_named(value):
     inputs = np.eye(3)
     inputs[2, 1] = value
-    assert error_of(ValueError, lambda: data.standardise(table_of(inputs))) == (
+    assert error_of(ValueError, lambda: data.standardize(table_of(inputs))) == (
         f"dataset must have finite inputs, got {value} at (2, 1) (counted from 0)"
     )

@@ -61,7 +61,7 @@ class ArmsApart(unspool.LocalEngine):
 
 
 class OthersNoise(unspool.LocalEngine):
-    """From the middle of a period on a worker runs with the noise of its neighbour: a noise is
+    """From the middle of a period on a worker runs with the noise of its neighbor: a noise is
     not kept for its period, or is used before its episode begins."""
 
     period: int = 12

@@ -129,8 +129,8 @@ def test_options_of_make_may_be_lists_and_dictionaries():
         given["list"].append(4)
 
 
-def test_observations_are_normalised_by_random_play():
-    problem = walk("Walk", normalise_over=500)
+def test_observations_are_normalized_by_random_play():
+    problem = walk("Walk", normalize_over=500)
     environment = gymnasium.make("unspool/Walk-v0")
     environment.action_space.seed(0)
     done, seen = True, []
@@ -146,8 +146,8 @@ def test_observations_are_normalised_by_random_play():
     plain = [plain_losses("unspool/Walk-v0", s, act, 12).sum() for s in environment_seeds(keys)]
     totals, _, _ = running_totals(problem, jnp.array(WALK), keys, [12])
     np.testing.assert_allclose(totals[:, 0], plain, rtol=1e-6)
-    with pytest.raises(ValueError, match="normalise_over"):
-        walk("Walk", normalise_over=-1)
+    with pytest.raises(ValueError, match="normalize_over"):
+        walk("Walk", normalize_over=-1)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from unspool.problems.learned_optimizer import CNN, MLP, CharacterLM, classifier
 
 
 def drawn_like(weights, scale=0.3):
-    """Weights of the same shapes, biases included, that no initialisation has made."""
+    """Weights of the same shapes, biases included, that no initialization has made."""
     draw = np.random.default_rng(1).normal
     return jax.tree.map(lambda x: scale * draw(size=x.shape).astype(np.float32), weights)
 

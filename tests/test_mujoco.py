@@ -173,12 +173,12 @@ def test_a_simulation_that_explodes_is_a_loss_of_nan_for_its_row_alone():
 
 
 def test_problems_are_values():
-    problem = Hopper(policy=MLPPolicy((4,)), normalise_over=50)
+    problem = Hopper(policy=MLPPolicy((4,)), normalize_over=50)
     params = problem.init_params(key=KEY)
-    _ = problem.normalisation
+    _ = problem.normalization
     there = pickle.loads(pickle.dumps(problem))
     assert vars(there) == {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
-    assert there == problem == Hopper(policy=MLPPolicy((4,)), normalise_over=50)
+    assert there == problem == Hopper(policy=MLPPolicy((4,)), normalize_over=50)
     assert hash(there) == hash(problem)
     assert len({problem, Hopper(), Walker2d(), Hopper(policy=LinearPolicy(0.5)), there}) == 4
     rows = jax.tree.map(lambda x: np.asarray(x)[None], params)
@@ -190,7 +190,7 @@ def test_problems_are_values():
     "make, message",
     [
         (lambda: Swimmer(horizon=0), "horizon must be an integer of at least 1, got 0"),
-        (lambda: Ant(normalise_over=-1), "normalise_over must be an integer of at least 0"),
+        (lambda: Ant(normalize_over=-1), "normalize_over must be an integer of at least 0"),
         (lambda: Ant(num_threads=0), "num_threads must be an integer of at least 1, got 0"),
         (lambda: LinearPolicy(-1.0), "scale must be a finite number of at least 0, got -1.0"),
         (lambda: MLPPolicy((8, 0)), "hidden\\[1\\] must be an integer of at least 1, got 0"),

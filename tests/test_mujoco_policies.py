@@ -18,13 +18,13 @@ folder = mujoco_bodies.folder
 
 
 @pytest.mark.parametrize("kind", [Hopper, Ant])
-def test_observations_are_normalised_by_the_same_numbers_everywhere(kind):
+def test_observations_are_normalized_by_the_same_numbers_everywhere(kind):
     # More than the horizon for each player, so that some begin anew by its end.
-    problem = kind(normalise_over=1001, horizon=40)
-    there = pickle.loads(pickle.dumps(kind(normalise_over=1001, horizon=40, num_threads=1)))
-    measured = problem.normalisation
+    problem = kind(normalize_over=1001, horizon=40)
+    there = pickle.loads(pickle.dumps(kind(normalize_over=1001, horizon=40, num_threads=1)))
+    measured = problem.normalization
     for one, other in zip(
-        dataclasses.astuple(measured), dataclasses.astuple(there.normalisation), strict=True
+        dataclasses.astuple(measured), dataclasses.astuple(there.normalization), strict=True
     ):
         assert np.array_equal(one, other)
     assert np.all(measured.deviation > 0) and np.all(np.isfinite(measured.mean))
@@ -33,18 +33,18 @@ def test_observations_are_normalised_by_the_same_numbers_everywhere(kind):
     seen = (problem.observe(state) - measured.mean) / measured.deviation
     params = np.repeat(np.eye(len(measured.mean))[None, :3], 4, axis=0)
     assert np.array_equal(problem.act(params, state), seen[:, :3])
-    assert problem.normalisation is measured
+    assert problem.normalization is measured
     assert not np.array_equal(problem.act(params, state), kind().act(params, state))
 
 
-def test_normalised_observations_of_random_play_are_standard():
-    problem = Swimmer(normalise_over=640)
+def test_normalized_observations_of_random_play_are_standard():
+    problem = Swimmer(normalize_over=640)
     generator = np.random.default_rng(5)
     state, seen = problem.init_state(None, seeds=np.arange(64, dtype=np.uint64)), []
     for _ in range(40):
         state, _ = problem.take(state, generator.uniform(-1, 1, (64, 2)))
         seen.append(problem.observe(state))
-    normal = problem.normalisation.apply(np.concatenate(seen))
+    normal = problem.normalization.apply(np.concatenate(seen))
     # Observations of an episode hang together: sixteen episodes measured these.
     assert np.all(np.abs(normal.mean(0)) < 4 * 16**-0.5)
     assert np.all(np.abs(np.log(normal.std(0))) < 1)
@@ -112,7 +112,7 @@ def test_training_is_repeated_and_resumed_bit_by_bit(tmp_path):
     train = lambda problem, **options: list(
         unspool.train(problem, estimator, optimizer, num_updates=6, log_every=2, **options)
     )
-    make = lambda: Ant(horizon=25, normalise_over=100, clip_actions=True)
+    make = lambda: Ant(horizon=25, normalize_over=100, clip_actions=True)
     first = []
     for record in unspool.train(make(), estimator, optimizer, num_updates=6, log_every=2, key=KEY):
         first.append(record)

@@ -31,7 +31,7 @@ from unspool.problems.schedules import (
     Final,
     Logarithm,
     Model,
-    Normalised,
+    Normalized,
     TrainLoss,
     ValidLoss,
 )
@@ -197,7 +197,7 @@ def test_meta_losses_are_what_they_say():
     clipped = found(Clipped(ValidLoss(), most))
     assert np.allclose(clipped, np.minimum(plain, most)) and clipped.max() < plain.max()
     assert np.allclose(found(Logarithm(ValidLoss(), 0.1)), np.log(plain + 0.1), atol=1e-6)
-    assert np.allclose(found(Normalised(ValidLoss(), 4.0)), plain / 4)
+    assert np.allclose(found(Normalized(ValidLoss(), 4.0)), plain / 4)
     assert found(Final(Clipped(ValidLoss(), most))).sum() / 12 <= most + 1e-6
 
 
@@ -219,7 +219,7 @@ def test_runs_that_diverge_are_dropped_and_counted_whatever_the_meta_loss():
         ({"horizon": 0}, "horizon must be an integer of at least 1, got 0"),
         ({"lengths": LogUniform(13)}, "shortest must be at most the horizon 12, got 13"),
         ({"lengths": Lengthening(20, 5)}, "first must be at most the horizon 12, got 20"),
-        ({"objective": Normalised(ValidLoss(), 0.0)}, "unit must be a finite number above 0"),
+        ({"objective": Normalized(ValidLoss(), 0.0)}, "unit must be a finite number above 0"),
         ({"objective": Logarithm(ValidLoss(), -1.0)}, "epsilon must be a finite number above 0"),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_tables_hold_what_was_computed(tmp_path):
         ("NRES", "3", "40.0 | 37.5 to 42.5", "2.60 | 2.60 to 2.60", "3.50 | 3.50 to 3.50", "none"),
         ("TES", "3", "75.0 | 72.5 to 77.5", "2.60 | 2.60 to 2.60", "3.50 | 3.50 to 3.50")
         + ("no seed reached 50",),
-        ("generalisation loss at or below 50",),
+        ("generalization loss at or below 50",),
         ("TES", "0 of 3", "–", "–", "–", "–"),
         ("NRES", "3 of 3", "20 | 20 to 20", "20\u202f500 | 20\u202f500 to 20\u202f500")
         + ("207 | 207 to 207", "1 | 1 to 1"),
@@ -102,8 +102,8 @@ def test_every_curve_bears_its_label(tmp_path):
     """Those of the losses, those of the parameters, and those of charts."""
     page = write_report([write_experiment(tmp_path / "lorenz")], tmp_path).read_text("utf-8")
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    labelled = [len(re.findall(r">(?:NRES|TES)</text>", drawing)) for drawing in drawings]
-    assert len(drawings) > 2 and sum(labels == 2 for labels in labelled) >= 2, labelled
+    labeled = [len(re.findall(r">(?:NRES|TES)</text>", drawing)) for drawing in drawings]
+    assert len(drawings) > 2 and sum(labels == 2 for labels in labeled) >= 2, labeled
 
 
 @pytest.mark.parametrize(("scale", "ticks"), [("log", 3), ("linear", 0)])
@@ -263,8 +263,8 @@ def test_a_browser_shows_the_page(large_page, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     pixels = np.round(image.imread(picture)[..., :3] * 255)
     assert pixels.shape[1] == 1000
-    # Text at the top, and each label's colour in the curves, well below the tables.
+    # Text at the top, and each label's color in the curves, well below the tables.
     assert pixels[:300].std() > 10
-    for colour in ((0x00, 0x5A, 0x9C), (0xD5, 0x5E, 0x00), (0x00, 0x91, 0x6A), (0xB8, 0x4C, 0x94)):
-        near = np.all(np.abs(pixels[900:] - colour) <= 6, axis=-1)
+    for color in ((0x00, 0x5A, 0x9C), (0xD5, 0x5E, 0x00), (0x00, 0x91, 0x6A), (0xB8, 0x4C, 0x94)):
+        near = np.all(np.abs(pixels[900:] - color) <= 6, axis=-1)
         assert near.sum() > 200

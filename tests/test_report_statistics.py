@@ -17,7 +17,7 @@ from support.report import (
 from unspool.report.compare import compare
 from unspool.report.figures import value_limits
 from unspool.report.intervals import Interval, interval_words, mean_words, number_words, t_interval
-from unspool.report.summarise import (
+from unspool.report.summarize import (
     Curve,
     final_value,
     first_reach,
@@ -208,8 +208,8 @@ def test_verdicts(tmp_path):
         ("first update at or below 80", "10 (10 to 10), all 3 seeds", "outside"),
         ("first update at or below 50", "–", "no seed reached it"),
         ("first update at or below 50", "–", "not run"),
-        ("final generalisation loss", "40.0 (37.5 to 42.5)", "inside"),
-        ("final generalisation loss", "75.0 (72.5 to 77.5)", "outside"),
+        ("final generalization loss", "40.0 (37.5 to 42.5)", "inside"),
+        ("final generalization loss", "75.0 (72.5 to 77.5)", "outside"),
         ("final log a", "2.60 (2.60 to 2.60)", "inside"),
         ("first update at or below 48.5", "33 (5 to 62), all 3 seeds", "inside"),
     ]

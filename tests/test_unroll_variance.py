@@ -16,7 +16,7 @@ from unspool.experiments import (
     UnrollVarianceExperiment,
     reproduce,
 )
-from unspool.experiments.variance import Linearisation, measured_series, window_estimates
+from unspool.experiments.variance import Linearization, measured_series, window_estimates
 from unspool.problems import CharacterLSTM, InfluenceBalancing
 
 ESTIMATORS = {"PES": PES, "PES+Analytic": PESAnalytic, "ESSingle": ESSingle}
@@ -120,7 +120,7 @@ def test_what_cannot_be_had_is_refused(make, message):
 def test_the_closed_form_is_the_sum_over_all_pairs_of_windows(float64, name, window):
     problem, params = PROBLEMS[name], start(PROBLEMS[name])
     G = all_gradients(problem, params, window)
-    found = Linearisation.of(problem, params).joined(window)
+    found = Linearization.of(problem, params).joined(window)
     np.testing.assert_allclose(found.gradient, G.sum(axis=(0, 1)), rtol=1e-9)
     expected = {
         "PES": literal(G),
@@ -128,7 +128,7 @@ def test_the_closed_form_is_the_sum_over_all_pairs_of_windows(float64, name, win
         "ESSingle": G.shape[-1] + 1,
     }
     assert found.relative_variances() == pytest.approx(expected, rel=1e-9)
-    alone = Linearisation.of(problem, params).joined(6).relative_variances()
+    alone = Linearization.of(problem, params).joined(6).relative_variances()
     assert alone["PES"] == pytest.approx(alone["ESSingle"]) and alone["PES+Analytic"] == 0
 
 
@@ -137,7 +137,7 @@ def test_the_closed_form_is_the_sum_over_all_pairs_of_windows(float64, name, win
 def test_the_closed_form_is_what_is_measured(float64, name, label):
     """With the formula for other windows, or short of a term, as negative controls."""
     problem, params = PROBLEMS[name], start(PROBLEMS[name])
-    steps = Linearisation.of(problem, params)
+    steps = Linearization.of(problem, params)
     closed = steps.joined(2).relative_variances()
     expected = closed[label]
     values = squared_errors(problem, label, 2, 4000 if name == "text" else 20_000)
@@ -163,7 +163,7 @@ def test_sequences_are_ordered_as_the_closed_form_says():
     experiment = UnrollVarianceExperiment(horizon=100)
     closed, measured = [], []
     for problem in experiment.problems().values():
-        steps = Linearisation.of(problem, start(problem))
+        steps = Linearization.of(problem, start(problem))
         closed.append(steps.relative_variances()["PES"])
         keys = jax.random.split(jax.random.key(3), 10)
         found, _ = window_estimates(problem, PES(20, 1, sigma=1e-3), start(problem), keys)
@@ -184,7 +184,7 @@ def test_sequences_are_ordered_as_the_closed_form_says():
 def test_where_pes_is_better_in_influence_balancing():
     """At a window of one step PES is the better one up to about 50 unrolls."""
     problem = InfluenceBalancing(100)
-    steps = Linearisation.of(problem, start(problem))
+    steps = Linearization.of(problem, start(problem))
     better = [steps.first(T).relative_variances()["PES"] < 2 for T in range(2, 101)]
     assert better == [T <= 55 for T in range(2, 101)]
 

@@ -36,7 +36,7 @@ class Labels(extend.AbstractDirections):
         return jax.vmap(label)(draw.numbers)
 
 
-class Labelled(extend.AbstractPerturbed):
+class Labeled(extend.AbstractPerturbed):
     """Any period and any phases, with labels for directions."""
 
     num_workers: int
@@ -115,13 +115,13 @@ def score_sum(place, estimator):
 @pytest.mark.parametrize(
     ("estimator", "size"),
     [
-        pytest.param(Labelled(3), 1, id="a noise per window, updates without births"),
-        pytest.param(Labelled(6), 1, id="a noise per window, births in every update"),
-        pytest.param(Labelled(3, 2, 4), 1, id="a noise for two windows"),
-        pytest.param(Labelled(1, 4, 2), 1, id="two noises in a window"),
-        pytest.param(Labelled(3, 2, None), 1, id="a noise for the episode, drawn again"),
-        pytest.param(Labelled(3, 2, None), LARGE, id="a noise for the episode, kept"),
-        pytest.param(Labelled(6, 2, None), LARGE, id="kept, births in every update"),
+        pytest.param(Labeled(3), 1, id="a noise per window, updates without births"),
+        pytest.param(Labeled(6), 1, id="a noise per window, births in every update"),
+        pytest.param(Labeled(3, 2, 4), 1, id="a noise for two windows"),
+        pytest.param(Labeled(1, 4, 2), 1, id="two noises in a window"),
+        pytest.param(Labeled(3, 2, None), 1, id="a noise for the episode, drawn again"),
+        pytest.param(Labeled(3, 2, None), LARGE, id="a noise for the episode, kept"),
+        pytest.param(Labeled(6, 2, None), LARGE, id="kept, births in every update"),
     ],
 )
 def test_losses_are_credited_to_the_noise_of_the_episode_so_far(estimator, size):
@@ -146,9 +146,9 @@ def test_losses_are_credited_to_the_noise_of_the_episode_so_far(estimator, size)
 
 
 PHASES = {
-    "even": Labelled(3),
-    "independent": Labelled(3, phases=extend.IndependentPhases()),
-    "lock step": Labelled(3, phases=extend.LockStep()),
+    "even": Labeled(3),
+    "independent": Labeled(3, phases=extend.IndependentPhases()),
+    "lock step": Labeled(3, phases=extend.LockStep()),
 }
 
 
@@ -222,7 +222,7 @@ def _number(key):
 @pytest.mark.parametrize("size", [1, 1000])
 @pytest.mark.parametrize("period", [WINDOW, None])
 def test_directions_are_drawn_from_the_root_of_the_noise(period, size):
-    estimator, problem = Labelled(2, period=period, directions=OfTheRoot()), First(size=size)
+    estimator, problem = Labeled(2, period=period, directions=OfTheRoot()), First(size=size)
     params = problem.init_params(key=KEY)
     state = estimator.init(problem, params, key=KEY)
     estimate, _ = estimator.estimate(problem, params, state)
@@ -247,7 +247,7 @@ def halved(update):
 def test_warming_up_is_no_update_and_a_score_keeps_the_sigma_of_its_draw():
     """With sigma halved by every update, the credit of a noise from d updates ago is 2^-d; what
     was drawn while warming up is as if drawn in the first update."""
-    estimator = Labelled(3, sigma=halved)
+    estimator = Labeled(3, sigma=halved)
     (credits,), found = history(estimator, First(), 6)
     for update, credited in enumerate(credits):
         assert found.loss[0, update] == halved(update) ** 2
@@ -259,7 +259,7 @@ def test_warming_up_is_no_update_and_a_score_keeps_the_sigma_of_its_draw():
 
 def test_a_noise_keeps_the_sigma_of_its_draw_to_the_end():
     """At zero the loss of a pair is the square of its perturbation."""
-    estimator = Labelled(1, WINDOW, None, sigma=halved)
+    estimator = Labeled(1, WINDOW, None, sigma=halved)
     (credits,), found = history(estimator, First(), 3 * WINDOWS)
     begun = {}
     for update, credited in enumerate(credits):
@@ -271,7 +271,7 @@ def test_a_noise_keeps_the_sigma_of_its_draw_to_the_end():
 
 
 def test_an_update_without_a_failure_is_the_mean_over_all_and_one_with_over_the_rest():
-    estimator = Labelled(6, None, None)
+    estimator = Labeled(6, None, None)
     for problem, dropped in ((First(), 0), (First(odd_fail=True), 3)):
         ((credited,),), found = history(estimator, problem, 1)
         assert found.stats["dropped"] == dropped

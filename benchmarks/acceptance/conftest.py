@@ -8,7 +8,7 @@ import pytest
 
 from unspool.experiments import AbstractExperiment, reproduce
 from unspool.report.read import Study, read_studies
-from unspool.report.summarise import LabelSummary, choose_metric, summarise
+from unspool.report.summarize import LabelSummary, choose_metric, summarize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run(experiment: AbstractExperiment, directory: Path) -> Outcome:
     """Runs an experiment, or what is missing of it, and sums it up."""
     reproduce(experiment, directory)
     (study,) = read_studies([directory])
-    summaries = summarise(study, choose_metric(study))
+    summaries = summarize(study, choose_metric(study))
     return Outcome(study, {summary.label: summary for summary in summaries})
 
 

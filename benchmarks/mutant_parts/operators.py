@@ -52,7 +52,7 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
 
 
 class _Finder(ast.NodeVisitor):
-    """Messages, annotations and imports are left alone: no behaviour depends on them."""
+    """Messages, annotations and imports are left alone: no behavior depends on them."""
 
     def __init__(self, path: str, source: str):
         self.path, self.content = path, source.encode()

@@ -24,7 +24,7 @@ RowTimes = Int[np.ndarray, " rows"]
 class AbstractBlackBox(abc.ABC):
     """A computation that is run and not looked into: it has losses, and no derivatives.
 
-    What it means is as for `AbstractProblem`: losses are minimised, their mean over the steps is
+    What it means is as for `AbstractProblem`: losses are minimized, their mean over the steps is
     the objective, and their total over an episode where episodes can end early. An exception in
     any method that runs rows ends a row's episode with a loss of NaN: its worker is left out and
     counted, and `failures` of the engine keeps the traceback. A method that returns the wrong

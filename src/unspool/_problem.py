@@ -17,7 +17,7 @@ class AbstractProblem(eqx.Module):
 
     A subclass gives a field or property `horizon` (the number of steps $T$, a positive integer)
     and the three methods `init_params`, `init_state` and `step`. Data sets are array fields;
-    minibatches are drawn with `key`. Losses are minimised.
+    minibatches are drawn with `key`. Losses are minimized.
 
     The others are optional. `is_done` ends an episode early; the objective is then the expected
     *total* loss of an episode, and gradients are right up to a positive factor (the mean length).

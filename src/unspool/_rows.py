@@ -133,13 +133,13 @@ def join_arms(first: PyTree, second: PyTree) -> PyTree:
 
 
 def take_slice(tree: PyTree, start: IntScalar | int, size: int, axis: int) -> PyTree:
-    """`size` neighbouring entries of an axis."""
+    """`size` neighboring entries of an axis."""
     cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis)
     return jax.tree.map(cut, tree)
 
 
 def update_slice(tree: PyTree, new: PyTree, start: IntScalar | int, axis: int) -> PyTree:
-    """The tree with neighbouring entries of an axis replaced; the inverse of `take_slice`."""
+    """The tree with neighboring entries of an axis replaced; the inverse of `take_slice`."""
     paste = lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, axis)
     return jax.tree.map(paste, tree, new)
 
@@ -196,7 +196,7 @@ def positions(x: Array) -> UInt32[Array, "..."]:
 
 
 def strip_weak_type(tree: PyTree) -> PyTree:
-    """Arrays whose types no longer follow those of their neighbours."""
+    """Arrays whose types no longer follow those of their neighbors."""
 
     def one(x):
         x = jnp.asarray(x)

@@ -50,15 +50,15 @@ class Statistics(NamedTuple):
         """
         num_chains = len(deviation)
         mean = deviation.mean(0)
-        centred = deviation - mean
-        squares = centred**2
+        centered = deviation - mean
+        squares = centered**2
         whole = squares.sum(0)
         noise = np.sqrt(whole / (num_chains - 1) / num_chains)
         error = np.hypot(noise, rounding)
         at_least = np.maximum(error, np.finfo(float).tiny)
         z = mean / at_least
         spread = np.sqrt(whole / num_chains)
-        skewness = _divide(np.mean(centred**3, axis=0), spread**3) * (noise / at_least) ** 3
+        skewness = _divide(np.mean(centered**3, axis=0), spread**3) * (noise / at_least) ** 3
         skewness = np.clip(skewness, -_LARGEST_SKEWNESS, _LARGEST_SKEWNESS)
         q = z / math.sqrt(num_chains)
         moved = q + skewness * q**2 / 3 + skewness**2 * q**3 / 27 + skewness / (6 * num_chains)

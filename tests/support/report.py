@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unspool.report import write_report
 from unspool.report.read import read_studies
-from unspool.report.summarise import choose_metric, summarise
+from unspool.report.summarize import choose_metric, summarize
 
 CONFIG = {
     "format": 1,
@@ -29,7 +29,7 @@ EXPERIMENT = {
     "name": "lorenz",
     "title": "Lorenz",
     "source": "Li et al. 2023",
-    "metric": "generalisation loss",
+    "metric": "generalization loss",
     "metric_scale": "log",
     "thresholds": [80, 50],
     "parameter_names": ["log a", "log r"],
@@ -124,7 +124,7 @@ def write_experiment(directory: Path, **changes) -> Path:
 def read_study(directory: Path):
     (study,) = read_studies([directory])
     metric = choose_metric(study)
-    return study, metric, {one.label: one for one in summarise(study, metric)}
+    return study, metric, {one.label: one for one in summarize(study, metric)}
 
 
 class Page(html.parser.HTMLParser):

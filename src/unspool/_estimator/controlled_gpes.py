@@ -11,7 +11,7 @@ from .tableau import Tableau
 
 
 class ControlledGPES(AbstractPerturbed):
-    r"""Generalised persistent evolution strategies with a control variate.
+    r"""Generalized persistent evolution strategies with a control variate.
 
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \Big[ p_k + \Big( \sum_{j \le k}
        \frac{z_{i,j}}{\sigma_j} \Big) \Big( \sum_{t \in \text{window } k}

@@ -10,7 +10,7 @@ from .tableau import Tableau
 
 
 class GPES(AbstractPerturbed):
-    r"""Generalised persistent evolution strategies: fresh noise every `period` steps.
+    r"""Generalized persistent evolution strategies: fresh noise every `period` steps.
 
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \sum_{t \in \text{window}}
        \Big( \sum_{j \le t / K} \frac{z_{i,j}}{\sigma_j} \Big)

@@ -26,13 +26,13 @@ class Segments(NamedTuple):
     """The segments of a window, in which no direction changes.
 
     - `length`: steps of one.
-    - `count`: how many make a window.
+    - `per_window`: how many make a window.
     - `period`: steps of an episode for which a direction is kept.
     - `lasts`: whether that is the whole episode.
     """
 
     length: int
-    count: int
+    per_window: int
     period: int
     lasts: bool
 
@@ -124,11 +124,11 @@ class PerturbedWindow(NamedTuple):
         if score_sum is not None:
             score_sum = rows.select_worker(reset, rows.zeros_like(score_sum), score_sum)
         progress = Progress(start, score_sum, carried.stamp, self._nothing_found())
-        if self.segments.count == 1:
+        if self.segments.per_window == 1:
             progress = self._run_segment(progress, drawn)
         else:
             one = lambda progress, _: (self._run_segment(progress), None)
-            progress, _ = jax.lax.scan(one, progress, length=self.segments.count)
+            progress, _ = jax.lax.scan(one, progress, length=self.segments.per_window)
         return self._conclude(start, progress)
 
     def _draw(self, t: Clocks, stamp: PyTree[Any]) -> Drawn:
@@ -280,7 +280,7 @@ class PerturbedWindow(NamedTuple):
     def _window_index(self) -> Clocks:
         """The place in the episode of the window that each group goes through."""
         t = jnp.where(self.roster.reset, 0, self.workers.trajectories.clock.t)
-        return jax.lax.div(jnp.maximum(t, 0), self.segments.length * self.segments.count)
+        return jax.lax.div(jnp.maximum(t, 0), self.segments.length * self.segments.per_window)
 
     def _of_pairs(self, tree: PyTree[Any]) -> PyTree[Any]:
         """What each group has, for each of its pairs."""

@@ -90,8 +90,9 @@ def read(
         flags += [option.flag(prefix) for option in options if option.kind is not NAMES]
         flags += [option.flag(prefix + "no-") for option in options if option.kind is bool]
     make = dataclasses.make_dataclass("options", fields)
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        with contextlib.redirect_stderr(said):
             given, rest = tyro.cli(
                 make, prog=prog, description=description, args=words, return_unknown_args=True
             )

@@ -9,6 +9,6 @@ from .resize import resize as resize
 from .scikit import diabetes as diabetes
 from .scikit import digits as digits
 from .split import split as split
-from .standardise import standardise as standardise
+from .standardize import standardize as standardize
 from .table import csv as csv
 from .text import text as text

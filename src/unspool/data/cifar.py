@@ -1,4 +1,4 @@
-"""CIFAR-10, small colour images of ten kinds, from pickles that are not trusted."""
+"""CIFAR-10, small color images of ten kinds, from pickles that are not trusted."""
 
 import os
 import tarfile
@@ -27,7 +27,7 @@ _CIFAR10 = Collection(
 
 
 def cifar10(data_dir: str | os.PathLike | None = None) -> Splits:
-    """CIFAR-10: 50 000 colour photographs of things to learn from and 10 000 to test on.
+    """CIFAR-10: 50 000 color photographs of things to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 to 1, of shape `(examples, 32, 32, 3)`, the last axis red, green and
     blue; targets are int32 from 0 to 9, in this order airplane, automobile, bird, cat, deer, dog,

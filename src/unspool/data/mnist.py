@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, small grey images of ten kinds."""
+"""MNIST and Fashion-MNIST, small gray images of ten kinds."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ _DIGITS = Collection(
 
 
 def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Splits:
-    """Fashion-MNIST: 60 000 grey images of clothes to learn from and 10 000 to test on.
+    """Fashion-MNIST: 60 000 gray images of clothes to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(examples, 28, 28)`; targets are int32
     from 0 to 9, in this order T-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker,
@@ -50,7 +50,7 @@ def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Splits:
 
 
 def mnist(data_dir: str | os.PathLike | None = None) -> Splits:
-    """MNIST: 60 000 grey images of handwritten digits to learn from and 10 000 to test on.
+    """MNIST: 60 000 gray images of handwritten digits to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(examples, 28, 28)`; targets are int32,
     the digits.

@@ -18,7 +18,7 @@ def resize(dataset: Dataset, side: int) -> Dataset:
 
     **Arguments:**
 
-    - `dataset`: inputs of shape `(examples, height, width)`, or with colours as a last axis.
+    - `dataset`: inputs of shape `(examples, height, width)`, or with colors as a last axis.
       Integers become float32.
     - `side`: pixels in a row and in a column.
 
@@ -28,7 +28,7 @@ def resize(dataset: Dataset, side: int) -> Dataset:
     images = np.asarray(dataset.inputs)
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise ValueError(
-            "dataset must have inputs of the shape (examples, height, width), or with colours "
+            "dataset must have inputs of the shape (examples, height, width), or with colors "
             f"last, got {images.shape}"
         )
     if not isinstance(side, int | np.integer) or side < 1:

@@ -8,7 +8,7 @@ from .dataset import Dataset
 
 
 def digits() -> Dataset:
-    """Handwritten digits: 1797 grey images of 8 x 8 pixels, small enough to try things out on.
+    """Handwritten digits: 1797 gray images of 8 x 8 pixels, small enough to try things out on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(1797, 64)`, the rows of an image one
     after the other; targets are int32, the digits.
@@ -28,7 +28,7 @@ def diabetes() -> Dataset:
     Inputs are float64 of shape `(442, 10)`: age in years, sex as 1 or 2, body mass index in
     kg/m², mean blood pressure in mm Hg, and six serum values, total, low-density and high-density
     cholesterol, the ratio of total to high-density, the logarithm of triglycerides, and glucose.
-    They are as measured; `standardise` puts them on one scale. Targets are float64, a score of
+    They are as measured; `standardize` puts them on one scale. Targets are float64, a score of
     progression from 25 to 346.
 
     **Raises:** `ImportError` without scikit-learn.

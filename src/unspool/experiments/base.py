@@ -217,13 +217,10 @@ class AbstractExperiment(abc.ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
+    # What the parameters are called, in the order in which they are logged.
+    parameter_names: ClassVar[tuple[str, ...]]
     published_seeds: ClassVar[tuple[int, ...]] = PUBLISHED_SEEDS
     seeds: int
-
-    @property
-    @abc.abstractmethod
-    def parameter_names(self) -> tuple[str, ...]:
-        """What the parameters are called, in the order in which they are logged."""
 
     @abc.abstractmethod
     def entries(self) -> tuple[AbstractEntry, ...]:

@@ -52,7 +52,7 @@ def accuracy(weights: Weights, batch: tuple[Array, Array]) -> Scalar:
 
 @ft.lru_cache(maxsize=2)
 def load_images(name: Images, data_dir: str | None, batch_size: int) -> Data:
-    """Images as vectors, standardised, the last or a random part of those to train on held out.
+    """Images as vectors, standardized, the last or a random part of those to train on held out.
 
     **Raises:** `FileNotFoundError` for files that are not there.
     """
@@ -64,5 +64,5 @@ def load_images(name: Images, data_dir: str | None, batch_size: int) -> Data:
         train, valid = (
             data.Dataset(*(x[part] for x in whole)) for part in (slice(-count), slice(-count, None))
         )
-    flat = [(np.reshape(x, (len(x), -1)), y) for x, y in data.standardise(train, valid)]
+    flat = [(np.reshape(x, (len(x), -1)), y) for x, y in data.standardize(train, valid)]
     return Data(flat[0], flat[1], batch_size)

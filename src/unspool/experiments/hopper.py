@@ -14,7 +14,7 @@ _DESCRIPTION = (
     "episode ends with a fall, at first after some 20 of at most {horizon} steps, and the two arms "
     "of a worker fall at different times. There are 50 pairs with windows of 20 steps, 2 pairs for "
     "FullES, whose updates may then take as many steps as 50 windows; sigma = 0.1, Adam with a "
-    "rate of 0.02, and observations normalised by what random play shows. The return is that of "
+    "rate of 0.02, and observations normalized by what random play shows. The return is that of "
     "the unperturbed policy, the mean over {num_episodes} episodes with fresh starts. To stand "
     "still is worth 1 a step, so that 1000 is the return of a leg that never moves and never "
     "falls. Nothing is published of this setting."
@@ -50,7 +50,7 @@ class HopperExperiment(AbstractControlExperiment):
 
     @property
     def problem(self) -> Hopper:
-        return Hopper(self.horizon, normalise_over=_NORMALISE_OVER, num_threads=1)
+        return Hopper(self.horizon, normalize_over=_NORMALISE_OVER, num_threads=1)
 
     def entries(self) -> tuple[Entry, ...]:
         count, step = self.num_updates, adam(_RATE)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..report.intervals import interval_words, mean_words, t_interval
-from ..report.summarise import mean_curve, tail_length
+from ..report.summarize import mean_curve, tail_length
 from .base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]

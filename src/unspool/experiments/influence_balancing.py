@@ -26,7 +26,7 @@ from .._wrapper import AbstractWrapper
 from ..extend import AbstractPerturbed
 from ..problems import InfluenceBalancing
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, claim, sgd
-from .variance import Linearisation, measured_series, window_estimates
+from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000
 _SIGMA = 0.1
@@ -157,7 +157,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         return Measurement(_measured(label), steps, measure)
 
     def measured_charts(self, measured):
-        steps, unrolls = _linearise(), list(range(1, _UNROLLS + 1))
+        steps, unrolls = _linearize(), list(range(1, _UNROLLS + 1))
         closed = [steps.first(count).relative_variances() for count in unrolls]
         series = []
         for label in _COMPARED:
@@ -192,9 +192,9 @@ def _measured(label: str) -> str:
     return f"variance of {label}"
 
 
-def _linearise() -> Linearisation:
+def _linearize() -> Linearization:
     problem = InfluenceBalancing(_UNROLLS)
-    return Linearisation.of(problem, problem.init_params(key=seeded_key(0)))
+    return Linearization.of(problem, problem.init_params(key=seeded_key(0)))
 
 
 def _relative_errors(estimator: AbstractPerturbed, key: RandomKey) -> tuple[list[float], float]:
@@ -206,7 +206,7 @@ def _relative_errors(estimator: AbstractPerturbed, key: RandomKey) -> tuple[list
     params = problem.init_params(key=key)
     found, losses = window_estimates(problem, estimator, params, keys)
     sums = np.cumsum(np.asarray(found, np.float64), axis=1)
-    steps = _linearise()
+    steps = _linearize()
     errors = []
     for count in _MEASURED_AT:
         exact = steps.first(count).gradient

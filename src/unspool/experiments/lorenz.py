@@ -15,10 +15,10 @@ _SIGMA = 0.04
 _DESCRIPTION = (
     "Two constants of the chaotic Lorenz system, log a and log r, are learned from one trajectory "
     "of 2000 steps. Workers, windows, sigma, learning rates and numbers of updates are the "
-    "published ones. The generalisation loss is that of the unperturbed parameters on "
+    "published ones. The generalization loss is that of the unperturbed parameters on "
     "trajectories with random starts; {num_episodes} of them here, 10000 in the publication. "
     "NRES and FullES settle near (2.38, 3.28), where the loss smoothed with sigma = 0.04 is least: "
-    "not at the true constants, which only the unsmoothed loss would favour, and no method that "
+    "not at the true constants, which only the unsmoothed loss would favor, and no method that "
     "smooths finds. TES (truncated evolution strategies) and TBPTT are blind to what came before "
     "a window of 100 steps, and end at wrong constants. BPTT differentiates through chaos: the "
     "published code replaced gradients that are not finite and went on; here such a run stops and "
@@ -89,7 +89,7 @@ class LorenzExperiment(AbstractExperiment):
         x, y = np.linspace(2.1, 3.9, 73), np.linspace(3.1, 3.9, 41)
         return {
             "description": _DESCRIPTION.format(num_episodes=self.num_episodes),
-            "metric": "generalisation loss",
+            "metric": "generalization loss",
             "metric_scale": "log",
             "thresholds": [100, 80, 60, 52],
             "surface": surface(Lorenz(), x, y, draws, "training loss smoothed with sigma = 0.04"),

@@ -58,10 +58,10 @@ _NOTE = (
     "chosen. They are the same for all methods, and so are the examples held out, here and in the "
     "objective. The horizontal axis is what was spent: for searches all steps of their "
     "trials, whose losses they choose by, while judging them is free; for NRES, PES and TES the "
-    "steps of all their rows, the warm-up, and on top of it the steps of every judgement, though "
+    "steps of all their rows, the warm-up, and on top of it the steps of every judgment, though "
     "they make no use of it. So counted, each may spend {budget} steps. Lines are means over "
     "seeds, bands and numbers in brackets their 95 % t-intervals. Final losses, of the last fifth "
-    "of the judgements: {ends}. {gaps}"
+    "of the judgments: {ends}. {gaps}"
 )
 
 
@@ -151,12 +151,12 @@ class ManyHyperparametersExperiment(AbstractExperiment):
 
     @property
     def charge(self) -> int:
-        """What a training is charged for one judgement."""
+        """What a training is charged for one judgment."""
         return _NUM_EPISODES * self.horizon
 
     @property
     def num_steps(self) -> int:
-        """What every method may spend: the cost of PES, judgements included."""
+        """What every method may spend: the cost of PES, judgments included."""
         return self._training_steps(PES, self.num_updates) + (_NUM_RECORDS + 1) * self.charge
 
     def _training_steps(self, make, num_updates: int) -> int:

@@ -151,7 +151,7 @@ class RidgeExperiment(AbstractExperiment):
 
     @property
     def ridge(self) -> Ridge:
-        """The regression, standardised by what is trained on."""
+        """The regression, standardized by what is trained on."""
         if self.data is None or self.target is None:
             whole = loaders.diabetes()
         else:
@@ -162,7 +162,7 @@ class RidgeExperiment(AbstractExperiment):
                 f"num_train must leave examples to hold out, got {self.num_train} of "
                 f"{len(whole.inputs)}"
             )
-        train, valid = loaders.standardise(*loaders.split(whole, self.num_train, count))
+        train, valid = loaders.standardize(*loaders.split(whole, self.num_train, count))
         mean, scale = train.targets.mean(), train.targets.std()
         train, valid = (x._replace(targets=(x.targets - mean) / scale) for x in (train, valid))
         return Ridge(train, valid)

@@ -64,7 +64,7 @@ class _Standing(NamedTuple):
 class Search(AbstractEntry):
     """A search for parameters by trials, as one curve of an experiment.
 
-    A trial is an episode with an initialisation and batches of its own, and its loss the mean over
+    A trial is an episode with an initialization and batches of its own, and its loss the mean over
     the episode. The first trial is where trainings start from. What the search has in hand is the
     whole trial of least loss. One that diverges is never in hand, and told to the strategy as one
     that was given up.

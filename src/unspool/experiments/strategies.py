@@ -14,7 +14,7 @@ class AbstractStrategy(abc.ABC):
 
     @abc.abstractmethod
     def make_study(self, seed: int, horizon: int) -> "optuna.Study":
-        """A new study that minimises, whose choices all follow from the seed."""
+        """A new study that minimizes, whose choices all follow from the seed."""
 
     @abc.abstractmethod
     def stops(self, horizon: int) -> tuple[int, ...]:

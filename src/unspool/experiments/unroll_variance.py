@@ -17,7 +17,7 @@ from ..extend import AbstractPerturbed
 from ..problems import CharacterLSTM
 from ..problems.character_lstm import GETTYSBURG
 from .base import AbstractExperiment, Measurement
-from .variance import Linearisation, measured_series, window_estimates
+from .variance import Linearization, measured_series, window_estimates
 
 _SIGMA = 1e-3
 _PARAMS_SEED = 42
@@ -171,7 +171,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
         ]
 
     def _chart(self, name: str, problem: CharacterLSTM, index: int, measured) -> dict[str, Any]:
-        steps = Linearisation.of(problem, _params(problem))
+        steps = Linearization.of(problem, _params(problem))
         closed = {window: steps.joined(window).relative_variances() for window in self.windows}
         pairs, series = self.num_particles // 2, []
         for label in _ESTIMATORS:

@@ -97,7 +97,7 @@ def variance_of_one_worker(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Linearisation:
+class Linearization:
     r"""The derivatives of an episode's windows, each with regard to a copy of the parameters.
 
     With $s_{w+1}$ the state after window $w$ and $L_w$ its loss:
@@ -114,16 +114,16 @@ class Linearisation:
     direct: Float[np.ndarray, "windows params"]
 
     @classmethod
-    def of(cls, problem: AbstractProblem, params: Params) -> "Linearisation":
+    def of(cls, problem: AbstractProblem, params: Params) -> "Linearization":
         """Every step a window. Only for a start and steps that know nothing of parameters before
         them, nor of chance."""
-        return cls(*(np.asarray(x, np.float64) for x in _linearise(problem, params)))
+        return cls(*(np.asarray(x, np.float64) for x in _linearize(problem, params)))
 
-    def first(self, num_windows: int) -> "Linearisation":
+    def first(self, num_windows: int) -> "Linearization":
         """An episode that ends earlier."""
-        return Linearisation(*(x[:num_windows] for x in self._parts))
+        return Linearization(*(x[:num_windows] for x in self._parts))
 
-    def joined(self, count: int) -> "Linearisation":
+    def joined(self, count: int) -> "Linearization":
         """Windows of so many of these windows, of which there must be a multiple of that."""
         A, B, a, d = (x[::count].copy() for x in self._parts)
         for within in range(1, count):
@@ -131,7 +131,7 @@ class Linearisation:
             a += np.einsum("wij,wi->wj", A, next_a)
             d += np.einsum("wip,wi->wp", B, next_a) + next_d
             A, B = next_A @ A, next_A @ B + next_B
-        return Linearisation(A, B, a, d)
+        return Linearization(A, B, a, d)
 
     @property
     def _parts(self) -> tuple[np.ndarray, ...]:
@@ -187,7 +187,7 @@ class Linearisation:
 
 
 @eqx.filter_jit
-def _linearise(problem: AbstractProblem, params: Params):
+def _linearize(problem: AbstractProblem, params: Params):
     key = seeded_key(0)
     theta, to_params = ravel_pytree(params)
     start, to_state = ravel_pytree(problem.init_state(params, key=key))

@@ -21,7 +21,7 @@ class OptimizerState(NamedTuple):
     - `optimizer`: the learned optimizer's own state.
     """
 
-    count: IntScalar
+    count: IntScalar  # pyright: ignore[reportIncompatibleMethodOverride]
     optimizer: Any
 
 

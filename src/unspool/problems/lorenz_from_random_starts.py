@@ -15,7 +15,7 @@ class LorenzFromRandomStarts(AbstractProblem):
        \ell_t = (z_{t+1} - z^*_{t+1})^2, \qquad \xi \sim N(0, I) $$
 
     The truth runs beside the model. Evaluate on it parameters that were trained on `Lorenz`: the
-    published generalisation loss is the mean over 10,000 episodes, 312 before training and 47
+    published generalization loss is the mean over 10,000 episodes, 312 before training and 47
     to 48 after it.
 
     **Arguments:**

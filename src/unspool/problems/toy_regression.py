@@ -54,7 +54,7 @@ class ToyRegression(AbstractProblem):
         return state, self.inner_loss(state)
 
     def inner_loss(self, x: Float[Array, " 2"]) -> Scalar:
-        """The function $f$ that gradient descent minimises."""
+        """The function $f$ that gradient descent minimizes."""
         valley = jnp.sqrt(x[0] ** 2 + 5) - jnp.sqrt(5.0)
         ripples = jnp.sin(x[1]) ** 2 * jnp.exp(-5 * x[0] ** 2)
         return valley + ripples + 0.25 * jnp.abs(x[1] - 100)

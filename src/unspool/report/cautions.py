@@ -8,7 +8,7 @@ import numpy as np
 from .intervals import number_words, t_interval
 from .options import options_words
 from .read import Run, Study
-from .summarise import LabelSummary, Metric, Series, tail_length
+from .summarize import LabelSummary, Metric, Series, tail_length
 
 FEWEST_SEEDS = 3
 

@@ -15,7 +15,7 @@ from .intervals import (
     range_words,
     t_interval,
 )
-from .summarise import LabelSummary, Metric, first_reach
+from .summarize import LabelSummary, Metric, first_reach
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .axes import calm, in_units, set_scale
 from .experiment import Chart
 from .intervals import number_words
 from .labels import LineEnd, label_ends
-from .summarise import Curve, LabelSummary, Metric, metric_curve, parameter_curve
+from .summarize import Curve, LabelSummary, Metric, metric_curve, parameter_curve
 from .svg import drawing, ink, new_figure, series_ink, series_line, to_svg
 
 WIDTH = 9.6
@@ -38,15 +38,15 @@ class Drawing:
     notes: tuple[str, ...] = ()
 
 
-Colours = dict[str, int]
-"""The number of the colour of each label, the same in every figure and table."""
+Colors = dict[str, int]
+"""The number of the color of each label, the same in every figure and table."""
 
 
 def draw_metric(
     summaries: tuple[LabelSummary, ...],
     metric: Metric,
     axis: str,
-    colours: Colours,
+    colors: Colors,
     name: str,
 ) -> Drawing | None:
     """The metric of all labels against one axis, mean and 95 % band; None if there is no curve."""
@@ -61,7 +61,7 @@ def draw_metric(
         calm(axes)
         for reach in summaries[0].reaches:
             axes.axhline(reach.threshold, color=ink("faint"), lw=0.8, linestyle=(0, (1, 3)))
-        notes = _draw_curves(axes, curves, metric, axis, colours)
+        notes = _draw_curves(axes, curves, metric, axis, colors)
         words = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
             f"{c.label} goes from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in curves
         )
@@ -69,7 +69,7 @@ def draw_metric(
 
 
 def _draw_curves(
-    axes: Axes, curves: list[Curve], metric: Metric, axis: str, colours: Colours
+    axes: Axes, curves: list[Curve], metric: Metric, axis: str, colors: Colors
 ) -> tuple[str, ...]:
     """Draws the curves into empty axes; returns what the caption must say."""
     notes = []
@@ -84,20 +84,20 @@ def _draw_curves(
     if cut:
         notes.append(_cut_words(low if metric.rises else high))
     for curve in curves:
-        colour = series_ink(colours[curve.label])
+        color = series_ink(colors[curve.label])
         x = curve.x / unit
         if curve.num_seeds > 1:
             band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
-            axes.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, curve.mean, **series_line(colours[curve.label]))
+            axes.fill_between(x, *band, color=color, alpha=0.18, linewidth=0)
+        axes.plot(x, curve.mean, **series_line(colors[curve.label]))
     axes.set_xlabel(AXIS_LABELS[axis] + unit_words)
     axes.set_ylabel(metric.name)
-    label_ends(axes, _line_ends(curves, colours, unit, (low, high)))
+    label_ends(axes, _line_ends(curves, colors, unit, (low, high)))
     return tuple(notes)
 
 
 def _line_ends(
-    curves: list[Curve], colours: Colours, unit: float, limits: tuple[float, float]
+    curves: list[Curve], colors: Colors, unit: float, limits: tuple[float, float]
 ) -> list[LineEnd]:
     """Where each line ends, or leaves the figure for good."""
     ends = []
@@ -105,7 +105,7 @@ def _line_ends(
         inside = np.flatnonzero((curve.mean >= limits[0]) & (curve.mean <= limits[1]))
         last = min(inside[-1] + 1, len(curve.x) - 1) if len(inside) else -1
         x, y = float(curve.x[last]) / unit, float(np.clip(curve.mean[last], *limits))
-        ends.append(LineEnd(curve.label, series_ink(colours[curve.label]), x, y))
+        ends.append(LineEnd(curve.label, series_ink(colors[curve.label]), x, y))
     return ends
 
 
@@ -147,7 +147,7 @@ def value_limits(
 
 
 def draw_parameters(
-    summaries: tuple[LabelSummary, ...], names: tuple[str, ...], colours: Colours, name: str
+    summaries: tuple[LabelSummary, ...], names: tuple[str, ...], colors: Colors, name: str
 ) -> Drawing | None:
     """Each parameter against updates, one panel above the other; None if none is logged."""
     panels = [
@@ -160,8 +160,8 @@ def draw_parameters(
         figure = new_figure(WIDTH, 0.5 + 2.4 * len(panels))
         notes: list[str] = []
         last = max(float(curve.x[-1]) for curves in panels for curve in curves)
-        for row, curves in enumerate(panels):
-            axes = figure.add_subplot(len(panels), 1, row + 1)
+        all_axes = [figure.add_subplot(len(panels), 1, row + 1) for row in range(len(panels))]
+        for row, (axes, curves) in enumerate(zip(all_axes, panels, strict=True)):
             calm(axes)
             low, high, cut = value_limits(curves, "linear")
             if cut:
@@ -170,17 +170,17 @@ def draw_parameters(
             set_scale(axes, "y", "linear", (low, high), num_ticks=5)
             axes.set_ylabel(names[row])
             for curve in curves:
-                colour = series_ink(colours[curve.label])
+                color = series_ink(colors[curve.label])
                 band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
-                axes.fill_between(curve.x, *band, color=colour, alpha=0.18, linewidth=0)
-                axes.plot(curve.x, curve.mean, **series_line(colours[curve.label]))
-            label_ends(axes, _line_ends(curves, colours, 1.0, (low, high)))
-        axes.set_xlabel(AXIS_LABELS["update"])
+                axes.fill_between(curve.x, *band, color=color, alpha=0.18, linewidth=0)
+                axes.plot(curve.x, curve.mean, **series_line(colors[curve.label]))
+            label_ends(axes, _line_ends(curves, colors, 1.0, (low, high)))
+        all_axes[-1].set_xlabel(AXIS_LABELS["update"])
         words = f"Line charts of {', '.join(names)} against updates."
         return Drawing(to_svg(figure, name, words), tuple(notes))
 
 
-def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
+def draw_chart(chart: Chart, colors: Colors, name: str) -> Drawing:
     """A chart that the experiment brought along."""
     with drawing():
         figure = new_figure(WIDTH, 3.9)
@@ -189,20 +189,20 @@ def draw_chart(chart: Chart, colours: Colours, name: str) -> Drawing:
         axes.set(xscale=chart.x_scale, yscale=chart.y_scale)
         ends = []
         for series in chart.series:
-            colour = series_ink(colours[series.label])
+            color = series_ink(colors[series.label])
             if series.style == "band":
                 axes.fill_between(
-                    series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0
+                    series.x, series.low, series.high, color=color, alpha=0.2, linewidth=0
                 )
             if series.style == "points":
-                axes.plot(series.x, series.y, "o", color=colour, markersize=4)
+                axes.plot(series.x, series.y, "o", color=color, markersize=4)
             elif len(series.y):
-                axes.plot(series.x, series.y, **series_line(colours[series.label]))
+                axes.plot(series.x, series.y, **series_line(colors[series.label]))
                 finite = np.flatnonzero(np.isfinite(series.y))
                 if len(finite):
                     last = finite[-1]
                     x, y = float(series.x[last]), float(series.y[last])
-                    ends.append(LineEnd(series.label, colour, x, y))
+                    ends.append(LineEnd(series.label, color, x, y))
         axes.margins(x=0.01)
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)

@@ -1,4 +1,4 @@
-"""Labels at the ends of lines, so that no reader has to match colours with a legend."""
+"""Labels at the ends of lines, so that no reader has to match colors with a legend."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,10 @@ LETTER_WIDTH = 5.7
 
 @dataclass(frozen=True)
 class LineEnd:
-    """The last point of a line, with its label and its colour."""
+    """The last point of a line, with its label and its color."""
 
     label: str
-    colour: str
+    color: str
     x: float
     y: float
 
@@ -74,7 +74,7 @@ def _write_in_margin(axes: Axes, end: LineEnd, point: np.ndarray, height: float)
         [point[0], 1.012, 1.026],
         [point[1], height, height],
         transform=axes.transAxes,
-        color=end.colour,
+        color=end.color,
         linewidth=0.8,
         clip_on=False,
     )
@@ -116,13 +116,13 @@ def _free_place(
 
 def _write_inside(axes: Axes, end: LineEnd, point: np.ndarray, place: np.ndarray) -> None:
     """The label at its place, with a dot at the end of the line and a stroke between the two."""
-    axes.plot(*point, "o", transform=axes.transAxes, color=end.colour, markersize=3.5, zorder=4)
+    axes.plot(*point, "o", transform=axes.transAxes, color=end.color, markersize=3.5, zorder=4)
     if place[0] > point[0]:
         axes.plot(
             [point[0], place[0]],
             [point[1], place[1]],
             transform=axes.transAxes,
-            color=end.colour,
+            color=end.color,
             linewidth=0.8,
         )
     axes.text(

@@ -18,7 +18,7 @@ from .sections import (
     what_was_run,
 )
 from .style import stylesheet
-from .summarise import Metric, choose_metric, summarise
+from .summarize import Metric, choose_metric, summarize
 from .tables import escape
 
 SECTIONS = (
@@ -53,10 +53,10 @@ def write_report(directories: Sequence[Path], output: Path) -> Path:
 
 def render_page(studies: Sequence[Study]) -> str:
     """The page as text; the same studies give the same text."""
-    colours = _colours(studies)
+    colors = _colors(studies)
     titles = [_title(study) for study in studies]
     parts = "\n".join(
-        render_study(study, colours, f"study-{number}")
+        render_study(study, colors, f"study-{number}")
         for number, study in enumerate(studies, start=1)
     )
     return (
@@ -69,7 +69,7 @@ def render_page(studies: Sequence[Study]) -> str:
     )
 
 
-def _colours(studies: Sequence[Study]) -> dict[str, int]:
+def _colors(studies: Sequence[Study]) -> dict[str, int]:
     """A number for every label of the page; runs come before the series of further charts."""
     labels = [label for study in studies for label in study.labels]
     for study in studies:
@@ -101,12 +101,12 @@ def _parameter_names(study: Study) -> tuple[str, ...]:
     return tuple(f"parameter {index}" for index in range(count))
 
 
-def render_study(study: Study, colours: dict[str, int], name: str) -> str:
+def render_study(study: Study, colors: dict[str, int], name: str) -> str:
     """One part of the page: an experiment, or runs that are compared."""
     metric = choose_metric(study)
-    summaries = summarise(study, metric)
+    summaries = summarize(study, metric)
     names = _parameter_names(study)
-    findings = Findings(study, metric, summaries, names, colours, name)
+    findings = Findings(study, metric, summaries, names, colors, name)
     parts = [_head(study, metric)]
     for section in SECTIONS if study.runs else (charts,):
         parts += section(findings)

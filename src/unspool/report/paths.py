@@ -11,9 +11,9 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from .axes import LABEL_SIZE, calm, set_scale
 from .experiment import Experiment, Surface
 from .fields import ReportError
-from .figures import WIDTH, Colours, Drawing
+from .figures import WIDTH, Colors, Drawing
 from .read import Run
-from .summarise import MAX_POINTS, LabelSummary
+from .summarize import MAX_POINTS, LabelSummary
 from .svg import drawing, ink, new_figure, series_ink, to_svg
 
 COLUMNS = 3
@@ -25,7 +25,7 @@ def draw_paths(
     summaries: tuple[LabelSummary, ...],
     experiment: Experiment,
     names: tuple[str, ...],
-    colours: Colours,
+    colors: Colors,
     name: str,
 ) -> Drawing | None:
     """One panel for each label, with the path of every seed over the surface.
@@ -48,7 +48,7 @@ def draw_paths(
             mesh = _draw_surface(panel, surface)
             panel.set_title(summary.label, fontsize=10.5, color=ink("ink"), loc="left")
             for run in summary.runs:
-                _draw_path(panel, run, surface, series_ink(colours[summary.label]))
+                _draw_path(panel, run, surface, series_ink(colors[summary.label]))
             _draw_markers(panel, experiment, surface)
         for index, panel in enumerate(panels := list(figure.axes)):
             if index >= len(shown):
@@ -127,15 +127,13 @@ def _path(run: Run, surface: Surface) -> np.ndarray:
     return path[np.round(np.linspace(0, len(path) - 1, MAX_POINTS)).astype(int)]
 
 
-def _draw_path(axes: Axes, run: Run, surface: Surface, colour: str) -> None:
+def _draw_path(axes: Axes, run: Run, surface: Surface, color: str) -> None:
     path = _path(run, surface)
     if len(path) == 0:
         return
-    axes.plot(*path.T, color=colour, linewidth=0.8, alpha=0.8)
+    axes.plot(*path.T, color=color, linewidth=0.8, alpha=0.8)
     axes.plot(*path[0], "o", color=ink("ink"), markersize=4.5, zorder=4)
-    axes.plot(
-        *path[-1], "o", color=colour, markersize=5, markeredgecolor="white", mew=0.8, zorder=5
-    )
+    axes.plot(*path[-1], "o", color=color, markersize=5, markeredgecolor="white", mew=0.8, zorder=5)
 
 
 def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface) -> None:
@@ -154,7 +152,7 @@ def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface) -> None:
 
 def _caption(experiment: Experiment, surface: Surface) -> str:
     words = (
-        "One line for each seed; the dark dot is the start, the coloured dots are the ends. "
+        "One line for each seed; the dark dot is the start, the colored dots are the ends. "
         f"Brighter means lower {surface.label}."
     )
     marked = zip(experiment.markers, cycle(SHAPES), strict=False)

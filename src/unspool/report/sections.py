@@ -8,7 +8,7 @@ from .figures import Drawing, draw_chart, draw_metric, draw_parameters
 from .intervals import number_words
 from .paths import draw_paths
 from .read import Study
-from .summarise import MAX_POINTS, LabelSummary, Metric
+from .summarize import MAX_POINTS, LabelSummary, Metric
 from .tables import (
     MAX_PARAMETER_COLUMNS,
     MAX_PARAMETER_ROWS,
@@ -33,14 +33,14 @@ FIGURE_TITLES = {
 class Findings:
     """All that a part of the page is written from.
 
-    `colours` numbers the labels of the whole page; `name` tells the part's figures from others.
+    `colors` numbers the labels of the whole page; `name` tells the part's figures from others.
     """
 
     study: Study
     metric: Metric
     summaries: tuple[LabelSummary, ...]
     parameter_names: tuple[str, ...]
-    colours: dict[str, int]
+    colors: dict[str, int]
     name: str
 
 
@@ -63,7 +63,7 @@ def what_was_run(findings: Findings) -> list[str]:
     return [
         _heading("what was run"),
         facts(findings.study.runs),
-        settings_table(findings.study, findings.colours),
+        settings_table(findings.study, findings.colors),
     ]
 
 
@@ -73,13 +73,13 @@ def learning_curves(findings: Findings) -> list[str]:
     parts = []
     for axis, title in FIGURE_TITLES.items():
         name = f"{findings.name}-{axis}"
-        drawing = draw_metric(summaries, metric, axis, findings.colours, name)
+        drawing = draw_metric(summaries, metric, axis, findings.colors, name)
         if drawing is not None:
             words = f"{metric.name} {title}"
             parts += [f"<h3>{escape(words[0].upper() + words[1:])}</h3>", _figure(drawing)]
     if not parts:
         return [_heading(metric.name), "<p>No run has two finite values to draw.</p>"]
-    labels = legend([summary.label for summary in summaries], findings.colours)
+    labels = legend([summary.label for summary in summaries], findings.colors)
     labels = labels if len(summaries) > 1 else ""
     return [_heading(metric.name), _note(_reading_words(findings)), labels, *parts]
 
@@ -113,14 +113,14 @@ def _reading_words(findings: Findings) -> str:
 
 def parameters(findings: Findings) -> list[str]:
     """Paths over the surface where the experiment has one, else each parameter over time."""
-    summaries, names, colours = findings.summaries, findings.parameter_names, findings.colours
+    summaries, names, colors = findings.summaries, findings.parameter_names, findings.colors
     experiment = findings.study.experiment
     if experiment and experiment.surface:
-        drawing = draw_paths(summaries, experiment, names, colours, f"{findings.name}-paths")
+        drawing = draw_paths(summaries, experiment, names, colors, f"{findings.name}-paths")
         return [_heading("parameter paths"), _figure(drawing, kind="light")] if drawing else []
     if not 0 < len(names) <= MAX_PARAMETER_COLUMNS:
         return []
-    drawing = draw_parameters(summaries, names, colours, f"{findings.name}-parameters")
+    drawing = draw_parameters(summaries, names, colors, f"{findings.name}-parameters")
     if drawing is None:
         return []
     several = any(len(summary.runs) > 1 for summary in summaries)
@@ -135,13 +135,13 @@ def final_values(findings: Findings) -> list[str]:
         "parameters are those of its last record. Means over seeds, with 95 % t-intervals below, "
         "in the digits that their standard errors allow."
     )
-    names, colours = findings.parameter_names, findings.colours
+    names, colors = findings.parameter_names, findings.colors
     more = []
     if MAX_PARAMETER_COLUMNS < len(names) <= MAX_PARAMETER_ROWS:
         more.append(parameter_table(findings.summaries, names))
     return [
         _heading("where it ends"),
-        final_table(findings.summaries, metric, names, colours),
+        final_table(findings.summaries, metric, names, colors),
         *more,
         _note(note),
     ]
@@ -158,7 +158,7 @@ def first_reaches(findings: Findings) -> list[str]:
     )
     return [
         _heading("what it costs to get there"),
-        reach_table(findings.summaries, findings.metric, findings.colours),
+        reach_table(findings.summaries, findings.metric, findings.colors),
         _note(note),
     ]
 
@@ -178,7 +178,7 @@ def comparisons(findings: Findings) -> list[str]:
     return [
         _heading("expected against measured"),
         f"<p>{inside} of {len(judged)} measured statistics lie inside the expected range.</p>",
-        comparison_table(found, findings.colours),
+        comparison_table(found, findings.colors),
         _note(note),
     ]
 
@@ -203,8 +203,8 @@ def charts(findings: Findings) -> list[str]:
     experiment = findings.study.experiment
     parts = []
     for number, chart in enumerate(experiment.charts if experiment else (), start=1):
-        drawing = draw_chart(chart, findings.colours, f"{findings.name}-chart-{number}")
+        drawing = draw_chart(chart, findings.colors, f"{findings.name}-chart-{number}")
         labels = list(dict.fromkeys(series.label for series in chart.series))
-        parts += [_heading(chart.title), legend(labels, findings.colours)]
+        parts += [_heading(chart.title), legend(labels, findings.colors)]
         parts.append(_figure(drawing, chart.note))
     return parts

@@ -1,4 +1,4 @@
-"""Colours and type of the page: one place for both, light, dark and on paper."""
+"""Colors and type of the page: one place for both, light, dark and on paper."""
 
 PALETTE = (
     ("#005a9c", "#3b8fe0"),
@@ -10,7 +10,7 @@ PALETTE = (
     ("#a67b00", "#ebc34a"),
     ("#808080", "#999999"),
 )
-"""Light and dark colour of each series: the hues of Okabe and Ito, apart in lightness too."""
+"""Light and dark color of each series: the hues of Okabe and Ito, apart in lightness too."""
 
 INK = ("#1d2127", "#e4e6ea")
 FAINT = ("#5b626d", "#a2a9b4")
@@ -30,21 +30,21 @@ NAMED = {
     "warning-edge": WARNING_EDGE,
     "good": GOOD,
     "bad": BAD,
-    **{f"series-{index}": colours for index, colours in enumerate(PALETTE)},
+    **{f"series-{index}": colors for index, colors in enumerate(PALETTE)},
 }
 
 
 def series_variable(index: int) -> str:
-    """The CSS colour of the series of that number; after eight the colours repeat."""
+    """The CSS color of the series of that number; after eight the colors repeat."""
     return f"var(--series-{index % len(PALETTE)})"
 
 
 def _variables(which: int) -> str:
-    return " ".join(f"--{name}: {colours[which]};" for name, colours in NAMED.items())
+    return " ".join(f"--{name}: {colors[which]};" for name, colors in NAMED.items())
 
 
 def stylesheet() -> str:
-    """The CSS of the page. `.light` keeps the light colours, for figures with an image in them."""
+    """The CSS of the page. `.light` keeps the light colors, for figures with an image in them."""
     light, dark = _variables(0), _variables(1)
     return f"""
 :root {{ color-scheme: light dark; {light} }}

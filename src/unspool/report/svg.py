@@ -1,4 +1,4 @@
-"""Matplotlib figures as small inline SVG whose colours follow the page."""
+"""Matplotlib figures as small inline SVG whose colors follow the page."""
 
 import hashlib
 import html
@@ -28,17 +28,17 @@ _NAMES = {code: name for name, code in _CODES.items()}
 
 
 def ink(name: str) -> str:
-    """A stand-in for a colour of the page, to draw with; `to_svg` turns it into a variable."""
+    """A stand-in for a color of the page, to draw with; `to_svg` turns it into a variable."""
     return _CODES[name]
 
 
 def series_ink(index: int) -> str:
-    """The stand-in for the colour of the series of that number; after eight they repeat."""
+    """The stand-in for the color of the series of that number; after eight they repeat."""
     return ink(f"series-{index % len(PALETTE)}")
 
 
 def series_line(index: int) -> dict[str, Any]:
-    """How the line of a series is drawn; where colours repeat, dashes tell lines apart."""
+    """How the line of a series is drawn; where colors repeat, dashes tell lines apart."""
     dashes = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
     style = dashes[index // len(PALETTE) % len(dashes)]
     return {"color": series_ink(index), "linestyle": style, "linewidth": 1.5}
@@ -87,8 +87,8 @@ def _following_the_page(body: str) -> str:
         name = _NAMES.get(match.group(0))
         return f"var(--{name}, {NAMED[name][0]})" if name else match.group(0)
 
-    coloured = re.sub(r"#0a00[0-9a-f]{2}\b", variable, body)
-    return coloured.replace("#000000", f"var(--ink, {INK[0]})")
+    colored = re.sub(r"#0a00[0-9a-f]{2}\b", variable, body)
+    return colored.replace("#000000", f"var(--ink, {INK[0]})")
 
 
 def _lighter(body: str, name: str) -> str:

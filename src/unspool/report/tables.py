@@ -9,7 +9,7 @@ from .intervals import Interval, interval_words, mean_words, number_words
 from .options import options_words
 from .read import Run, Setting, Study
 from .style import series_variable
-from .summarise import AXES, LabelSummary, Metric
+from .summarize import AXES, LabelSummary, Metric
 
 MAX_PARAMETER_COLUMNS = 4
 MAX_PARAMETER_ROWS = 32
@@ -36,15 +36,15 @@ def table(headings: Sequence[str], rows: Sequence[str]) -> str:
     )
 
 
-def label_cell(label: str, colours: dict[str, int]) -> str:
-    colour = series_variable(colours[label])
-    swatch = f'<span class="swatch" style="background:{colour}"></span>'
+def label_cell(label: str, colors: dict[str, int]) -> str:
+    color = series_variable(colors[label])
+    swatch = f'<span class="swatch" style="background:{color}"></span>'
     return f'<th scope="row">{swatch}{escape(label)}</th>'
 
 
-def legend(labels: Sequence[str], colours: dict[str, int]) -> str:
+def legend(labels: Sequence[str], colors: dict[str, int]) -> str:
     items = "".join(
-        f'<li><span class="swatch" style="background:{series_variable(colours[label])}"></span>'
+        f'<li><span class="swatch" style="background:{series_variable(colors[label])}"></span>'
         f"{escape(label)}</li>"
         for label in labels
     )
@@ -68,7 +68,7 @@ def _setting_cell(settings: Sequence[Setting]) -> str:
     return f"<td>{'<br>'.join(lines)}</td>"
 
 
-def settings_table(study: Study, colours: dict[str, int]) -> str:
+def settings_table(study: Study, colors: dict[str, int]) -> str:
     """What was run: one row for each label."""
     rows = []
     for label in study.labels:
@@ -76,7 +76,7 @@ def settings_table(study: Study, colours: dict[str, int]) -> str:
         estimands = ", ".join(dict.fromkeys(run.estimand for run in runs))
         updates = ", ".join(dict.fromkeys(number_words(float(run.num_updates)) for run in runs))
         rows.append(
-            f"<tr>{label_cell(label, colours)}"
+            f"<tr>{label_cell(label, colors)}"
             f"{_setting_cell([run.estimator for run in runs])}<td>{escape(estimands)}</td>"
             f"{_setting_cell([run.optimizer for run in runs])}<td>{escape(updates)}</td>"
             f"<td>{escape(', '.join(str(run.seed) for run in runs))}</td></tr>"
@@ -114,7 +114,7 @@ def final_table(
     summaries: Sequence[LabelSummary],
     metric: Metric,
     names: tuple[str, ...],
-    colours: dict[str, int],
+    colors: dict[str, int],
 ) -> str:
     """Final metric and parameters of each label, and when not to trust them."""
     shown = names if len(names) <= MAX_PARAMETER_COLUMNS else ()
@@ -126,7 +126,7 @@ def final_table(
         found = cautions(summary, metric)
         words = "".join(f"<li>{escape(caution)}</li>" for caution in found)
         rows.append(
-            f"<tr>{label_cell(summary.label, colours)}<td>{_seeds_words(summary)}</td>"
+            f"<tr>{label_cell(summary.label, colors)}<td>{_seeds_words(summary)}</td>"
             f"{_interval_cell(summary.final)}{''.join(cells)}"
             f"<td>{f'<ul>{words}</ul>' if found else 'none'}</td></tr>"
         )
@@ -144,7 +144,7 @@ def parameter_table(summaries: Sequence[LabelSummary], names: tuple[str, ...]) -
     return table(("parameter", *(summary.label for summary in shown)), rows) if shown else ""
 
 
-def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict[str, int]) -> str:
+def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colors: dict[str, int]) -> str:
     """What it cost each label to reach each threshold; empty without thresholds."""
     rows = []
     for index in range(len(summaries[0].reaches)):
@@ -157,21 +157,21 @@ def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colours: dict
             reach = summary.reaches[index]
             cells = "".join(_interval_cell(reach.interval(axis)) for axis in AXES)
             rows.append(
-                f"<tr>{label_cell(summary.label, colours)}"
+                f"<tr>{label_cell(summary.label, colors)}"
                 f"<td>{reach.num_reached} of {reach.num_runs}</td>{cells}</tr>"
             )
     return table(("label", "reached by", *(REACH_HEADINGS[axis] for axis in AXES)), rows)
 
 
-def comparison_table(comparisons: Sequence[Comparison], colours: dict[str, int]) -> str:
+def comparison_table(comparisons: Sequence[Comparison], colors: dict[str, int]) -> str:
     """Expected ranges, what was measured, and the verdict."""
     rows = []
     for comparison in comparisons:
         claim = comparison.claim
         label = claim.label
         head = (
-            label_cell(label, colours)
-            if label in colours
+            label_cell(label, colors)
+            if label in colors
             else f'<th scope="row">{escape(label)}</th>'
         )
         kind = "inside" if comparison.verdict == "inside" else "outside"

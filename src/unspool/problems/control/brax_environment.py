@@ -32,7 +32,7 @@ class BraxEnvironment(AbstractWrapper):
 
     id: str = "inverted_pendulum"
     backend: str = "spring"
-    horizon: int = 1000
+    horizon: int = 1000  # pyright: ignore[reportIncompatibleMethodOverride]
     policy: AbstractPolicy = LinearPolicy()
     clip_actions: bool = False
 

@@ -13,7 +13,7 @@ from .._check import check_integer
 from .linear_policy import LinearPolicy
 from .make_options import Options, keep_options, pass_options
 from .mujoco_rows import draw_without_screen
-from .normalisation import Normalisation, measure
+from .normalization import Normalization, measure
 from .policy import AbstractPolicy
 from .registration import read_registration
 
@@ -68,7 +68,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
     - `clip_actions`: whether to clip a box's actions to its bounds.
     - `dead_last_step`: whether the step that reports the end is one too many, which does nothing
       but reset. Its reward does not count then.
-    - `normalise_over`: steps of random play, the same for all, whose observations are brought to
+    - `normalize_over`: steps of random play, the same for all, whose observations are brought to
       a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
 
     **Raises:** `ValueError` for an environment that there is not, one without a time limit and
@@ -81,10 +81,10 @@ class GymnasiumProblem(AbstractSimulatorProblem):
     make_options: Mapping[str, Any] | Options = ()
     clip_actions: bool = False
     dead_last_step: bool = False
-    normalise_over: int = 0
+    normalize_over: int = 0
 
     def __post_init__(self):
-        check_integer("normalise_over", self.normalise_over, least=0)
+        check_integer("normalize_over", self.normalize_over, least=0)
         if not isinstance(self.policy, AbstractPolicy):
             raise ValueError(f"policy must be an AbstractPolicy, got {self.policy!r}")
         object.__setattr__(self, "make_options", keep_options(self.make_options))
@@ -105,8 +105,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         return _look_at(self.version, self.id, self._options)
 
     @property
-    def _normalisation(self) -> Normalisation:
-        return _play_at_random(self.version, self.id, self._options, self.normalise_over)
+    def _normalization(self) -> Normalization:
+        return _play_at_random(self.version, self.id, self._options, self.normalize_over)
 
     @property
     def version(self) -> Hashable:
@@ -130,8 +130,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
 
     def commands(self, simulators: Sequence[_Play], params, t) -> Sequence[Any]:
         observations = np.stack([simulator.observation for simulator in simulators])
-        if self.normalise_over:
-            observations = self._normalisation.apply(observations)
+        if self.normalize_over:
+            observations = self._normalization.apply(observations)
         outputs = np.asarray(self.policy(params, observations))
         space = simulators[0].environment.action_space
         return list(_as_actions(space, outputs, self.clip_actions))
@@ -184,7 +184,7 @@ def _look_at(version: Hashable, id: str, options: Options) -> _Spaces:
 
 
 @ft.lru_cache
-def _play_at_random(version: Hashable, id: str, options: Options, count: int) -> Normalisation:
+def _play_at_random(version: Hashable, id: str, options: Options, count: int) -> Normalization:
     play = _Play(_make(id, options))
     play.environment.action_space.seed(0)
     done, seen = True, []

@@ -14,7 +14,7 @@ from ..._custom_types import Params
 from .._check import check_integer
 from .linear_policy import LinearPolicy
 from .mujoco_rows import MujocoRows, load_model
-from .normalisation import Normalisation, measure
+from .normalization import Normalization, measure
 from .pictures import View, draw
 from .policy import AbstractPolicy
 
@@ -44,7 +44,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
     horizon: int = 1000
     policy: AbstractPolicy = LinearPolicy()
     clip_actions: bool = False
-    normalise_over: int = 0
+    normalize_over: int = 0
     num_threads: int | None = None
 
     model_file: ClassVar[str]
@@ -57,13 +57,13 @@ class AbstractMujocoProblem(AbstractHostProblem):
 
     def __post_init__(self):
         check_integer("horizon", self.horizon)
-        check_integer("normalise_over", self.normalise_over, least=0)
+        check_integer("normalize_over", self.normalize_over, least=0)
         if self.num_threads is not None:
             check_integer("num_threads", self.num_threads)
 
     @abc.abstractmethod
     def observe(self, state: MujocoState) -> Float[np.ndarray, "rows observations"]:
-        """What is seen of a state, before it is normalised."""
+        """What is seen of a state, before it is normalized."""
 
     @abc.abstractmethod
     def reward(self, before: MujocoState, actions: Actions, after: MujocoState) -> Numbers:
@@ -79,7 +79,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
         return MujocoRows(load_model(self.model_file), self.num_threads, self.carried)
 
     @ft.cached_property
-    def normalisation(self) -> Normalisation:
+    def normalization(self) -> Normalization:
         """Mean and standard deviation of observations, measured once, by random play."""
         return self._play_at_random()
 
@@ -105,8 +105,8 @@ class AbstractMujocoProblem(AbstractHostProblem):
     def act(self, params: HostParams, state: MujocoState) -> Actions:
         """What the policy does in each row's state, by each row's parameters."""
         observations = self.observe(state)
-        if self.normalise_over:
-            observations = self.normalisation.apply(observations)
+        if self.normalize_over:
+            observations = self.normalization.apply(observations)
         actions = self.policy(params, observations)
         if self.clip_actions:
             low, high = self.simulations.model.actuator_ctrlrange.T
@@ -124,11 +124,11 @@ class AbstractMujocoProblem(AbstractHostProblem):
         return after, rewards
 
     def positions(self, state: MujocoState) -> Float[np.ndarray, "rows positions"]:
-        """The generalised positions, `qpos`."""
+        """The generalized positions, `qpos`."""
         return state["simulation"][:, self.simulations.positions]
 
     def velocities(self, state: MujocoState) -> Float[np.ndarray, "rows velocities"]:
-        """The generalised velocities, `qvel`."""
+        """The generalized velocities, `qvel`."""
         return state["simulation"][:, self.simulations.velocities]
 
     def forward_velocity(self, before: MujocoState, after: MujocoState) -> Numbers:
@@ -175,14 +175,14 @@ class AbstractMujocoProblem(AbstractHostProblem):
         rows, carried = self.simulations.begin(model.qpos0 + positions, velocities)
         return {"simulation": rows, **carried}
 
-    def _play_at_random(self) -> Normalisation:
+    def _play_at_random(self) -> Normalization:
         """Several episodes side by side, the same for every instance and every process."""
-        players = min(_MOST_PLAYERS, self.normalise_over)
+        players = min(_MOST_PLAYERS, self.normalize_over)
         generator = np.random.default_rng(0)
         low, high = self.simulations.model.actuator_ctrlrange.T
         seeds, age = np.arange(players, dtype=np.uint64), np.zeros(players, int)
         state, seen = self._start(seeds), []
-        for _ in range(-(-self.normalise_over // players)):
+        for _ in range(-(-self.normalize_over // players)):
             state, _ = self.take(state, generator.uniform(low, high, (players, len(low))))
             seen.append(self.observe(state))
             age += 1
@@ -192,4 +192,4 @@ class AbstractMujocoProblem(AbstractHostProblem):
                 age[done] = 0
                 for old, new in zip(state.values(), self._start(seeds[done]).values(), strict=True):
                     old[done] = new
-        return measure(np.concatenate(seen)[: self.normalise_over])
+        return measure(np.concatenate(seen)[: self.normalize_over])

@@ -11,7 +11,7 @@ _TORSO = 1
 
 
 class View(NamedTuple):
-    """Where a camera that follows the torso is: metres away from it, and two angles in degrees."""
+    """Where a camera that follows the torso is: meters away from it, and two angles in degrees."""
 
     distance: float = 4.0
     elevation: float = -20.0

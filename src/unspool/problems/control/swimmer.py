@@ -24,7 +24,7 @@ class Swimmer(AbstractMujocoProblem):
     - `policy`: what makes actions of observations.
     - `clip_actions`: whether the policy's actions are clipped to the motors' range, instead of by
       the motors alone; what they cost differs.
-    - `normalise_over`: steps of random play, the same for all, whose observations are brought to
+    - `normalize_over`: steps of random play, the same for all, whose observations are brought to
       a mean of 0 and a standard deviation of 1; with 0 they stay as they are.
     - `num_threads`: how many simulate; by default as many as the process may use.
 

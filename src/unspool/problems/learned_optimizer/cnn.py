@@ -23,7 +23,7 @@ class CNN(AbstractNetwork):
     **Arguments:**
 
     - `channels`: outputs of each convolution.
-    - `image_shape`: height and width, and colours last if there are any.
+    - `image_shape`: height and width, and colors last if there are any.
     - `num_classes`: how many classes are told apart.
     - `activation`: a function of an array; by default rectifiers.
 
@@ -34,13 +34,13 @@ class CNN(AbstractNetwork):
 
     channels: tuple[int, ...] = (32, 32, 32, 32)
     image_shape: tuple[int, ...] = (32, 32, 3)
-    num_classes: int = 10
+    num_classes: int = 10  # pyright: ignore[reportIncompatibleMethodOverride]
     activation: Activation = jax.nn.relu
 
     def __check_init__(self):
         if len(self.image_shape) not in (2, 3):
             raise ValueError(
-                "image_shape must be (height, width) or (height, width, colours), got "
+                "image_shape must be (height, width) or (height, width, colors), got "
                 f"{self.image_shape}"
             )
         for name in ("channels", "image_shape"):
@@ -56,8 +56,8 @@ class CNN(AbstractNetwork):
 
     @property
     def tensors(self):
-        height, width, *colours = self.image_shape
-        into, layers = math.prod(colours), {}
+        height, width, *colors = self.image_shape
+        into, layers = math.prod(colors), {}
         for index, out in enumerate(self.channels):
             shape = (_REACH, _REACH, into, out)
             kernel = Tensor(shape, math.prod(shape[:-1]))
@@ -74,8 +74,8 @@ class CNN(AbstractNetwork):
             )
 
     def scores(self, weights, inputs):
-        height, width, *colours = self.image_shape
-        images = jnp.reshape(inputs, (-1, height, width, math.prod(colours)))
+        height, width, *colors = self.image_shape
+        images = jnp.reshape(inputs, (-1, height, width, math.prod(colors)))
         *convolutions, last = [weights[name] for name in self.tensors]
         for layer in convolutions:
             images = _pool(self.activation(_convolve(layer, images)))

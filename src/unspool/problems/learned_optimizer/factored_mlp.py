@@ -58,7 +58,7 @@ class FactoredMLP(AbstractLearnedOptimizer):
     **Raises:** `ValueError` for numbers out of these ranges.
 
     Source: the features are of Metz et al., Practical tradeoffs between memory, compute, and
-    performance in learned optimizers, 2022, arXiv:2203.11860, the size and that all is normalised
+    performance in learned optimizers, 2022, arXiv:2203.11860, the size and that all is normalized
     of Moudgil et al., Celo2: towards learned optimization free lunch, 2026, arXiv:2602.19142.
     """
 

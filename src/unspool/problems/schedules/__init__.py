@@ -16,7 +16,7 @@ from .objectives import AbstractObjective as AbstractObjective
 from .objectives import Clipped as Clipped
 from .objectives import Final as Final
 from .objectives import Logarithm as Logarithm
-from .objectives import Normalised as Normalised
+from .objectives import Normalized as Normalized
 from .objectives import TrainLoss as TrainLoss
 from .objectives import ValidAccuracy as ValidAccuracy
 from .objectives import ValidLoss as ValidLoss

@@ -29,7 +29,7 @@ class Moment(NamedTuple):
 
 
 class AbstractObjective(eqx.Module):
-    """A loss for every step of a training run; the time average is what is minimised."""
+    """A loss for every step of a training run; the time average is what is minimized."""
 
     def check(self, model: Model, data: Data) -> None:
         """Raises `ValueError` if something that is needed is missing."""
@@ -125,7 +125,7 @@ class Logarithm(AbstractMean):
         return jnp.log(self.objective.measure(moment, key) + self.epsilon)
 
 
-class Normalised(AbstractMean):
+class Normalized(AbstractMean):
     r"""Another objective in a unit that suits its task: $F / \mathrm{unit}$.
 
     For several tasks at once, each with the loss of a model that has learned nothing for instance,

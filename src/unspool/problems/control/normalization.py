@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Normalisation:
+class Normalization:
     """What is taken from every observation, and what it is then divided by."""
 
     mean: Float[np.ndarray, " observation"]
@@ -17,7 +17,7 @@ class Normalisation:
         return (observations - self.mean) / self.deviation
 
 
-def measure(observations: Float[np.ndarray, "steps observation"]) -> Normalisation:
+def measure(observations: Float[np.ndarray, "steps observation"]) -> Normalization:
     """That of these observations. What has not varied keeps its scale."""
     deviation = observations.std(0)
-    return Normalisation(observations.mean(0), np.where(deviation > 1e-8, deviation, 1.0))
+    return Normalization(observations.mean(0), np.where(deviation > 1e-8, deviation, 1.0))

@@ -186,7 +186,7 @@ def final_parameters(runs: tuple[Run, ...]) -> tuple[Interval, ...]:
     return tuple(t_interval(column) for column in np.stack([path[-1] for path in params]).T)
 
 
-def summarise(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
+def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
     """One summary for each label, in the order in which labels appear."""
     thresholds = study.experiment.thresholds if study.experiment else ()
     summaries = []

@@ -5,7 +5,7 @@ import numpy as np
 from .dataset import Dataset, check_dataset
 
 
-def standardise(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
+def standardize(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
     r"""The data sets with inputs of mean 0 and standard deviation 1 in the first of them.
 
     $$ x \leftarrow \frac{x - \mathrm{mean}(x_\mathrm{first})}{\mathrm{std}(x_\mathrm{first})} $$
@@ -16,7 +16,7 @@ def standardise(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
     data set is only shifted, to zero there. Targets stay as they are.
 
     ```python
-    train, valid = standardise(*split(digits(), 1400, 397))
+    train, valid = standardize(*split(digits(), 1400, 397))
     ```
 
     **Arguments:**
@@ -43,8 +43,8 @@ def standardise(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
         raise ValueError(
             f"dataset must have finite inputs, got {inputs[place]} at {place} (counted from 0)"
         )
-    centre, scale = _centre_and_scale(inputs)
-    return tuple(Dataset((one.inputs - centre) / scale, one.targets) for one in (dataset, *others))
+    center, scale = _centre_and_scale(inputs)
+    return tuple(Dataset((one.inputs - center) / scale, one.targets) for one in (dataset, *others))
 
 
 def _centre_and_scale(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +54,6 @@ def _centre_and_scale(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Compared, for the standard deviation of equal numbers is not zero after rounding.
     constant = low == high
     # In float64, for sums over many examples in float32 lose digits.
-    centre = np.where(constant, low, inputs.mean(axis=axes, dtype=np.float64))
+    center = np.where(constant, low, inputs.mean(axis=axes, dtype=np.float64))
     scale = np.where(constant, 1, inputs.std(axis=axes, dtype=np.float64))
-    return centre.astype(dtype), scale.astype(dtype)
+    return center.astype(dtype), scale.astype(dtype)
