@@ -75,8 +75,9 @@ class Failing(extend.AbstractWrapper):
 class Restarting(Failing):
     """Could end early, and never does: a worker that fails does not wait."""
 
-    def is_done(self, state):
-        return jnp.array(False)
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: jnp.array(False))
 
 
 @eqx.filter_jit

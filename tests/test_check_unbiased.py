@@ -1,5 +1,6 @@
 """`check_unbiased` itself: its statistics, its verdicts, and the episodes that it compares."""
 
+import dataclasses
 import math
 
 import jax
@@ -124,8 +125,10 @@ class Curriculum(problems.RandomLength):
     lengths: tuple[int, ...] = (4, 6)
     average_per_episode: bool = True
 
-    def max_length(self, episode):
-        return jnp.where(episode < 14, 2, 6)
+    @property
+    def episodes(self):
+        max_length = lambda episode: jnp.where(episode < 14, 2, 6)
+        return dataclasses.replace(super().episodes, max_length=max_length)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Right values at the edges: weights, first steps, evaluations, estimates that are of no use."""
 
+import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
@@ -37,11 +38,12 @@ class PerEpisode(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return state + params, params
 
-    def draw_length(self, *, key):
-        return jax.random.randint(key, (), 1, self.horizon + 1)
-
-    def weight(self, length):
-        return 1 / length
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            draw_length=lambda *, key: jax.random.randint(key, (), 1, self.horizon + 1),
+            weight=lambda length: 1 / length,
+        )
 
 
 def test_a_step_weighs_what_the_length_of_its_own_episode_says():
@@ -149,8 +151,9 @@ def test_one_episode_has_no_standard_error():
 class Constant(PerEpisode):
     """Every step loses the parameter."""
 
-    def weight(self, length):
-        return 1.0
+    @property
+    def episodes(self):
+        return dataclasses.replace(super().episodes, weight=lambda length: 1.0)
 
 
 def test_lengths_alone_are_no_error_of_a_loss_per_step():
@@ -296,8 +299,9 @@ class Stillborn(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return state | {"steps": state["steps"] + 1}, 2.0 + params
 
-    def is_done(self, state):
-        return state["level"] <= 0
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: state["level"] <= 0)
 
 
 @pytest.mark.parametrize("window", [4, 2, 3])
@@ -342,7 +346,11 @@ class Keys(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return state.at[1 + t].set(jax.random.key_data(key)), 0.0 * params
 
-    def draw_length(self, *, key):
+    @property
+    def episodes(self):
+        return unspool.Episodes(draw_length=self._draw_length)
+
+    def _draw_length(self, *, key):
         note(key)
         return jnp.array(self.horizon)
 

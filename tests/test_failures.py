@@ -31,8 +31,9 @@ HAZARDS = {
 class Restarting(Fated):
     """Could end early, and never does: a worker that fails does not wait."""
 
-    def is_done(self, state):
-        return jnp.array(False)
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: jnp.array(False))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,11 +48,11 @@ class Tank(unspool.AbstractProblem):
         loss = flow**2 + jnp.sqrt(params["root"] - state["count"])
         return {"level": level, "flow": flow, "count": state["count"] + 1}, loss
 
-    def is_done(self, state):
-        return state["level"] <= 0
-
-    def draw_length(self, *, key):
-        return jnp.array(4)
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            is_done=lambda state: state["level"] <= 0, draw_length=lambda *, key: jnp.array(4)
+        )
 
 
 FILLINGS = {0.0: 0, 0.5: 3, 9.0: 4}
@@ -84,8 +84,9 @@ class Countdown(unspool.AbstractProblem):
         after = {"left": state["left"] - 1, "count": state["count"] + 1}
         return after | {"level": level, "x": x}, x**2 + level
 
-    def draw_length(self, *, key):
-        return jnp.array(4)
+    @property
+    def episodes(self):
+        return unspool.Episodes(draw_length=lambda *, key: jnp.array(4))
 
 
 class Short(Countdown):
@@ -93,7 +94,9 @@ class Short(Countdown):
 
     horizon: int = 4
 
-    draw_length = unspool.AbstractProblem.draw_length
+    @property
+    def episodes(self):
+        return unspool.Episodes()
 
 
 def total_loss(problem, params, state, num_steps, window=None):
@@ -266,8 +269,9 @@ class Fuel(unspool.AbstractProblem):
     def step(self, params, state, t, *, key):
         return jnp.maximum(state - params, 0.0), jnp.sqrt(state)
 
-    def is_done(self, state):
-        return state <= 0
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: state <= 0)
 
 
 def smoothed_gradient(center, sigma):

@@ -190,10 +190,14 @@ def test_a_mistake_made_late_stops_every_entry():
 
 
 class Interrupted(OnHost):
-    def is_done(self, state):
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=self._interrupt)
+
+    def _interrupt(self, state):
         if np.any(state["steps"] > 3):
             raise KeyboardInterrupt
-        return super().is_done(state)
+        return super().episodes.is_done(state)
 
 
 @dataclasses.dataclass(frozen=True)

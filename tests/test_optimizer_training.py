@@ -119,7 +119,7 @@ def test_one_sequence_is_the_same_in_every_run():
 
 def test_lengths_are_log_uniform():
     lengths, horizon, count = LogUniform(20), 500, 20_000
-    draw = jax.vmap(lambda key: lengths.draw(horizon, key))
+    draw = jax.vmap(lambda key: lengths.episodes(horizon).draw_length(key=key))
     found = np.asarray(draw(jax.random.split(KEY, count)))
     assert found.min() == 20 and found.max() == 500
     for quantile in (0.1, 0.5, 0.9):
@@ -136,7 +136,7 @@ def test_lengths_are_log_uniform():
 def test_a_curriculum_grows_from_the_first_length_to_the_horizon():
     lengths = Lengthening(first=10, num_runs=40)
     episode_ids = jnp.arange(100)
-    found = np.asarray(jax.vmap(lambda b: lengths.max_length(1000, b))(episode_ids))
+    found = np.asarray(jax.vmap(lambda b: lengths.episodes(1000).max_length(b))(episode_ids))
     assert found[0] == 10 and np.all(found[40:] == 1000) and np.all(np.diff(found) >= 0)
     assert found[20] == 100
 
@@ -163,13 +163,14 @@ def test_every_kernel_follows_a_curriculum(name):
         )
         seen |= dict(ends)
     for episode, end in seen.items():
-        assert end == int(problem.lengths.max_length(12, jnp.array(episode)))
+        assert end == int(problem.episodes.max_length(jnp.array(episode)))
     assert min(seen.values()) < 6 and max(seen.values()) == 12
 
 
 def test_without_a_curriculum_all_episodes_have_the_horizon():
     still, estimator = training(), ESTIMATORS["NRES"]
-    assert still.fixed_length and not training(lengths=Lengthening(3, 20)).fixed_length
+    assert not still.episodes.random_length
+    assert training(lengths=Lengthening(3, 20)).episodes.random_length
     state = estimator.init(still, start(still), key=KEY)
     _, state = estimator.estimate(still, start(still), state)
     assert set(state[0].trajectories.clock.length.tolist()) == {12}

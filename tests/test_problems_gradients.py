@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import unspool.problems as problems
+from support.episodes import is_done, weight
 from support.problems import KEY_SEED, initial_params
 from unspool._target import Target
 
@@ -25,14 +26,14 @@ def window_losses(problem, params, noise, target, length, key):
     def advance(state, done, copy, t):
         stepped, loss = problem.step(copy, state, t, key=jax.random.fold_in(key, t))
         state = jax.tree.map(lambda old, new: jnp.where(done, old, new), state, stepped)
-        loss = jnp.where(done, 0, loss * problem.weight(jnp.array(length)))
-        return state, done | problem.is_done(state), loss
+        loss = jnp.where(done, 0, loss * weight(problem, jnp.array(length)))
+        return state, done | is_done(problem, state), loss
 
     def loss_of_window(start, state, done, shift):
         perturbed = lambda t: jax.tree.map(lambda *xs: sum(xs), params, shift, noise[t // period])
         if start == 0:
             state = problem.init_state(perturbed(0), key=key)
-            done = problem.is_done(state)
+            done = is_done(problem, state)
         total = 0.0
         for t in range(start, min(start + window, length)):
             state, done, loss = advance(state, done, perturbed(t), t)
@@ -40,7 +41,7 @@ def window_losses(problem, params, noise, target, length, key):
         return total
 
     state = problem.init_state(params, key=key)
-    done = problem.is_done(state)
+    done = is_done(problem, state)
     for start in range(0, length, window):
         yield ft.partial(loss_of_window, start, state, done)
         for t in range(start, min(start + window, length)):
@@ -261,7 +262,7 @@ def test_arms_of_an_early_end_end_at_different_times(float64):
     def length(params):
         state = problem.init_state(params, key=None)
         for t in range(problem.horizon):
-            if problem.is_done(state):
+            if is_done(problem, state):
                 return t
             state, _ = problem.step(params, state, t, key=None)
         return problem.horizon
@@ -309,14 +310,14 @@ def test_averages_over_random_lengths_differ():
     of_step = problems.RandomLength(lengths=(2, 10))
     of_episode = problems.RandomLength(lengths=(2, 10), average_per_episode=True)
     assert of_step.mean_length == 6
-    assert of_step.weight(jnp.array(2)) == 1
-    assert of_episode.weight(jnp.array(2)) == 3 and np.isclose(
-        of_episode.weight(jnp.array(10)), 0.6
+    assert weight(of_step, jnp.array(2)) == 1
+    assert weight(of_episode, jnp.array(2)) == 3 and np.isclose(
+        weight(of_episode, jnp.array(10)), 0.6
     )
     params = jnp.array([0.1, 0.1])
     first, second = (p.exact_gradient(params, Target()) for p in (of_step, of_episode))
     assert np.linalg.norm(first - second) > 0.1 * np.linalg.norm(first)
     keys = jax.random.split(jax.random.key(0), 2_000)
-    lengths = np.asarray(jax.vmap(lambda key: of_step.draw_length(key=key))(keys))
+    lengths = np.asarray(jax.vmap(lambda key: of_step.episodes.draw_length(key=key))(keys))
     assert set(lengths) == {2, 10}
     assert abs(np.mean(lengths == 2) - 0.5) < 4 * 0.5 / np.sqrt(2_000)

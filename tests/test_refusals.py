@@ -21,8 +21,22 @@ EMPTY = dataclasses.replace(polynomial(), horizon=0)
 class Undecided(problems.Cubic):
     """Does not say yes or no."""
 
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: state)
+
+
+class Unasked(problems.Cubic):
+    """Says in a method of its own what belongs to its episodes."""
+
     def is_done(self, state):
-        return state
+        return state > 1
+
+
+class Described(problems.Cubic):
+    """Says in words how its episodes end."""
+
+    episodes = "end early"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +60,11 @@ class Undecided(problems.Cubic):
         (lambda: unspool.GPES(4, 4, 6, 0.1), "nearest legal periods are 4 and 8"),
         (lambda: unspool.BPTT(0), "num_workers must be"),
         (lambda: unspool.UORO(1, -1), "window must be"),
+        (
+            lambda: unspool.LocalEngine(Unasked()),
+            r"Unasked has a method is_done, which nobody asks: .*`episodes`, as in Episodes\(is_done",
+        ),
+        (lambda: unspool.LocalEngine(Described()), "must be an Episodes, got 'end early'"),
         (lambda: unspool.LocalEngine(EMPTY), "horizon must be .*got 0"),
         (lambda: unspool.LocalEngine(CUBIC, workers_at_once=0), "workers_at_once must be"),
     ],

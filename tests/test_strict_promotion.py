@@ -57,14 +57,13 @@ class Drift(unspool.AbstractProblem):
         after = {"x": x, "hidden": hidden, "count": state["count"] + 1}
         return after, jnp.sum(x**2).astype(self.kinds[1])
 
-    def is_done(self, state):
-        return state["x"][0] > 3.0
-
-    def draw_length(self, *, key):
-        return jax.random.randint(key, (), 2, 5)
-
-    def weight(self, length):
-        return 1 / length.astype(jnp.float32)
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            is_done=lambda state: state["x"][0] > 3.0,
+            draw_length=lambda *, key: jax.random.randint(key, (), 2, 5),
+            weight=lambda length: 1 / length.astype(jnp.float32),
+        )
 
 
 def test_no_estimator_is_left_out():

@@ -34,20 +34,22 @@ class Losses(unspool.AbstractProblem):
 class RandomLength(Losses):
     """Episodes of one of the lengths."""
 
-    def draw_length(self, *, key):
-        return jax.random.choice(key, jnp.array(LENGTHS))
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            draw_length=lambda *, key: jax.random.choice(key, jnp.array(LENGTHS))
+        )
 
 
 class EarlyEnd(RandomLength):
     """The like, as an end that is found out step by step."""
 
-    draw_length = unspool.AbstractProblem.draw_length
-
     def init_state(self, params, *, key):
         return -jax.random.choice(key, jnp.array(LENGTHS))
 
-    def is_done(self, state):
-        return state >= 0
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: state >= 0)
 
 
 def constant(base, num_steps=9973):

@@ -1,5 +1,6 @@
 """Problems around other problems: what they do not change is the other's."""
 
+import dataclasses
 import pkgutil
 import typing
 
@@ -11,6 +12,7 @@ import pytest
 import unspool
 import unspool.experiments
 import unspool.problems.control
+from support.episodes import draw_length, is_done, weight
 from unspool import problems
 from unspool._problem import AbstractProblem
 from unspool._wrapper import AbstractWrapper
@@ -25,14 +27,14 @@ PARAMS = jnp.array([0.4, 0.2])
 class Everything(problems.EarlyEnd):
     """Ends early, has a drawn length, a curriculum and a weight."""
 
-    def draw_length(self, *, key):
-        return jax.random.randint(key, (), 2, self.horizon + 1)
-
-    def max_length(self, episode):
-        return jnp.where(episode < 6, 3, self.horizon)
-
-    def weight(self, length):
-        return 5.0 / length
+    @property
+    def episodes(self):
+        return dataclasses.replace(
+            super().episodes,
+            draw_length=lambda *, key: jax.random.randint(key, (), 2, self.horizon + 1),
+            max_length=lambda episode: jnp.where(episode < 6, 3, self.horizon),
+            weight=lambda length: 5.0 / length,
+        )
 
 
 class Plain(AbstractWrapper):
@@ -48,11 +50,13 @@ class Plain(AbstractWrapper):
 class Stops(Plain):
     """Ends where the other does not."""
 
-    def is_done(self, state):
-        return state > 10.0
-
-    def draw_length(self, *, key):
-        return jnp.array(3)
+    @property
+    def episodes(self):
+        return dataclasses.replace(
+            self.inner.episodes,
+            is_done=lambda state: state > 10.0,
+            draw_length=lambda *, key: jnp.array(3),
+        )
 
 
 def all_problems(kind=AbstractProblem):
@@ -83,8 +87,7 @@ def test_every_problem_around_another_is_a_wrapper():
     assert all(issubclass(kind, AbstractWrapper) for kind in wrappers), wrappers
     assert not {ModelTraining, OptimizerTraining} & wrappers
     for kind in wrappers - {LossAtEnd}:
-        ours = {"is_done", "draw_length", "max_length", "weight", "fixed_length", "ends_early"}
-        assert not ours & set(vars(kind)), kind
+        assert "episodes" not in vars(kind), kind
 
 
 @pytest.mark.parametrize(
@@ -95,10 +98,11 @@ def test_every_problem_around_another_is_a_wrapper():
 def test_a_wrapper_keeps_how_episodes_end(problem):
     wrapped = Plain(problem)
     engine, other = unspool.LocalEngine(wrapped), unspool.LocalEngine(problem)
-    for name in ("horizon", "ends_early", "random_length", "fixed_length"):
+    for name in ("horizon", "ends_early", "fixed_length"):
         assert getattr(engine, name) == getattr(other, name), name
-    for episode in (0, 5, 6, 40):
-        assert wrapped.max_length(jnp.array(episode)) == problem.max_length(jnp.array(episode))
+    for field in dataclasses.fields(unspool.Episodes):
+        ours, theirs = (getattr(each.episodes, field.name) for each in (wrapped, problem))
+        assert (ours is None) == (theirs is None), field.name
     if isinstance(problem, Everything):
         estimator = unspool.NRES(4, 3, 0.1)
         found = []
@@ -116,7 +120,7 @@ def test_a_wrapper_keeps_how_episodes_end(problem):
 
 def test_what_a_wrapper_changes_counts():
     engine = unspool.LocalEngine(Stops(problems.FinalLoss()))
-    assert engine.ends_early and engine.random_length and not engine.fixed_length
+    assert engine.ends_early and engine.problem.episodes.random_length and not engine.fixed_length
     started = engine.start(PARAMS, jax.random.split(KEY, 2))
     assert started.clock.length.tolist() == [3, 3]
 
@@ -125,14 +129,14 @@ def losses_and_length(problem, key):
     """An episode step by step."""
     from unspool._random import Purpose, stream
 
-    length = min(int(problem.draw_length(key=stream(key, Purpose.LENGTH))), problem.horizon)
+    length = min(int(draw_length(problem, stream(key, Purpose.LENGTH))), problem.horizon)
     state, losses = problem.init_state(PARAMS, key=stream(key, Purpose.START)), []
     for t in range(length):
         state, loss = problem.step(PARAMS, state, jnp.array(t), key=stream(key, Purpose.STEP, t))
         losses.append(float(loss))
-        if problem.is_done(state):
+        if is_done(problem, state):
             break
-    return losses, float(problem.weight(jnp.array(length)))
+    return losses, float(weight(problem, jnp.array(length)))
 
 
 @pytest.mark.parametrize(

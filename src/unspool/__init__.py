@@ -15,6 +15,7 @@ from ._engine import JointEngine as JointEngine
 from ._engine import LocalEngine as LocalEngine
 from ._engine import RayEngine as RayEngine
 from ._engine import Trajectories as Trajectories
+from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.bptt import BPTT as BPTT

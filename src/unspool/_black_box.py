@@ -4,11 +4,11 @@ import abc
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Float, Int, UInt64
 
 from ._custom_types import Params, RandomKey
+from ._episodes import Episodes
 from ._params import map_arrays
 
 HostParams = Any
@@ -66,9 +66,14 @@ class AbstractHostProblem(AbstractBlackBox):
         step's own.
         """
 
-    def is_done(self, state: HostState) -> Bool[np.ndarray, " rows"]:
-        """Which episodes have ended early, as booleans. Their rows are frozen and add no loss."""
-        return np.zeros(len(jax.tree.leaves(state)[0]), bool)
+    @property
+    def episodes(self) -> Episodes:
+        """How episodes end: after `horizon` steps, or early where `Episodes(is_done=...)` says so.
+
+        `is_done` is given the states of several rows and returns an array of as many booleans.
+        Rows that are done are frozen and add no loss.
+        """
+        return Episodes()
 
 
 class AbstractSimulatorProblem(AbstractBlackBox):

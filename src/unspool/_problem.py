@@ -3,9 +3,9 @@
 import abc
 
 import equinox as eqx
-import jax.numpy as jnp
 
-from ._custom_types import BoolScalar, IntScalar, Params, RandomKey, RealScalar, State
+from ._custom_types import IntScalar, Params, RandomKey, RealScalar, State
+from ._episodes import Episodes
 
 
 class AbstractProblem(eqx.Module):
@@ -19,12 +19,8 @@ class AbstractProblem(eqx.Module):
     and the three methods `init_params`, `init_state` and `step`. Data sets are array fields;
     minibatches are drawn with `key`. Losses are minimized.
 
-    The others are optional. `is_done` ends an episode early; the objective is then the expected
-    *total* loss of an episode, and gradients are right up to a positive factor (the mean length).
-    `draw_length` gives each episode a random length; the objective is then
-    $\mathbb{E}[\sum_t \ell_t] / \mathbb{E}[\text{length}]$, the average per *step*. For the
-    average per *episode* let `weight` return `mean_length / length`. `max_length` bounds the length
-    by the number of the episode, for a curriculum.
+    Episodes that end early, have a random length, or weigh their steps are described by the
+    property `episodes`.
     """
 
     horizon: eqx.AbstractVar[int]
@@ -51,36 +47,7 @@ class AbstractProblem(eqx.Module):
         own; trajectories that are compared with one another get the same.
         """
 
-    def is_done(self, state: State) -> BoolScalar:
-        """Whether the episode has ended early. Its steps are then frozen and add no loss."""
-        return jnp.array(False)
-
-    def draw_length(self, *, key: RandomKey) -> IntScalar:
-        """The number of steps of an episode, from 1 to `horizon`, drawn with `key`."""
-        return jnp.array(self.horizon)
-
-    def max_length(self, episode: IntScalar) -> IntScalar:
-        """The most steps that the episode of number `episode` may have, at least 1.
-
-        Training counts episodes over all workers, from 0. Evaluations know no such number, and
-        have episodes as long as `draw_length` says.
-        """
-        return jnp.array(self.horizon)
-
     @property
-    def ends_early(self) -> bool:
-        """Whether `is_done` may be true, which is then asked after every step."""
-        return type(self).is_done is not AbstractProblem.is_done
-
-    @property
-    def fixed_length(self) -> bool:
-        """Whether all episodes that do not end early have `horizon` steps, which runs faster."""
-        kind = type(self)
-        return (
-            kind.draw_length is AbstractProblem.draw_length
-            and kind.max_length is AbstractProblem.max_length
-        )
-
-    def weight(self, length: IntScalar) -> RealScalar:
-        """What a step's loss is multiplied by in an episode of `length` steps."""
-        return 1.0
+    def episodes(self) -> Episodes:
+        """How episodes end and what their steps weigh: by default after `horizon` steps, alike."""
+        return Episodes()

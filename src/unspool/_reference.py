@@ -91,29 +91,41 @@ class _Episode(eqx.Module):
 
     @property
     def length(self) -> IntScalar:
-        drawn = self.problem.draw_length(key=stream(self.key, Purpose.LENGTH))
-        most = jnp.minimum(drawn, self.problem.max_length(self.episode))
-        return jnp.clip(most, 1, self.problem.horizon)
+        horizon, episodes = self.problem.horizon, self.problem.episodes
+        length = jnp.array(horizon)
+        if episodes.draw_length is not None:
+            length = episodes.draw_length(key=stream(self.key, Purpose.LENGTH))
+        if episodes.max_length is not None:
+            length = jnp.minimum(length, episodes.max_length(self.episode))
+        return jnp.clip(length, 1, horizon)
+
+    @property
+    def weight(self):
+        weight = self.problem.episodes.weight
+        return 1.0 if weight is None else weight(self.length)
+
+    def is_done(self, state):
+        is_done = self.problem.episodes.is_done
+        return jnp.array(False) if is_done is None else is_done(state)
 
     def start(self, params: Params):
         begin = lambda params: self.problem.init_state(
             join(params, self.fixed), key=stream(self.key, Purpose.START)
         )
         # An episode without a step has no derivative, not even one that is no number.
-        done = self.problem.is_done(begin(params))
+        done = self.is_done(begin(params))
         return begin(rows.constant_where(done, params)), done
 
     def step(self, params: Params, row, t):
         """The row after step `t`, and its loss; neither changes once the episode is over."""
         state, done = row
-        length = self.length
-        done = done | (t >= length)
+        done = done | (t >= self.length)
         # A step that is not taken has no derivative, not even one that is no number.
         params, state = rows.constant_where(done, (join(params, self.fixed), state))
         stepped, loss = self.problem.step(params, state, t, key=stream(self.key, Purpose.STEP, t))
-        loss = jnp.where(done, 0.0, rows.multiply(loss, self.problem.weight(length)))
+        loss = jnp.where(done, 0.0, rows.multiply(loss, self.weight))
         state = jax.tree.map(lambda new, old: jnp.where(done, old, new), stepped, state)
-        return (state, done | self.problem.is_done(state)), loss
+        return (state, done | self.is_done(state)), loss
 
 
 def _derivative_sample(episode: _Episode, params: Params, target: Target) -> Params:

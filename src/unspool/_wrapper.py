@@ -2,6 +2,7 @@
 
 import abc
 
+from ._episodes import Episodes
 from ._problem import AbstractProblem
 
 
@@ -31,27 +32,6 @@ class AbstractWrapper(AbstractProblem):
     def step(self, params, state, t, *, key):
         return self.inner.step(params, state, t, key=key)
 
-    def is_done(self, state):
-        return self.inner.is_done(state)
-
-    def draw_length(self, *, key):
-        return self.inner.draw_length(key=key)
-
-    def max_length(self, episode):
-        return self.inner.max_length(episode)
-
-    def weight(self, length):
-        return self.inner.weight(length)
-
     @property
-    def ends_early(self) -> bool:
-        return type(self).is_done is not AbstractWrapper.is_done or self.inner.ends_early
-
-    @property
-    def fixed_length(self) -> bool:
-        kind = type(self)
-        return (
-            kind.draw_length is AbstractWrapper.draw_length
-            and kind.max_length is AbstractWrapper.max_length
-            and self.inner.fixed_length
-        )
+    def episodes(self) -> Episodes:
+        return self.inner.episodes

@@ -39,8 +39,9 @@ class InJax(unspool.AbstractProblem):
         x = jnp.stack([jnp.sin(a[0] * x[1] + x[0]) + low, a[1] * x[0] * params["b"] + high])
         return {"x": x, "steps": state["steps"] + 1}, jnp.sum(x**2) + 0.1 * t
 
-    def is_done(self, state):
-        return (state["x"][1] > 1.2) & (state["steps"] > 4)
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: (state["x"][1] > 1.2) & (state["steps"] > 4))
 
     def _uniform(self, key):
         return jax.random.key_data(key).astype(float) / 2.0**32
@@ -69,8 +70,11 @@ class OnHost(unspool.AbstractHostProblem):
         loss = x**2 + y**2 + 0.1 * t
         return {"x": np.stack([x, y], 1), "steps": state["steps"] + 1}, loss
 
-    def is_done(self, state):
-        return (state["x"][:, 1] > 1.2) & (state["steps"] > 4)
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            is_done=lambda state: (state["x"][:, 1] > 1.2) & (state["steps"] > 4)
+        )
 
     def _uniform(self, seeds):
         return (seeds & np.uint64(2**32 - 1)) / 2**32, (seeds >> np.uint64(32)) / 2**32
@@ -144,8 +148,11 @@ class Batched(unspool.AbstractHostProblem):
         level = state[:, 0] + np.where(t < self.filling, inflow, -self.drain)
         return np.stack([level, state[:, 1] + 1], 1), 0.5 * (level - 1) ** 2
 
-    def is_done(self, state):
-        return (state[:, 1] >= self.filling) & (state[:, 0] <= 0)
+    @property
+    def episodes(self):
+        return unspool.Episodes(
+            is_done=lambda state: (state[:, 1] >= self.filling) & (state[:, 0] <= 0)
+        )
 
 
 def last_record(engine, estimator, num_updates=9, **options):

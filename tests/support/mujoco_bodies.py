@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from support.episodes import is_done
 from unspool.problems.control.mujoco_rows import import_mujoco
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -47,5 +48,5 @@ def play(problem, params, seeds, num_steps):
     history = []
     for t in range(num_steps):
         state, losses = problem.step(params, state, np.full(len(seeds), t), seeds=seeds)
-        history.append((problem.observe(state), losses, problem.is_done(state)))
+        history.append((problem.observe(state), losses, is_done(problem, state)))
     return [np.stack(values) for values in zip(*history, strict=True)], state

@@ -51,8 +51,9 @@ class Batched(unspool.AbstractHostProblem):
         x, y = np.sin(a * y + x) + low, b * x + high
         return np.stack([x, y], 1), x**2 + y**2 + 0.1 * t
 
-    def is_done(self, state):
-        return state[:, 1] > self.end
+    @property
+    def episodes(self):
+        return unspool.Episodes(is_done=lambda state: state[:, 1] > self.end)
 
 
 class Walker:

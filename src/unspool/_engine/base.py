@@ -42,6 +42,19 @@ class Trajectories(eqx.Module):
     arms: Arms
     clock: Clock
 
+    @classmethod
+    def begin(
+        cls,
+        state: PyTree[Shaped[Array, "arms workers ..."]],
+        num_arms: int,
+        keys: Key[Array, " workers"],
+        length: Clocks,
+    ) -> "Trajectories":
+        """Episodes before their first step, none of them done."""
+        done = jnp.zeros((num_arms, keys.shape[0]), bool)
+        taken = jnp.zeros_like(done, int)
+        return cls(Arms(state, done, taken), Clock(jnp.zeros_like(length), length, keys))
+
     @property
     def all_done(self) -> WorkerMask:
         """Workers all of whose arms are done."""

@@ -13,9 +13,10 @@ from jaxtyping import Array, Key, PyTree, Shaped
 from .. import _rows as rows
 from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
 from .._custom_types import KeyLike, Params, RowLosses
+from .._episodes import check_episodes
 from .._params import as_arrays, check_params
 from .._random import Purpose, as_key, numbered, seeded_key, stream
-from .base import AbstractEngine, Arms, Clock, Trajectories, check_horizon
+from .base import AbstractEngine, Arms, Trajectories, check_horizon
 from .callback import advance_on_host, as_words
 from .executor import AbstractExecutor, Segment
 from .local_executor import LocalExecutor
@@ -42,8 +43,9 @@ class AbstractHostEngine(AbstractEngine):
 
     @property
     def fixed_length(self) -> bool:
-        is_done = getattr(type(self.problem), "is_done", None)
-        return is_done is AbstractHostProblem.is_done
+        return (
+            isinstance(self.problem, AbstractHostProblem) and not self.problem.episodes.ends_early
+        )
 
     @property
     def copies_states(self) -> bool:
@@ -82,12 +84,9 @@ class AbstractHostEngine(AbstractEngine):
             words = as_words(one)
             return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
 
-        done = jnp.zeros((num_arms, num_workers), bool)
-        length = jnp.full(num_workers, self.horizon, int)
         state = jax.tree.map(blank, self.executor.example())
-        taken = jnp.zeros_like(done, int)
-        clock = Clock(jnp.zeros_like(length), length, keys)
-        return Trajectories(Arms(state, done, taken), clock)
+        length = jnp.full(num_workers, self.horizon, int)
+        return Trajectories.begin(state, num_arms, keys, length)
 
     def unroll(
         self,
@@ -176,6 +175,13 @@ def check_black_box(problem: Any) -> None:
             "@dataclasses.dataclass(frozen=True)"
         )
     check_horizon(problem.horizon)
+    if isinstance(problem, AbstractHostProblem):
+        check_episodes(problem)
+        if problem.episodes.random_length or problem.episodes.weight is not None:
+            raise ValueError(
+                f"the episodes of {type(problem).__name__}, which runs on the host, may have "
+                f"is_done alone, got {problem.episodes!r}"
+            )
 
 
 def _check_kinds(params: Params) -> None:

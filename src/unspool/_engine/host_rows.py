@@ -57,7 +57,7 @@ class _Calls:
         self._failures = failures
         self._segment = segment
         self._outcome = outcome
-        self._checks_over = type(problem).is_done is not AbstractHostProblem.is_done
+        self._is_done = problem.episodes.is_done
 
     def init_state(self, rows: np.ndarray) -> tuple[np.ndarray, HostState]:
         """The rows that have been begun, and their states."""
@@ -87,11 +87,12 @@ class _Calls:
 
     def is_done(self, rows: np.ndarray, state: HostState) -> None:
         """Takes note of which rows are over."""
-        if not self._checks_over or not rows.size:
+        method = self._is_done
+        if method is None or not rows.size:
             return
 
         def is_done(place):
-            found = self._problem.is_done(take(state, place))
+            found = method(take(state, place))
             return check_over(self._problem, found, rows[place].size)
 
         ran, made = self._attempt(is_done, rows)

@@ -47,7 +47,9 @@ class _Methods:
 
     def is_done(self, state: HostState, rows: slice) -> np.ndarray:
         state, seeds = _copy((state, self.seeds), rows)
-        return check_over(self.problem, self.problem.is_done(state), seeds.size)
+        is_done = self.problem.episodes.is_done
+        assert is_done is not None
+        return check_over(self.problem, is_done(state), seeds.size)
 
 
 def try_out(problem: AbstractHostProblem) -> HostState:
@@ -65,11 +67,11 @@ def try_out(problem: AbstractHostProblem) -> HostState:
         state = _try(problem, "init_state", methods.init_state)
         if state is None:
             return _try_alone(methods.init_state)
-        checks_over = type(problem).is_done is not AbstractHostProblem.is_done
-        if checks_over:
+        ends_early = problem.episodes.ends_early
+        if ends_early:
             _try(problem, "is_done", lambda rows: methods.is_done(state, rows))
         stepped = _try(problem, "step", lambda rows: methods.step(state, rows))
-        if stepped is not None and checks_over:
+        if stepped is not None and ends_early:
             _try(problem, "is_done", lambda rows: methods.is_done(stepped[0], rows))
     return jax.tree.map(lambda x: x[:1], state)
 

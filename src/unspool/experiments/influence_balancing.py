@@ -1,6 +1,6 @@
 """Influence balancing: where truncated gradients have the wrong sign."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import jax
@@ -20,6 +20,7 @@ from .. import (
 )
 from .._counts import check_count
 from .._custom_types import RandomKey
+from .._episodes import Episodes
 from .._problem import AbstractProblem
 from .._random import seeded_key
 from .._wrapper import AbstractWrapper
@@ -79,24 +80,30 @@ class LossAtEnd(AbstractWrapper):
 
     def init_state(self, params, *, key):
         state = self.inner.init_state(params, key=key)
-        return state if self.fixed_length else (state, jnp.zeros(()))
+        return state if self._ends_on_time else (state, jnp.zeros(()))
 
     def step(self, params, state, t, *, key):
-        if self.fixed_length:
+        if self._ends_on_time:
             state, loss = self.inner.step(params, state, t, key=key)
-            last = (t == self.horizon - 1) | self.inner.is_done(state)
+            is_done = self.inner.episodes.is_done
+            last = (t == self.horizon - 1) | (False if is_done is None else is_done(state))
             return state, jnp.where(last, self.horizon * loss, 0.0)
         state, before = state
         state, loss = self.inner.step(params, state, t, key=key)
         change = self.horizon * (loss - before)
         return (state, jnp.asarray(loss, before.dtype)), change
 
-    def is_done(self, state):
-        return self.inner.is_done(state if self.fixed_length else state[0])
+    @property
+    def episodes(self) -> Episodes:
+        episodes = self.inner.episodes
+        is_done = episodes.is_done
+        if is_done is None or self._ends_on_time:
+            return episodes
+        return replace(episodes, is_done=lambda state: is_done(state[0]))
 
     @property
-    def ends_early(self):
-        return self.inner.ends_early
+    def _ends_on_time(self) -> bool:
+        return not self.inner.episodes.random_length
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import Params
+from .._episodes import Episodes
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer, check_positive
@@ -55,7 +56,11 @@ class EarlyEnd(AbstractProblem):
         level = state["level"] + jnp.where(t < self.filling, inflow, -self.drain)
         return {"level": level, "steps": state["steps"] + 1}, 0.5 * (level - self.goal) ** 2
 
-    def is_done(self, state):
+    @property
+    def episodes(self):
+        return Episodes(is_done=self._has_run_out)
+
+    def _has_run_out(self, state):
         return (state["steps"] >= self.filling) & (state["level"] <= 0)
 
     def exact_gradient(self, params: Params, target: Target) -> Params:

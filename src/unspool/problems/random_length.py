@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._custom_types import Params
+from .._episodes import Episodes
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer
@@ -67,11 +68,12 @@ class RandomLength(AbstractProblem):
         state = state + params[0] + params[1] * t / self.horizon
         return state, jnp.cosh(state - self.goal)
 
-    def draw_length(self, *, key):
-        return jax.random.choice(key, jnp.array(self.lengths))
-
-    def weight(self, length):
-        return self.mean_length / length if self.average_per_episode else 1.0
+    @property
+    def episodes(self):
+        draw = lambda *, key: jax.random.choice(key, jnp.array(self.lengths))
+        per_episode = lambda length: self.mean_length / length
+        weight = per_episode if self.average_per_episode else None
+        return Episodes(draw_length=draw, weight=weight)
 
     def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total weighted loss of an episode, divided by `horizon`."""
@@ -81,7 +83,7 @@ class RandomLength(AbstractProblem):
         slope = np.exp(variance / 2) * np.sinh(mean - self.goal)
         of_step = slope[:, None] * gain
         of_length = [
-            np.asarray(self.weight(jnp.array(n)), np.float64) * of_step[:n].sum(axis=0)
+            (self.mean_length / n if self.average_per_episode else 1.0) * of_step[:n].sum(axis=0)
             for n in self.lengths
         ]
         return unflatten(np.mean(of_length, axis=0) / self.horizon, params)

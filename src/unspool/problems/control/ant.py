@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..._episodes import Episodes
 from .mujoco_problem import AbstractMujocoProblem
 
 _TORSO = 1
@@ -59,13 +60,17 @@ class Ant(AbstractMujocoProblem):
         velocity = (after["xpos"] - before["xpos"])[:, _TORSO, 0] / self.seconds
         forces = np.square(_contact_forces(after)).reshape(len(actions), -1)
         cost = 0.5 * np.square(actions).sum(1) + 5e-4 * forces.sum(1)
-        bonus = self.healthy_reward * ~self.is_done(after)
+        bonus = self.healthy_reward * self.is_healthy(after)
         return velocity + bonus - cost
 
-    def is_done(self, state):
+    @property
+    def episodes(self):
+        return Episodes(is_done=lambda state: ~self.is_healthy(state))
+
+    def is_healthy(self, state):
         positions, velocities = self.positions(state), self.velocities(state)
         finite = np.isfinite(positions).all(1) & np.isfinite(velocities).all(1)
-        return ~(finite & (positions[:, 2] >= 0.2) & (positions[:, 2] <= 1.0))
+        return finite & (positions[:, 2] >= 0.2) & (positions[:, 2] <= 1.0)
 
 
 def _contact_forces(state):

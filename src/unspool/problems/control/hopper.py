@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..._episodes import Episodes
 from .mujoco_problem import AbstractMujocoProblem
 
 
@@ -50,11 +51,15 @@ class Hopper(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        bonus = self.healthy_reward * ~self.is_done(after)
+        bonus = self.healthy_reward * self.is_healthy(after)
         return self.forward_velocity(before, after) + bonus - cost
 
-    def is_done(self, state):
+    @property
+    def episodes(self):
+        return Episodes(is_done=lambda state: ~self.is_healthy(state))
+
+    def is_healthy(self, state):
         positions, velocities = self.positions(state), self.velocities(state)
         upright = (positions[:, 1] > 0.7) & (np.abs(positions[:, 2]) < 0.2)
         bounded = (np.abs(positions[:, 2:]) < 100).all(1) & (np.abs(velocities) < 100).all(1)
-        return ~(upright & bounded)
+        return upright & bounded

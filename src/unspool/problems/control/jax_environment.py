@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..._episodes import Episodes
 from ..._problem import AbstractProblem
 from .._check import check_integer
 from .linear_policy import LinearPolicy
@@ -69,8 +70,9 @@ class JaxEnvironment(AbstractProblem):
         stepped = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), state, stepped)
         return stepped, -jnp.reshape(stepped.reward, ())
 
-    def is_done(self, state):
-        return jnp.reshape(state.done, ()) > 0
+    @property
+    def episodes(self):
+        return Episodes(is_done=lambda state: jnp.reshape(state.done, ()) > 0)
 
 
 def _observe(state: Any) -> jax.Array:

@@ -163,7 +163,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
         for t in range(min(num_steps, self.horizon) + 1):
             if t % every == 0:
                 moments.append(self.simulations.data_of(state["simulation"][0]))
-            if self.is_done(state)[0]:
+            if self._is_done(state)[0]:
                 break
             state, _ = self.take(state, self.act(row, state))
         return draw(self.simulations.model, moments, self.view, size)
@@ -174,6 +174,10 @@ class AbstractMujocoProblem(AbstractHostProblem):
         positions, velocities = (np.stack(values) for values in zip(*drawn, strict=True))
         rows, carried = self.simulations.begin(model.qpos0 + positions, velocities)
         return {"simulation": rows, **carried}
+
+    def _is_done(self, state: MujocoState) -> np.ndarray:
+        is_done = self.episodes.is_done
+        return np.zeros(len(state["simulation"]), bool) if is_done is None else is_done(state)
 
     def _play_at_random(self) -> Normalization:
         """Several episodes side by side, the same for every instance and every process."""
@@ -186,7 +190,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
             state, _ = self.take(state, generator.uniform(low, high, (players, len(low))))
             seen.append(self.observe(state))
             age += 1
-            done = np.flatnonzero(self.is_done(state) | (age == self.horizon))
+            done = np.flatnonzero(self._is_done(state) | (age == self.horizon))
             if done.size:
                 seeds[done] += players
                 age[done] = 0

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..._episodes import Episodes
 from .mujoco_problem import AbstractMujocoProblem
 
 
@@ -50,9 +51,13 @@ class Walker2d(AbstractMujocoProblem):
 
     def reward(self, before, actions, after):
         cost = 1e-3 * np.square(actions).sum(1)
-        bonus = self.healthy_reward * ~self.is_done(after)
+        bonus = self.healthy_reward * self.is_healthy(after)
         return self.forward_velocity(before, after) + bonus - cost
 
-    def is_done(self, state):
+    @property
+    def episodes(self):
+        return Episodes(is_done=lambda state: ~self.is_healthy(state))
+
+    def is_healthy(self, state):
         height, angle = self.positions(state)[:, 1:3].T
-        return ~((height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0))
+        return (height > 0.8) & (height < 2.0) & (np.abs(angle) < 1.0)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..._custom_types import IntScalar, RandomKey
+from ..._episodes import Episodes
 from .._check import check_integer
 
 
@@ -20,13 +20,9 @@ class AbstractLengths(eqx.Module):
     def check(self, horizon: int) -> None:
         """Raises `ValueError` if there is no such horizon."""
 
-    def draw(self, horizon: int, key: RandomKey) -> IntScalar:
-        """The length of a run."""
-        return jnp.array(horizon)
-
-    def max_length(self, horizon: int, episode: IntScalar) -> IntScalar:
-        """The most steps that the run of this number may have."""
-        return jnp.array(horizon)
+    @abc.abstractmethod
+    def episodes(self, horizon: int) -> Episodes:
+        """The runs as episodes of a problem, of which one is a run."""
 
     @abc.abstractmethod
     def mean(self, horizon: int) -> float:
@@ -35,6 +31,9 @@ class AbstractLengths(eqx.Module):
 
 class Fixed(AbstractLengths):
     """All runs are as long as the horizon."""
+
+    def episodes(self, horizon):
+        return Episodes()
 
     def mean(self, horizon):
         return horizon
@@ -57,9 +56,13 @@ class LogUniform(AbstractLengths):
     def check(self, horizon):
         _check_within("shortest", self.shortest, horizon)
 
-    def draw(self, horizon, key):
+    def episodes(self, horizon):
         low, high = math.log(self.shortest), math.log(horizon + 1)
-        return jnp.floor(jnp.exp(jax.random.uniform(key, minval=low, maxval=high))).astype(int)
+
+        def draw(*, key):
+            return jnp.floor(jnp.exp(jax.random.uniform(key, minval=low, maxval=high))).astype(int)
+
+        return Episodes(draw_length=draw)
 
     def mean(self, horizon):
         low, high = self.shortest, horizon + 1
@@ -91,11 +94,14 @@ class Lengthening(AbstractLengths):
     def check(self, horizon):
         _check_within("first", self.first, horizon)
 
-    def max_length(self, horizon, episode):
-        share = jnp.minimum(episode / self.num_runs, 1.0)
-        # Not the power of one, which may fall short of the horizon by a rounding.
-        length = self.first * jnp.exp(share * math.log(horizon / self.first))
-        return jnp.where(share < 1, length.astype(int), horizon)
+    def episodes(self, horizon):
+        def max_length(episode):
+            share = jnp.minimum(episode / self.num_runs, 1.0)
+            # Not the power of one, which may fall short of the horizon by a rounding.
+            length = self.first * jnp.exp(share * math.log(horizon / self.first))
+            return jnp.where(share < 1, length.astype(int), horizon)
+
+        return Episodes(max_length=max_length)
 
     def mean(self, horizon):
         return horizon

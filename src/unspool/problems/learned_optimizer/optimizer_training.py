@@ -89,15 +89,9 @@ class OptimizerTraining(AbstractProblem):
         measured = jnp.where(jnp.isfinite(loss), measured, jnp.nan)
         return {"weights": weights, "optimizer": memory, "objective": remembered}, measured
 
-    def draw_length(self, *, key):
-        return self.lengths.draw(self.horizon, key)
-
-    def max_length(self, episode):
-        return self.lengths.max_length(self.horizon, episode)
-
     @property
-    def fixed_length(self):
-        return isinstance(self.lengths, Fixed)
+    def episodes(self):
+        return self.lengths.episodes(self.horizon)
 
     def _key_at(self, t, key):
         """The key of a step, or of the start, in the one sequence there is or in this run's."""
