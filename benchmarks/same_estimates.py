@@ -184,7 +184,7 @@ PROBLEMS = {
     "a learned start": unspool.problems.LearnedStart(horizon=12),
     "failures": Failing(),
     "half precision": Half(),
-    "two problems": unspool.JointEngine(
+    "two problems": unspool.JointProblem(
         [unspool.problems.LearnedStart(horizon=12, goal=goal) for goal in (1.0, 2.0)]
     ),
     "a simulator": Simulator(),

@@ -81,7 +81,7 @@ def meta_train(rate, path):
     """Meta-trains from SGD of that rate, and writes the file."""
     optimizer = FactoredMLP(learning_rate=rate)
     problems = meta_training(optimizer)
-    engine = unspool.JointEngine(problems)
+    engine = unspool.JointProblem(problems)
     estimator = unspool.NRES(num_workers=16, window=10, sigma=0.01)
     step = optax.adam(optax.cosine_decay_schedule(3e-3, NUM_UPDATES))
     key = jax.random.key(0)

@@ -1,6 +1,6 @@
 """An optimizer that is learned on a few small tasks, and then used in a loop of plain optax.
 
-unspool train examples/meta_train.py:ENGINE nres --num-workers 8 --window 10 --sigma 0.01 \
+unspool train examples/meta_train.py:PROBLEM nres --num-workers 8 --window 10 --sigma 0.01 \
     --num-updates 200 --learning-rate 0.003
 """
 
@@ -22,7 +22,7 @@ from unspool.problems.schedules import Logarithm, ValidLoss
 FAMILY = TaskFamily({"digits": data.digits()}, width=(4, 16), depth=(1, 2), batch_size=(16, 64))
 # Before meta-training this is `optax.sgd(0.02, momentum=0.9)`, which is slow for these tasks.
 OPTIMIZER = FactoredMLP(learning_rate=0.02, hidden=(8,))
-ENGINE = unspool.JointEngine(
+PROBLEM = unspool.JointProblem(
     [
         OptimizerTraining(OPTIMIZER, task, 100, Logarithm(ValidLoss()), LogUniform(10))
         for task in FAMILY.sample(2)
@@ -32,7 +32,7 @@ ENGINE = unspool.JointEngine(
 
 def meta_loss(params):
     """The mean over the tasks, always on the same few runs of each."""
-    return float(unspool.evaluate(ENGINE, params, key=jax.random.key(1), num_episodes=10).loss)
+    return float(unspool.evaluate(PROBLEM, params, key=jax.random.key(1), num_episodes=10).loss)
 
 
 def train_with(optimizer, task, num_steps=100):
@@ -55,8 +55,8 @@ def train_with(optimizer, task, num_steps=100):
 
 def main():
     estimator, key = unspool.NRES(num_workers=8, window=10, sigma=0.01), jax.random.key(0)
-    before = meta_loss(ENGINE.init_params(key=key))
-    for record in unspool.train(ENGINE, estimator, optax.adam(3e-3), num_updates=100, key=key):
+    before = meta_loss(PROBLEM.init_params(key=key))
+    for record in unspool.train(PROBLEM, estimator, optax.adam(3e-3), num_updates=100, key=key):
         if record.update % 25 == 0:
             print(f"after {record.update} updates, meta-loss {record.loss:.3f}")
     after = meta_loss(record.params)

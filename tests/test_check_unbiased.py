@@ -171,7 +171,7 @@ JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, 
     [slow(unspool.BPTT(2)), unspool.PES(4, 2, 0.2)],
 )
 def test_of_several_problems_the_mean_is_compared(estimator, float64):
-    engine, params = unspool.JointEngine(JOINED), jnp.array([0.4, 0.2])
+    engine, params = unspool.JointProblem(JOINED), jnp.array([0.4, 0.2])
     each = [np.asarray(p.exact_gradient(params, estimator.plan(6).target)) for p in JOINED]
     exact = np.mean(each, axis=0)
     found = check(engine, estimator, params, jnp.asarray(exact))
@@ -195,7 +195,7 @@ def test_no_two_streams_have_a_key_in_common():
 def test_problems_of_one_evaluation_share_no_randomness():
     """The mean of two equal problems is less noisy than one; common episodes would hide that."""
     problem = problems.LinearQuadratic(noise=1.0)
-    engine, params = unspool.JointEngine([problem, problem]), problem.init_params(key=KEY)
+    engine, params = unspool.JointProblem([problem, problem]), problem.init_params(key=KEY)
     evaluate = lambda key: unspool.evaluate(engine, params, key=key, num_episodes=20)
     found = jax.jit(jax.vmap(lambda key: evaluate(key)[:2]))(jax.random.split(KEY, 400))
     losses, errors = (np.asarray(x, np.float64) for x in found)

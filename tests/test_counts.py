@@ -148,7 +148,7 @@ def test_more_steps_than_an_estimate_can_count_are_refused():
     ):
         shapes(long, most + 1)
     with pytest.raises(ValueError, match=f"with num_workers={most}"):
-        shapes(unspool.JointEngine([long, long]), most)
+        shapes(unspool.JointProblem([long, long]), most)
     with jax.enable_x64(True):
         assert shapes(long, most + 1)[0].each.episode.shape == (most + 1,)
     # A clock stands at the end of a window, which may be later than that of the episode.

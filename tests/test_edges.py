@@ -265,7 +265,7 @@ class Halving(extend.AbstractPerturbed):
 @pytest.mark.parametrize("num_problems", [1, 2])
 def test_new_episodes_forget_no_update(num_problems):
     """When simulators are gone, training goes on with the sigma that it has come to."""
-    engine = unspool.JointEngine([Square()] * num_problems) if num_problems > 1 else Square()
+    engine = unspool.JointProblem([Square()] * num_problems) if num_problems > 1 else Square()
     estimator = Halving(3, 2)
     init, step = unspool.make_step(engine, estimator, optax.sgd(0.0))
     state = init(jnp.array(0.0), key=KEY)

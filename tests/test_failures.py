@@ -227,7 +227,7 @@ def test_the_mean_of_those_that_are_left_would_be_found_out(monkeypatch):
 def test_parts_of_a_joint_problem_keep_their_weight_however_often_one_fails():
     problems = [Fated(jnp.array(HAZARDS[kind])) for kind in ("none", "every other")]
     run = estimates(unspool.RTRL(200, WINDOW), 1000, burn_in=100)
-    grads, _, _ = run(unspool.JointEngine(problems))
+    grads, _, _ = run(unspool.JointProblem(problems))
     off, error = errors(grads, right_gradient())
     assert error < 0.004 and np.all(off < 5.5)
 

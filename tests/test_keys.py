@@ -72,7 +72,7 @@ CALLS = {
     "AbstractHostEngine.init_params": lambda key: unspool.HostEngine(OnTheHost()).init_params(
         key=key
     ),
-    "JointEngine.init_params": lambda key: unspool.JointEngine([NOISY]).init_params(key=key),
+    "JointProblem.init_params": lambda key: unspool.JointProblem([NOISY]).init_params(key=key),
     "LocalEngine.init_params": lambda key: unspool.LocalEngine(NOISY).init_params(key=key),
     "Run.train": None,  # Wants a directory: a test of its own.
     "check_unbiased": lambda key: unspool.check_unbiased(

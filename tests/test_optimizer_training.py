@@ -255,7 +255,7 @@ def spread(weights, batch):
 )
 def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64):
     parts = joined()
-    engine, params = unspool.JointEngine(parts), start(parts[0])
+    engine, params = unspool.JointProblem(parts), start(parts[0])
     state = estimator.init(engine, params, key=KEY)
     apart = [*state]
     for _ in range(3):
@@ -274,18 +274,18 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
 def test_an_evaluation_of_several_tasks_is_the_mean_of_theirs():
     parts, params = joined(), start(training())
     each = [unspool.evaluate(part, params, key=KEY, num_episodes=400) for part in parts]
-    found = unspool.evaluate(unspool.JointEngine(parts), params, key=KEY, num_episodes=400)
+    found = unspool.evaluate(unspool.JointProblem(parts), params, key=KEY, num_episodes=400)
     # Each has episodes of its own, so that the two means differ by their errors.
     errors = math.hypot(*(float(e.standard_error) for e in each)) / 2
     difference = float(found.loss) - sum(float(e.loss) for e in each) / 2
     assert 0 < abs(difference) < 4 * math.sqrt(2) * errors
     assert float(found.standard_error) == pytest.approx(errors, rel=0.2)
-    alone = unspool.evaluate(unspool.JointEngine(parts[:1]), params, key=KEY, num_episodes=400)
+    alone = unspool.evaluate(unspool.JointProblem(parts[:1]), params, key=KEY, num_episodes=400)
     assert alone.loss == each[0].loss
 
 
 def test_several_tasks_are_trained_counted_and_resumed(tmp_path):
-    engine = unspool.JointEngine(joined())
+    engine = unspool.JointProblem(joined())
     estimator, adam = unspool.NRES(4, 3, 0.01), optax.adam(1e-2)
     options = dict(num_updates=20, key=KEY, log_every=10, checkpoint_every=10)
     run = unspool.Run.create(tmp_path / "run", {"label": "x"})
@@ -301,17 +301,15 @@ def test_several_tasks_are_trained_counted_and_resumed(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "20.npz").read_bytes() == final
 
 
-def test_engines_that_cannot_be_joined_are_refused():
+def test_problems_that_cannot_be_joined_are_refused():
     with pytest.raises(ValueError, match="at least, got none"):
-        unspool.JointEngine([])
+        unspool.JointProblem([])
     with pytest.raises(ValueError, match=r"one horizon, got \[12, 9\]"):
-        unspool.JointEngine([training(), training(horizon=9)])
-    mixed = unspool.JointEngine([training(), problems.Cubic(horizon=12)])
+        unspool.JointProblem([training(), training(horizon=9)])
+    mixed = unspool.JointProblem([training(), problems.Cubic(horizon=12)])
     with pytest.raises(KeyError, match="level"):
         unspool.NRES(4, 3, 0.1).init(mixed, start(training()), key=KEY)
-    with pytest.raises(ValueError, match="ask one of its `engines`"):
-        unspool.JointEngine(joined()).start(start(training()), jax.random.split(KEY, 2))
-    one = unspool.JointEngine([training()])
+    one = unspool.JointProblem([training()])
     found = unspool.NRES(4, 3, 0.1).init(one, start(training()), key=KEY)
     assert eqx.tree_equal(
         found, unspool.NRES(4, 3, 0.1).init(training(), start(training()), key=KEY)

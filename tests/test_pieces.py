@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 EIGHT = problems.LinearQuadratic(horizon=40, noise=0.5)
 """Of eight windows of five steps, of which seven warm up."""
 
-TWO = unspool.JointEngine([EIGHT, problems.LinearQuadratic(horizon=40)])
+TWO = unspool.JointProblem([EIGHT, problems.LinearQuadratic(horizon=40)])
 
 
 class Sizes(list):

@@ -62,7 +62,7 @@ class Described(problems.Cubic):
         (lambda: unspool.UORO(1, -1), "window must be"),
         (
             lambda: unspool.LocalEngine(Unasked()),
-            r"Unasked has a method is_done, which nobody asks: .*`episodes`, as in Episodes\(is_done",
+            r"has a method is_done, which nobody asks: .*`episodes`, as in Episodes\(is_done=",
         ),
         (lambda: unspool.LocalEngine(Described()), "must be an Episodes, got 'end early'"),
         (lambda: unspool.LocalEngine(EMPTY), "horizon must be .*got 0"),
@@ -135,12 +135,6 @@ def test_arms_rejoin_where_there_is_one_to_rejoin_at():
     for probe in (extend.Antithetic(), extend.ControlledAntithetic()):
         with pytest.raises(ValueError, match="use CenteredAntithetic"):
             probe.rejoin((None, None))
-
-
-def test_several_problems_are_not_run_as_one():
-    engine = unspool.JointEngine([CUBIC, CUBIC])
-    with pytest.raises(ValueError, match="several"):
-        engine.unroll(None, None, 1)
 
 
 def test_types_are_checked_without_help():

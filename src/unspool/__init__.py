@@ -11,7 +11,6 @@ from ._engine import AbstractEngine as AbstractEngine
 from ._engine import Arms as Arms
 from ._engine import Clock as Clock
 from ._engine import HostEngine as HostEngine
-from ._engine import JointEngine as JointEngine
 from ._engine import LocalEngine as LocalEngine
 from ._engine import RayEngine as RayEngine
 from ._engine import Trajectories as Trajectories
@@ -38,6 +37,7 @@ from ._estimator.truncated_es import TruncatedES as TruncatedES
 from ._estimator.uoro import UORO as UORO
 from ._evaluate import Evaluation as Evaluation
 from ._evaluate import evaluate as evaluate
+from ._joint import JointProblem as JointProblem
 from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory

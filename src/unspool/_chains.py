@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from . import _rows as rows
 from ._custom_types import Clocks, Params, RandomKey
-from ._engine import AbstractEngine, JointEngine, MaskedEngine
+from ._engine import MaskedEngine
 from ._estimator import AbstractEstimator
 from ._estimator.workers import Workers
+from ._joint import JointProblem
 from ._random import Purpose, part_keys, stream
 from ._reference import EpisodeStart, sample_gradient
 
@@ -33,28 +34,27 @@ class Plan(NamedTuple):
     whole: bool
 
     @classmethod
-    def of(cls, engine: AbstractEngine, estimator: AbstractEstimator, num_chains: int) -> "Plan":
+    def of(cls, joint: JointProblem, estimator: AbstractEstimator, num_chains: int) -> "Plan":
         # Few episodes make the noise of few chains skewed, which no correction mends altogether.
         least = -(-_EPISODES_OF_ALL // (estimator.num_workers * num_chains))
         num_episodes = max(_EPISODES_OF_WORKER, least)
-        plan = estimator.plan(engine.horizon)
+        plan = estimator.plan(joint.horizon)
         num_windows = plan.num_windows
-        whole = not engine.fixed_length or callable(plan.target.sigma)
+        whole = not joint.fixed_length or callable(plan.target.sigma)
         begun = num_windows - 1 if plan.num_warmup_windows else 0
         extra = begun if whole else 0
         return cls(num_episodes * num_windows + extra, num_episodes, whole)
 
-    def mask(self, engine: AbstractEngine, first: Sequence[Clocks]) -> AbstractEngine:
-        """The engine without the losses of episodes that do not count."""
+    def mask(self, joint: JointProblem, first: Sequence[Clocks]) -> JointProblem:
+        """The problems without the losses of episodes that do not count."""
         if not self.whole:
-            return engine
-        pairs = zip(engine.parts, first, strict=True)
-        parts = [MaskedEngine(part, each, self.num_episodes) for part, each in pairs]
-        return JointEngine(parts) if len(parts) > 1 else parts[0]
+            return joint
+        pairs = zip(joint.engines, first, strict=True)
+        return JointProblem([MaskedEngine(*pair, self.num_episodes) for pair in pairs])
 
 
 def run_chains(
-    engine: AbstractEngine,
+    joint: JointProblem,
     estimator: AbstractEstimator,
     params: Params,
     keys: Key[Array, " chains"],
@@ -62,14 +62,14 @@ def run_chains(
 ):
     """Per chain: what the estimates add up to for each episode, how the episodes of each problem
     began that count, and the workers dropped."""
-    facts = estimator.plan(engine.horizon)
+    facts = estimator.plan(joint.horizon)
     num_warmup = facts.num_warmup_windows
     never = jnp.full(facts.num_groups, jnp.iinfo(jnp.result_type(int)).max)
 
     def begin(key):
-        first = [never for _ in engine.parts]
-        updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in engine.parts]
-        workers = estimator.init_workers(plan.mask(engine, first), params, key)
+        first = [never for _ in joint.engines]
+        updates = [jnp.zeros((plan.num_episodes, never.size), int) for _ in joint.engines]
+        workers = estimator.init_workers(plan.mask(joint, first), params, key)
         return key, (workers, first, updates)
 
     def chain(begun):
@@ -83,7 +83,7 @@ def run_chains(
                 part.update == 0, part.next_episodes(part.each.episode), known
             )
             first = [start(*each) for each in zip(before, first, strict=True)]
-            estimate, after = estimator.estimate(plan.mask(engine, first), params, before)
+            estimate, after = estimator.estimate(plan.mask(joint, first), params, before)
             each = zip(before, after, first, updates, strict=True)
             updates = [_note_update(*part) for part in each]
             found = rows.ravel(estimate.grad)[0], estimate.stats["dropped"]
@@ -96,7 +96,7 @@ def run_chains(
         total = jnp.sum(grads[num_warmup:], axis=0) / (facts.num_windows * plan.num_episodes)
         return total, starts, jnp.sum(dropped[num_warmup:])
 
-    if not engine.copies_states:
+    if not joint.copies_states:
         return jax.lax.map(lambda key: chain(begin(key)), keys)
     # In two maps the loop is traced once: of all that it starts with each chain has its own.
     return jax.vmap(chain)(jax.vmap(begin)(keys))
@@ -119,13 +119,13 @@ def _starts(key: RandomKey, first: Clocks, updates: _Episodes) -> EpisodeStart:
 
 
 def simulate_references(
-    engine: AbstractEngine,
+    joint: JointProblem,
     estimator: AbstractEstimator,
     params: Params,
     starts: list[EpisodeStart],
 ) -> Float[Array, "chains params"]:
     """Per chain, the mean gradient of episodes that begin as its own do."""
-    facts = estimator.plan(engine.horizon)
+    facts = estimator.plan(joint.horizon)
 
     def of_part(part, starts):
         def one(start):
@@ -137,7 +137,7 @@ def simulate_references(
         return jnp.mean(jax.vmap(jax.vmap(one))(starts), axis=(0, 1))
 
     def chain(starts):
-        pairs = zip(engine.parts, starts, strict=True)
+        pairs = zip(joint.engines, starts, strict=True)
         return jnp.mean(jnp.stack([of_part(*pair) for pair in pairs]), axis=0)
 
     return jax.vmap(chain)(starts)

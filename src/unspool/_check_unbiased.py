@@ -11,8 +11,9 @@ from . import _rows as rows
 from ._chains import Plan, run_chains, simulate_references
 from ._counts import as_count
 from ._custom_types import KeyLike, Params
-from ._engine import AnyEngine, LocalEngine, as_engine, settle
+from ._engine import LocalEngine
 from ._estimator import AbstractEstimator
+from ._joint import AnyProblem, as_joint
 from ._params import match, split
 from ._programs import call_program
 from ._random import Purpose, as_key, stream
@@ -54,7 +55,7 @@ class BiasTest(NamedTuple):
 
 
 def check_unbiased(
-    problem: AnyEngine,
+    problem: AnyProblem,
     estimator: AbstractEstimator,
     *,
     key: KeyLike,
@@ -85,7 +86,7 @@ def check_unbiased(
     - `params`: where; by default the problem's `init_params`.
     - `reference`: the right answer, if known in closed form: the gradient of the expected total
       loss of an episode, divided by the horizon, for the estimator's `target(horizon)`, as a tree
-      like the parameters or flat; of a `JointEngine` the mean over its problems. By default it is
+      like the parameters or flat; of a `JointProblem` the mean over its problems. By default it is
       simulated from the definition; on the host, where that cannot be, it has to be given.
     - `num_chains`: independent chains, at least 30. More find smaller biases. Few are longer: there
       are 2000 episodes at least, and two of every worker.
@@ -99,24 +100,24 @@ def check_unbiased(
     num_chains = as_count("num_chains", num_chains, least=_LEAST_CHAINS)
     if not 0 < level < 1:
         raise ValueError(f"level must be above 0 and below 1, got {level!r}")
-    engine, key = as_engine(problem), as_key(key)
+    joint, key = as_joint(problem), as_key(key)
     if params is None:
-        params = engine.init_params(key=stream(key, Purpose.PARAMS))
-    engine.check(params)
+        params = joint.init_params(key=stream(key, Purpose.PARAMS))
+    joint.check(params)
     trained, _ = split(params)
     given = None if reference is None else _flatten_reference(reference, trained)
-    if given is None and (odd := [x for x in engine.parts if not isinstance(x, LocalEngine)]):
+    if given is None and (odd := [x for x in joint.engines if not isinstance(x, LocalEngine)]):
         raise ValueError(
             f"reference must be given for {type(odd[0]).__name__}: only problems in JAX can be "
             "simulated from the definition"
         )
-    plan = Plan.of(engine, estimator, num_chains)
+    plan = Plan.of(joint, estimator, num_chains)
     keys = jax.random.split(stream(key, Purpose.CHAIN), num_chains)
-    chains = call_program(run_chains, engine, estimator, params, keys, plan)
-    mean, starts, dropped = settle(engine, chains)
+    chains = call_program(run_chains, joint, estimator, params, keys, plan)
+    mean, starts, dropped = joint.settle(chains)
     mean, dropped = np.asarray(mean, np.float64), int(np.sum(dropped))
     if given is None:
-        simulated = call_program(simulate_references, engine, estimator, params, starts)
+        simulated = call_program(simulate_references, joint, estimator, params, starts)
         expected = np.asarray(simulated, np.float64)
         given = expected.mean(0)
     else:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ._counts import as_count
 from ._custom_types import IntScalar, KeyLike, Params, Scalar
-from ._engine import AnyEngine, as_engine, settle
+from ._joint import AnyProblem, as_joint
 from ._programs import call_program
 from ._random import Purpose, as_key, part_keys, stream
 
@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    engine: AnyEngine,
+    problem: AnyProblem,
     params: Params,
     *,
     key: KeyLike,
@@ -36,12 +36,12 @@ def evaluate(
 ) -> Evaluation:
     """The objective at unperturbed parameters: total loss over total length of fresh episodes.
 
-    An episode that ends early counts with the length that it might have had. Of a `JointEngine` it
+    An episode that ends early counts with the length that it might have had. Of a `JointProblem` it
     is the mean over its problems, each on episodes of its own.
 
     **Arguments:**
 
-    - `engine`: an engine, or a problem for the local one.
+    - `problem`: a problem, an engine that runs one, or a `JointProblem`.
     - `params`: the parameters to evaluate.
     - `key`: the episodes' randomness; never that of training, even with the same key.
     - `num_episodes`: episodes, run side by side; so many of every problem.
@@ -49,13 +49,13 @@ def evaluate(
     **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
     """
     num_episodes = as_count("num_episodes", num_episodes)
-    engine = as_engine(engine)
-    engine.check(params)
-    # Parts with common episodes would have errors in common, which adding up squares leaves out.
-    keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(engine.parts))
-    run = lambda part, key: call_program(_evaluate, part, params, key, num_episodes)
-    found = [run(*pair) for pair in zip(engine.parts, keys, strict=True)]
-    settle(engine, found)
+    joint = as_joint(problem)
+    joint.check(params)
+    # Problems with common episodes would have errors in common, which adding up squares leaves out.
+    keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(joint.engines))
+    run = lambda engine, key: call_program(_evaluate, engine, params, key, num_episodes)
+    found = [run(*pair) for pair in zip(joint.engines, keys, strict=True)]
+    joint.settle(found)
     losses, errors, dropped = (jnp.stack(values) for values in zip(*found, strict=True))
     error = jnp.sqrt(jnp.mean(errors**2) / len(found))
     return Evaluation(jnp.mean(losses), error, num_episodes, jnp.sum(dropped))

@@ -5,22 +5,22 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from ._engine import AbstractEngine
 from ._estimator import AbstractEstimator
 from ._estimator.workers import Workers
+from ._joint import JointProblem
 
 _MANY_STEPS = 1e8
 
 
-def warn_of_long_start(engine: AbstractEngine, estimator: AbstractEstimator, num_updates: int):
+def warn_of_long_start(joint: JointProblem, estimator: AbstractEstimator, num_updates: int):
     """Warns where more steps are run before the first update than after it, and they are many."""
-    plan = estimator.plan(engine.horizon)
-    steps = len(engine.parts) * plan.num_steps
+    plan = estimator.plan(joint.horizon)
+    steps = len(joint.engines) * plan.num_steps
     before = plan.num_warmup_windows * steps
     if before > max(num_updates * steps, _MANY_STEPS):
         warnings.warn(
             f"{before:.2g} problem steps will be run to spread the workers over episodes of "
-            f"{engine.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
+            f"{joint.horizon} steps, and only {num_updates * steps:.2g} to train; a shorter "
             "horizon, longer windows or fewer workers need fewer, and ESSingle none",
             stacklevel=4,
         )

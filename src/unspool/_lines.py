@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from ._custom_types import Params
-from ._engine import AbstractEngine
 from ._estimator import AbstractEstimator
+from ._joint import JointProblem
 from ._params import split
 from ._records import Record
 from ._results import name_result
@@ -17,18 +17,16 @@ MOST_PARAMS_LOGGED = 5000
 """Parameters that a line holds; of more it holds none."""
 
 
-def first_line(
-    params: Params, estimator: AbstractEstimator, engine: AbstractEngine
-) -> dict[str, Any]:
+def first_line(params: Params, estimator: AbstractEstimator, joint: JointProblem) -> dict[str, Any]:
     """The line of update 0, before which there is no record."""
-    plan = estimator.plan(engine.horizon)
+    plan = estimator.plan(joint.horizon)
     warmup = plan.num_warmup_windows
     return {
         "update": 0,
         "seconds": 0.0,
         "steps": 0,
         "useful_steps": 0,
-        "warmup_steps": warmup * len(engine.parts) * plan.num_steps,
+        "warmup_steps": warmup * len(joint.engines) * plan.num_steps,
         "sequential_steps": warmup * plan.num_sequential_steps,
         "loss": None,
         "grad_norm": None,

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from ._custom_types import BoolScalar, IntScalar, KeyLike, Params
-from ._engine import AbstractEngine, AnyEngine, as_engine
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.estimate import shapes_of_stats
 from ._estimator.plan import Plan
 from ._estimator.sigma import MadeUpdate
+from ._joint import AnyProblem, JointProblem, as_joint
 from ._optimizer import (
     AnyOptimizer,
     Told,
@@ -61,7 +61,7 @@ class TrainState(eqx.Module):
 
 
 def make_step(
-    engine: AnyEngine,
+    problem: AnyProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
 ) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
@@ -71,17 +71,17 @@ def make_step(
     healthy worker, with a gradient that is not finite, or made after counts have run out leaves
     parameters and optimizer as they were; its `result` says so.
     """
-    engine = as_engine(engine)
+    joint = as_joint(problem)
     optimizer = as_optimizer(optimizer)
-    plan = estimator.plan(engine.horizon)
+    plan = estimator.plan(joint.horizon)
 
     def init(params: Params, *, key: KeyLike) -> TrainState:
         params = as_arrays(map_arrays(jnp.array, params))
-        workers = estimator.init(engine, params, key=key)
+        workers = estimator.init(joint, params, key=key)
         return _join(estimator, plan, optimizer, params, workers)
 
     def step(state: TrainState) -> tuple[TrainState, Estimate]:
-        estimate, workers = estimator.estimate(engine, state.params, state.workers)
+        estimate, workers = estimator.estimate(joint, state.params, state.workers)
         usable = jnp.all(jnp.stack([estimate.result != outcome for outcome in UNUSABLE]))
         usable = usable & state.is_spread
         told = Told(
@@ -104,7 +104,7 @@ def make_step(
 
 
 def begin(
-    engine: AbstractEngine,
+    joint: JointProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
     params: Params,
@@ -112,15 +112,15 @@ def begin(
 ) -> TrainState:
     """The state before the workers are spread, which `step` of `make_step` does as well."""
     params = as_arrays(map_arrays(jnp.array, params))
-    workers, plan = estimator.init_workers(engine, params, key), estimator.plan(engine.horizon)
+    workers, plan = estimator.init_workers(joint, params, key), estimator.plan(joint.horizon)
     return _join(estimator, plan, as_optimizer(optimizer), params, workers)
 
 
 def find_state_shape(
-    engine: AbstractEngine, estimator: AbstractEstimator, optimizer: AnyOptimizer, params: Params
+    joint: JointProblem, estimator: AbstractEstimator, optimizer: AnyOptimizer, params: Params
 ) -> TrainState:
     """The shapes and types of the state that `begin` returns, without what takes it long."""
-    start = lambda params, key: begin(engine, estimator, optimizer, params, key)
+    start = lambda params, key: begin(joint, estimator, optimizer, params, key)
     return find_shapes(start, params, jax.eval_shape(lambda: seeded_key(0)))
 
 
@@ -143,11 +143,11 @@ def _join(
 
 
 def begin_anew(
-    engine: AnyEngine, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
+    problem: AnyProblem, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
 ) -> TrainState:
     """The state with new episodes, in place of those whose simulators are gone."""
     key = jax.random.fold_in(as_key(key), state.update)
-    workers = estimator.init(engine, state.params, key=key)
+    workers = estimator.init(problem, state.params, key=key)
     anew = eqx.tree_at(lambda state: state.workers, state, workers)
     updates = lambda state: [part.update for part in state.workers]
     return eqx.tree_at(updates, anew, updates(state))

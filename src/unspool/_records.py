@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._engine import AbstractEngine, settle
 from ._estimator import AbstractEstimator
 from ._estimator.survival import LEAST_SURVIVAL
 from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
+from ._joint import JointProblem
 from ._limits import counts_run_out
 from ._make_step import UNUSABLE, TrainState, make_step
 from ._optimizer import AnyOptimizer
@@ -64,7 +64,7 @@ class Training(NamedTuple):
     - `num_updates`, `log_every`: updates to make in all, and between two records.
     """
 
-    job: tuple[AbstractEngine, AbstractEstimator, AnyOptimizer]
+    job: tuple[JointProblem, AbstractEstimator, AnyOptimizer]
     program: Program
     state: TrainState
     num_updates: int
@@ -109,9 +109,9 @@ def compile_updates(job, state, log_every: int) -> Program:
 
 def spread_workers(program: Program, job, state: TrainState) -> TrainState:
     """The state before the first update, given one that `begin` has returned."""
-    engine, estimator, _ = job
-    num_windows = estimator.plan(engine.horizon).num_warmup_windows
-    advance = lambda state, count: settle(engine, program(job, state, _as_int(count))[0])
+    joint, estimator, _ = job
+    num_windows = estimator.plan(joint.horizon).num_warmup_windows
+    advance = lambda state, count: joint.settle(program(job, state, _as_int(count))[0])
     return run_in_pieces(advance, num_windows, state)
 
 
@@ -125,10 +125,10 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
     **Raises:** `TrainingError` where it cannot go on, if it may `throw`.
     """
     job, program, state, num_updates, log_every = training
-    engine, estimator, _ = job
-    plan = estimator.plan(engine.horizon)
-    steps, warmup = len(engine.parts) * plan.num_steps, plan.num_warmup_windows
-    num_workers = len(engine.parts) * estimator.num_workers
+    joint, estimator, _ = job
+    plan = estimator.plan(joint.horizon)
+    steps, warmup = len(joint.engines) * plan.num_steps, plan.num_warmup_windows
+    num_workers = len(joint.engines) * estimator.num_workers
     seconds, useful, rate = 0.0, 0, FailureRate()
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
@@ -139,7 +139,7 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
                 'in 64 bits: jax.config.update("jax_enable_x64", True)'
             )
         began = time.perf_counter()
-        made = settle(engine, program(job, state, _as_int(count)))
+        made = joint.settle(program(job, state, _as_int(count)))
         state, history = jax.block_until_ready(made)
         seconds += time.perf_counter() - began
         history = {name: values[:count] for name, values in jax.device_get(history).items()}
@@ -165,20 +165,20 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
         unusable = np.any(history["severity"][:, : len(UNUSABLE)], axis=1)
         attempted = num_workers - history["waiting"]
         rate.add(attempted, np.where(unusable, attempted, history["dropped"]), ~unusable)
-        if throw and (why := _find_why_to_stop(engine, rate, record, num_updates)):
+        if throw and (why := _find_why_to_stop(joint, rate, record, num_updates)):
             raise TrainingError(
-                f"training stopped at update {record.update}: {why}" + _last_failure(engine)
+                f"training stopped at update {record.update}: {why}" + _last_failure(joint)
             )
 
 
-def _find_why_to_stop(engine, rate, record, num_updates) -> str:
+def _find_why_to_stop(joint, rate, record, num_updates) -> str:
     """Why training cannot go on, or nothing if it can."""
     state = record.state
     attempted, failed = rate.counts
     if rate.is_too_high or (record.update == num_updates and rate.left_nothing):
         return f"{failed} of the last {attempted} workers dropped: {RESULTS[record.result]}"
     known = [
-        part for part, one in zip(state.workers, engine.parts, strict=True) if not one.ends_early
+        part for part, one in zip(state.workers, joint.engines, strict=True) if not one.ends_early
     ]
     if record.update == num_updates and any(
         none_has_come_through(part.survival, part.num_pairs) for part in known
@@ -196,8 +196,8 @@ def _find_why_to_stop(engine, rate, record, num_updates) -> str:
     return ""
 
 
-def _last_failure(engine) -> str:
-    return f"\n\nThe last failure of a simulator:\n{engine.failures[-1]}" if engine.failures else ""
+def _last_failure(joint) -> str:
+    return f"\n\nThe last failure of a simulator:\n{joint.failures[-1]}" if joint.failures else ""
 
 
 def _mean_of_known(losses: np.ndarray) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params, RandomKey
-from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._joint import AnyProblem, as_joint
 from ._lines import first_line, line_of, without_nan
 from ._lock import LockedError, hold_lock
 from ._make_step import TrainState, begin_anew, find_state_shape
@@ -94,7 +94,7 @@ class Run:
 
     def train(
         self,
-        engine: AnyEngine,
+        problem: AnyProblem,
         estimator: AbstractEstimator,
         optimizer: AnyOptimizer,
         *,
@@ -121,7 +121,7 @@ class Run:
         **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, it is of
         another experiment, or the run is being trained already.
         """
-        engine, key = as_engine(engine), as_key(key)
+        joint, key = as_joint(problem), as_key(key)
         num_updates = as_count("num_updates", num_updates, most=LARGEST)
         if checkpoint_every is None:
             checkpoint_every = max(1, num_updates // 5)
@@ -131,16 +131,16 @@ class Run:
         if resume_from is not None:
             resume_from = as_count("resume_from", resume_from, least=0)
         if params is None:
-            params = engine.init_params(key=stream(key, Purpose.PARAMS))
-        engine.check(params)
-        job = engine, estimator, optimizer
+            params = joint.init_params(key=stream(key, Purpose.PARAMS))
+        joint.check(params)
+        job = joint, estimator, optimizer
         try:
             with hold_lock(self.directory / "lock"):
                 state = self._load(job, params, key, resume_from)
                 settings = {"num_updates": num_updates, "key": key, "log_every": log_every}
                 training = prepare(*job, params=params, state=state, **settings)
                 if state is None:
-                    start = first_line(params, estimator, engine)
+                    start = first_line(params, estimator, joint)
                     _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
                     self._save(0, training.state)
                 schedule = int(training.state.update), num_updates, checkpoint_every
@@ -155,7 +155,7 @@ class Run:
         self, job: Any, params: Params, key: RandomKey, resume_from: int | None
     ) -> TrainState | None:
         """The state to go on from, once the files say no more than it does, if there is one."""
-        engine, estimator, _ = job
+        joint, estimator, _ = job
         known = self.checkpoints
         if resume_from is None and known:
             resume_from = known[-1]
@@ -166,7 +166,7 @@ class Run:
         file = self._checkpoint(resume_from)
         state = load_checkpoint(file, find_state_shape(*job, params=params))
         self._forget_after(resume_from)
-        return state if engine.copies_states else begin_anew(engine, estimator, state, key=key)
+        return state if joint.copies_states else begin_anew(joint, estimator, state, key=key)
 
     def _write(
         self, records: Iterator[Record], start: int, end: int, checkpoint_every: int

@@ -5,8 +5,8 @@ from typing import Any
 
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params
-from ._engine import AnyEngine, as_engine
 from ._estimator import AbstractEstimator
+from ._joint import AnyProblem, as_joint
 from ._limits import warn_of_long_start
 from ._make_step import TrainState, begin, find_state_shape
 from ._memory import Memory, read_memory
@@ -16,7 +16,7 @@ from ._records import Record, Training, compile_updates, make_records, spread_wo
 
 
 def train(
-    engine: AnyEngine,
+    problem: AnyProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
     *,
@@ -33,7 +33,7 @@ def train(
 
     **Arguments:**
 
-    - `engine`: an engine, or a problem for the local one.
+    - `problem`: a problem, an engine that runs one, or a `JointProblem`.
     - `estimator`, `optimizer`: how gradients are estimated, and any optax optimizer.
     - `num_updates`: updates to make in all, below 2**31; those that `state` has behind it count.
     - `key`: the one source of randomness. Not used when going on from `state`.
@@ -52,7 +52,7 @@ def train(
     anything is run, if it would not fit; `TrainingError` before episodes have no numbers left.
     """
     training = prepare(
-        engine,
+        problem,
         estimator,
         optimizer,
         num_updates=num_updates,
@@ -65,7 +65,7 @@ def train(
 
 
 def prepare(
-    engine: AnyEngine,
+    problem: AnyProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
     *,
@@ -84,25 +84,25 @@ def prepare(
     if log_every is None:
         log_every = max(1, num_updates // 100)
     log_every = as_count("log_every", log_every)
-    engine = as_engine(engine)
-    job = (engine, estimator, optimizer)
+    joint = as_joint(problem)
+    job = (joint, estimator, optimizer)
     log_every = min(log_every, num_updates)
     if state is not None:
         program = compile_updates(job, state, log_every)
         return Training(job, program, state, num_updates, log_every)
     key = as_key(key)
     if params is None:
-        params = engine.init_params(key=stream(key, Purpose.PARAMS))
-    engine.check(params)
+        params = joint.init_params(key=stream(key, Purpose.PARAMS))
+    joint.check(params)
     program = compile_updates(job, find_state_shape(*job, params=params), log_every)
     read_memory(program.compiled).check()
-    warn_of_long_start(engine, estimator, num_updates)
+    warn_of_long_start(joint, estimator, num_updates)
     state = spread_workers(program, job, begin(*job, params=params, key=key))
     return Training(job, program, state, num_updates, log_every)
 
 
 def predict_memory(
-    engine: AnyEngine,
+    problem: AnyProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
     params: Params,
@@ -118,7 +118,7 @@ def predict_memory(
 
     **Raises:** `ValueError` as `train` does.
     """
-    job = (as_engine(engine), estimator, optimizer)
+    job = (as_joint(problem), estimator, optimizer)
     log_every = as_count("log_every", log_every)
     state = find_state_shape(*job, params=params)
     return read_memory(compile_updates(job, state, log_every).compiled)

@@ -10,6 +10,7 @@ LAYERS = (
     (
         "_counts",
         "_custom_types",
+        "_episodes",
         "_frozen",
         "_memory",
         "_params",
@@ -22,6 +23,7 @@ LAYERS = (
     ),
     ("_black_box", "_guards", "_pieces", "_problem", "_programs", "_wrapper"),
     ("_engine",),
+    ("_joint",),
     ("_estimator",),
     (
         "_chains",

@@ -3,8 +3,6 @@ from .base import Arms as Arms
 from .base import Clock as Clock
 from .base import Trajectories as Trajectories
 from .host import HostEngine as HostEngine
-from .host import settle as settle
-from .joint import JointEngine as JointEngine
 from .local import LocalEngine as LocalEngine
 from .masked import MaskedEngine as MaskedEngine
 from .ray import RayEngine as RayEngine

@@ -112,10 +112,15 @@ class AbstractEngine(eqx.Module):
         """The last few tracebacks of what went wrong outside of JAX."""
         return ()
 
-    @property
-    def parts(self) -> "tuple[AbstractEngine, ...]":
-        """Engines whose gradients are averaged; one that advances trajectories is its own part."""
-        return (self,)
+    def settle(self, results: PyTree) -> PyTree:
+        """Results of a program that has run this engine, once they are there.
+
+        Within a program that is being compiled it does nothing.
+
+        **Raises:** what has stopped the engine outside of JAX: a `MisuseError` for a method of the
+        problem's that has returned what it may not, or what else was no failure of a row.
+        """
+        return results
 
     def shorten(self, trajectories: Trajectories, episodes: Clocks) -> Trajectories:
         """New episodes, given their numbers, which a curriculum makes their lengths depend on."""

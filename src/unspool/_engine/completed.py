@@ -24,10 +24,6 @@ class Completed(AbstractForwarding):
         self.engine = engine
         self.fixed = fixed
 
-    @property
-    def parts(self) -> tuple[AbstractEngine, ...]:
-        return tuple(Completed(part, self.fixed) for part in self.engine.parts)
-
     def check(self, params: Params) -> None:
         self.engine.check(join(params, self.fixed))
 

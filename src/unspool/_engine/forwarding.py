@@ -1,6 +1,7 @@
 """An engine that is another one but for what it changes."""
 
 import equinox as eqx
+from jaxtyping import PyTree
 
 from .._custom_types import KeyLike, Params
 from .base import AbstractEngine
@@ -34,6 +35,9 @@ class AbstractForwarding(AbstractEngine):
     @property
     def failures(self) -> tuple[str, ...]:
         return self.engine.failures
+
+    def settle(self, results: PyTree) -> PyTree:
+        return self.engine.settle(results)
 
     def init_params(self, *, key: KeyLike) -> Params:
         return self.engine.init_params(key=key)

@@ -124,7 +124,13 @@ class AbstractHostEngine(AbstractEngine):
         t = jnp.minimum(clock.t + num_steps, clock.length)
         done = done | rows.repeat(t >= clock.length, arms)
         after = Arms(state, done, before.taken + taken)
-        return settle(self, (Trajectories(after, replace(clock, t=t)), losses))
+        return self.settle((Trajectories(after, replace(clock, t=t)), losses))
+
+    def settle(self, results: PyTree) -> PyTree:
+        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
+            jax.block_until_ready(results)
+            self.executor.throw()
+        return results
 
 
 class HostEngine(AbstractHostEngine):
@@ -144,22 +150,6 @@ class HostEngine(AbstractHostEngine):
     def __init__(self, problem: AbstractBlackBox):
         check_black_box(problem)
         self.executor = LocalExecutor(problem)
-
-
-def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
-    """Results of a program that has run an engine, once they are there.
-
-    Within a program that is being compiled it does nothing.
-
-    **Raises:** what has stopped the engine on the host: a `MisuseError` for a method of the
-    problem's that has returned what it may not, or what else was no failure of a row.
-    """
-    executors = [part.executor for part in engine.parts if isinstance(part, AbstractHostEngine)]
-    if executors and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results)):
-        jax.block_until_ready(results)
-        for executor in executors:
-            executor.throw()
-    return results
 
 
 def check_black_box(problem: Any) -> None:

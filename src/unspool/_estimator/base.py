@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._custom_types import KeyLike, Params, RandomKey
-from .._engine import AbstractEngine, AnyEngine, as_engine, settle
-from .._engine.completed import complete
+from .._engine import AbstractEngine
+from .._joint import AnyProblem, JointProblem, as_joint
 from .._params import split, strip_weak_type
 from .._programs import call_known_program, is_inside, known_program
 from .._random import as_key, part_keys
@@ -22,7 +22,7 @@ from .workers import Workers
 _IN_64_BITS = 'in 64 bits: jax.config.update("jax_enable_x64", True)'
 
 EstimatorState = tuple[Workers, ...]
-"""The workers of each problem: one entry, but for a `JointEngine`."""
+"""The workers of each problem: one entry, but for a `JointProblem`."""
 
 
 class AbstractEstimator(eqx.Module):
@@ -61,12 +61,12 @@ class AbstractEstimator(eqx.Module):
         """The scale of the noise that is drawn now; `None` where nothing is perturbed."""
         return None
 
-    def init(self, engine: AnyEngine, params: Params, *, key: KeyLike) -> EstimatorState:
+    def init(self, problem: AnyProblem, params: Params, *, key: KeyLike) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
 
         **Arguments:**
 
-        - `engine`: an engine, or a problem for the local one.
+        - `problem`: a problem, an engine that runs one, or a `JointProblem`.
         - `params`: the parameters that the workers' first steps are run with.
         - `key`: the one source of randomness of all estimates that follow.
 
@@ -77,27 +77,28 @@ class AbstractEstimator(eqx.Module):
         differentiated and the estimator needs it, or if an estimate has more steps than can be
         counted.
         """
-        state = self.init_workers(engine, params, key)
-        count = self.plan(as_engine(engine).horizon).num_warmup_windows
+        state = self.init_workers(problem, params, key)
+        joint = as_joint(problem)
+        count = self.plan(joint.horizon).num_warmup_windows
         if is_inside((params, state)):
-            spread = lambda _, state: _estimate(self, engine, params, state)[1]
+            spread = lambda _, state: _estimate(self, problem, params, state)[1]
             return jax.lax.fori_loop(0, count, spread, state)
         if count > 0:
-            program = known_program(_estimate, (self, engine), params, state)
+            program = known_program(_estimate, (self, problem), params, state)
             for _ in range(count):
-                _, state = settle(as_engine(engine), program(self, engine, params, state))
+                _, state = joint.settle(program(self, problem, params, state))
         return state
 
-    def init_workers(self, engine: AnyEngine, params: Params, key: KeyLike) -> EstimatorState:
+    def init_workers(self, problem: AnyProblem, params: Params, key: KeyLike) -> EstimatorState:
         """As `init`, before the workers are spread.
 
         As many estimates as there are windows of warming up do that, and are to be thrown away.
         """
-        engine, params = _enter(self, engine, params)
-        return call_known_program(_init_workers, (self, engine), params, as_key(key))
+        joint, params = _enter(self, problem, params)
+        return call_known_program(_init_workers, (self, joint), params, as_key(key))
 
     def estimate(
-        self, engine: AnyEngine, params: Params, state: EstimatorState
+        self, problem: AnyProblem, params: Params, state: EstimatorState
     ) -> tuple[Estimate, EstimatorState]:
         """One estimate at `params`, and the state for the next. A pure function.
 
@@ -105,8 +106,8 @@ class AbstractEstimator(eqx.Module):
         what these read is as it was: arrays, globals and closures, methods. A file that `step`
         itself reads is not noticed here, as it is by `train`.
         """
-        found = call_known_program(_estimate, (self, engine), params, state)
-        return settle(as_engine(engine), found)
+        found = call_known_program(_estimate, (self, problem), params, state)
+        return as_joint(problem).settle(found)
 
     def current_sigma(self, state: EstimatorState) -> PyTree[Any]:
         """The scale of the noise that is drawn now, as a number or a tree like the parameters;
@@ -118,9 +119,21 @@ class AbstractEstimator(eqx.Module):
         return tuple(self.learn_from_update(workers, made) for workers in state)
 
 
-def _enter(estimator: AbstractEstimator, engine: AnyEngine, params: Params):
-    engine = as_engine(engine)
-    plan = estimator.plan(engine.horizon)
+def _enter(
+    estimator: AbstractEstimator, problem: AnyProblem, params: Params
+) -> tuple[JointProblem, Params]:
+    """The problems as the estimator sees them, and the part of the parameters that is trained."""
+    joint = as_joint(problem)
+    plan = estimator.plan(joint.horizon)
+    for engine in joint.engines:
+        _check_able(estimator, plan, engine)
+    joint.check(params)
+    trained, fixed = split(strip_weak_type(params))
+    _check_counts(joint, plan)
+    return joint.complete(fixed), trained
+
+
+def _check_able(estimator: AbstractEstimator, plan: Plan, engine: AbstractEngine) -> None:
     if plan.needs_derivatives and not engine.differentiable:
         raise ValueError(
             f"{type(estimator).__name__} needs derivatives, which {type(engine).__name__} has not; "
@@ -132,16 +145,12 @@ def _enter(estimator: AbstractEstimator, engine: AnyEngine, params: Params):
             "these simulators keep their state to themselves; estimators that would work: "
             "FullES, PES, GPES, NRES, ESSingle"
         )
-    engine.check(params)
-    trained, fixed = split(strip_weak_type(params))
-    _check_counts(engine, plan)
-    return complete(engine, fixed), trained
 
 
-def _check_counts(engine: AbstractEngine, plan: Plan) -> None:
+def _check_counts(joint: JointProblem, plan: Plan) -> None:
     """Raises `ValueError` if an estimate has more steps than an integer of JAX can count."""
-    horizon, most = engine.horizon, jnp.iinfo(jnp.result_type(int)).max
-    window, steps = plan.num_sequential_steps, len(engine.parts) * plan.num_steps
+    horizon, most = joint.horizon, jnp.iinfo(jnp.result_type(int)).max
+    window, steps = plan.num_sequential_steps, len(joint.engines) * plan.num_steps
     if steps > most:
         raise ValueError(
             f"an estimate may have at most {most} problem steps, got {steps} with "
@@ -156,33 +165,33 @@ def _check_counts(engine: AbstractEngine, plan: Plan) -> None:
 
 
 def _init_workers(
-    estimator: AbstractEstimator, engine: AbstractEngine, params: Params, key: RandomKey
+    estimator: AbstractEstimator, joint: JointProblem, params: Params, key: RandomKey
 ) -> EstimatorState:
-    plan = estimator.plan(engine.horizon)
+    plan = estimator.plan(joint.horizon)
 
-    def init_part(part, key):
+    def init_part(engine, key):
         phases = plan.phases.draw(plan.num_groups, plan.num_windows, key)
-        workers = estimator.init_part(part, params, key)
+        workers = estimator.init_part(engine, params, key)
         return workers.stagger(phases, plan.num_warmup_windows, plan.num_sequential_steps)
 
-    keys = part_keys(key, len(engine.parts))
-    return tuple(init_part(*each) for each in zip(engine.parts, keys, strict=True))
+    keys = part_keys(key, len(joint.engines))
+    return tuple(init_part(*each) for each in zip(joint.engines, keys, strict=True))
 
 
 def _estimate(
-    estimator: AbstractEstimator, engine: AnyEngine, params: Params, state: EstimatorState
+    estimator: AbstractEstimator, problem: AnyProblem, params: Params, state: EstimatorState
 ) -> tuple[Estimate, EstimatorState]:
-    engine, params = _enter(estimator, engine, params)
-    plan = estimator.plan(engine.horizon)
+    joint, params = _enter(estimator, problem, params)
+    plan = estimator.plan(joint.horizon)
 
-    def advance_part(part, before):
-        sums, after = estimator.advance(part, params, before)
+    def advance_part(engine, before):
+        sums, after = estimator.advance(engine, params, before)
         # Used first, deposited afterwards: what is learned owes nothing to this window.
         after = estimator.learn(after, sums)
-        after, census = after.learn_survival(before, part, plan.num_sequential_steps)
+        after, census = after.learn_survival(before, engine, plan.num_sequential_steps)
         return Found(sums, census), after
 
-    pairs = zip(engine.parts, state, strict=True)
+    pairs = zip(joint.engines, state, strict=True)
     found, state = zip(*[advance_part(*pair) for pair in pairs], strict=True)
     ran_out = jnp.any(jnp.stack([workers.ran_out for workers in state]))
     return finalize(list(found), params, plan, ran_out), state

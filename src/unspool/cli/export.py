@@ -13,7 +13,8 @@ from .. import export as _export
 from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._describe import describe
-from .._engine import JointEngine, LocalEngine
+from .._engine import LocalEngine
+from .._joint import JointProblem
 from .._make_step import find_state_shape
 from .._params import split
 from .._random import Purpose, stream
@@ -30,7 +31,7 @@ _ABOUT = """\
 Writes the learned optimizer of a meta-training into one file: unspool export RUN [options]
 
 RUN is the directory of an `unspool train` whose problem is an instance of
-unspool.problems.learned_optimizer.OptimizerTraining, or a JointEngine of several. The file is read
+unspool.problems.learned_optimizer.OptimizerTraining, or a JointProblem of several. The file is read
 by unspool.export.load_optimizer, which makes an optax optimizer of it, and by `unspool apply`."""
 
 
@@ -83,7 +84,7 @@ def _options() -> list[Option]:
 def _meta_training(job: Job, run: Run) -> OptimizerTraining:
     """The run's problem, if it is of this kind and still what it was."""
     problem = job.problem
-    if isinstance(problem, JointEngine) and isinstance(problem.engines[0], LocalEngine):
+    if isinstance(problem, JointProblem) and isinstance(problem.engines[0], LocalEngine):
         problem = problem.engines[0].problem
     if isinstance(problem, ModelTraining):
         raise Mistake(
@@ -119,8 +120,8 @@ def _choose(run: Run, update: int | None) -> int:
 def _params_at(job: Job, run: Run, update: int) -> Params:
     """The parameters in a checkpoint."""
     with mistakes_of_the_user("in the problem"):
-        start = job.engine.init_params(key=stream(job.key, Purpose.PARAMS))
-        like = find_state_shape(job.engine, job.chunked, job.optimizer, start)
+        start = job.joint.init_params(key=stream(job.key, Purpose.PARAMS))
+        like = find_state_shape(job.joint, job.chunked, job.optimizer, start)
     state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
     params = state.recommended
     trained, _ = split(params)

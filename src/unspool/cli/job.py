@@ -12,9 +12,9 @@ import optax
 
 from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
-from .._engine import AbstractEngine, AnyEngine, as_engine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
+from .._joint import AnyProblem, JointProblem, as_joint
 from .._memory import Memory
 from .._params import split
 from .._random import Purpose, seeded_key, stream
@@ -38,8 +38,8 @@ class Job:
     `words` names every setting but the directory, so that a later default changes nothing.
     """
 
-    problem: AnyEngine
-    engine: AbstractEngine
+    problem: AnyProblem
+    joint: JointProblem
     estimator: AbstractEstimator
     optimizer: optax.GradientTransformation
     settings: Settings
@@ -63,11 +63,11 @@ class Job:
         Everything is traced and compiled, so that what is wrong shows before a run begins.
         """
         with mistakes_of_the_user("in the problem"):
-            params = self.engine.init_params(key=stream(self.key, Purpose.PARAMS))
-            self.engine.check(params)
+            params = self.joint.init_params(key=stream(self.key, Purpose.PARAMS))
+            self.joint.check(params)
             log_every = min(self.settings.filled_in().log_every or 1, self.settings.num_updates)
             memory = predict_memory(
-                self.engine, self.chunked, self.optimizer, params, log_every=log_every
+                self.joint, self.chunked, self.optimizer, params, log_every=log_every
             )
             memory.check()
         return params, memory
@@ -81,8 +81,7 @@ class Job:
         return {
             "label": settings.label or estimator["name"],
             "seed": settings.seed,
-            # Of an engine that runs one problem, that problem.
-            "problem": describe(getattr(self.engine, "problem", self.engine)),
+            "problem": describe(_plain(self.joint)),
             "estimator": estimator | {"estimand": self.estimator.estimand},
             "optimizer": {
                 "name": settings.optimizer,
@@ -127,8 +126,8 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     values, chosen = given["problem"], given["estimator"]
     problem = _construct(found, of_problem, values, spec) if isinstance(found, type) else found
     with mistakes_of_the_user("in the problem"):
-        engine = as_engine(problem)
-    fill_in(of_estimator, chosen, engine.horizon)
+        joint = as_joint(problem)
+    fill_in(of_estimator, chosen, joint.horizon)
     with mistakes_of_the_user("in the estimator"):
         estimator = make_estimator(**chosen)
     settings = settings.filled_in()
@@ -142,7 +141,7 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     ]
     short = choices.kebab(type(problem).__name__) + "-" + words[1]
     step = optimizer(settings.learning_rate)
-    return Job(problem, engine, estimator, step, settings, chosen, words, short)
+    return Job(problem, joint, estimator, step, settings, chosen, words, short)
 
 
 def fill_in(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
@@ -191,3 +190,9 @@ def name_entries(params: Params, root: str = "") -> list[str]:
         for index in np.ndindex(np.shape(leaf)):
             names.append(name + "".join(f"[{i}]" for i in index))
     return names
+
+
+def _plain(joint: JointProblem) -> Any:
+    """The one problem that there is, without the engine that runs it; or all of them."""
+    engine, *others = joint.engines
+    return joint if others else getattr(engine, "problem", engine)

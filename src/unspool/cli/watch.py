@@ -27,7 +27,7 @@ def go(job: Job, run: Run, params: Params) -> int:
     settings = job.settings
     total = settings.num_updates
     records = run.train(
-        job.engine, job.chunked, job.optimizer,
+        job.joint, job.chunked, job.optimizer,
         num_updates=total, key=job.key, params=params,
         log_every=settings.log_every, checkpoint_every=settings.checkpoint_every,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
     if settings.num_episodes == 0 or not due or last == update:
         return
     params = map_arrays(jnp.asarray, params)
-    found = evaluate(job.engine, params, key=job.key, num_episodes=settings.num_episodes)
+    found = evaluate(job.joint, params, key=job.key, num_episodes=settings.num_episodes)
     line = {"loss": float(found.loss), "standard_error": float(found.standard_error)}
     counts = {"num_episodes": found.num_episodes, "dropped": int(found.dropped)}
     run.append("evaluation", {"update": update} | line | counts)
