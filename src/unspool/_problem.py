@@ -25,6 +25,21 @@ class AbstractProblem(eqx.Module):
     $\mathbb{E}[\sum_t \ell_t] / \mathbb{E}[\text{length}]$, the average per *step*. For the
     average per *episode* let `weight` return `mean_length / length`. `max_length` bounds the length
     by the number of the episode, for a curriculum.
+
+    **Example:**
+
+    >>> class Tank(unspool.AbstractProblem):
+    ...     horizon: int = 12
+    ...     def init_params(self, *, key):
+    ...         return jnp.array(0.2)
+    ...     def init_state(self, params, *, key):
+    ...         return jnp.zeros(())
+    ...     def step(self, params, state, t, *, key):
+    ...         state = 0.8 * state + params
+    ...         return state, (state - 1.0) ** 2
+    >>> evaluation = unspool.evaluate(Tank(), jnp.array(0.2), key=jax.random.key(0))
+    >>> print(f"{evaluation.loss:.2f}")
+    0.15
     """
 
     horizon: eqx.AbstractVar[int]

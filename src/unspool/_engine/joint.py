@@ -28,6 +28,16 @@ class JointEngine(AbstractEngine):
     `draw_length`) and with parameters of one structure. The first one draws where to start.
 
     **Raises:** `ValueError` for no engines, or horizons that differ.
+
+    **Example:**
+
+    >>> problems = [unspool.problems.LinearQuadratic(seed=seed) for seed in range(3)]
+    >>> engine = unspool.JointEngine(problems)
+    >>> params = engine.init_params(key=jax.random.key(0))
+    >>> joint = unspool.evaluate(engine, params, key=jax.random.key(1)).loss
+    >>> losses = [unspool.evaluate(one, params, key=jax.random.key(1)).loss for one in problems]
+    >>> bool(jnp.allclose(joint, sum(losses) / 3))
+    True
     """
 
     engines: tuple[AbstractEngine, ...]
