@@ -32,7 +32,7 @@ UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinit
 
 
 class TrainState(eqx.Module):
-    """All that training needs to go on: parameters, optimizer, workers, updates made.
+    """The state of training: parameters, optimizer, workers, and the number of updates made.
 
     Its leaves are arrays, also where those of the parameters are not: `trained` are the real
     arrays of the parameters, with `None` elsewhere, and `fixed` the rest.
