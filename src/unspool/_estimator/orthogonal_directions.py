@@ -33,9 +33,10 @@ class OrthogonalDirections(AbstractDirections):
 
     **Example:**
 
+    >>> from unspool.extend import Draw
     >>> directions = unspool.OrthogonalDirections(size=2)
     >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1, directions=directions)
-    >>> draw = unspool.extend.Draw(jax.random.key(0), jnp.arange(2), jnp.array(0), 100)
+    >>> draw = Draw(jax.random.key(0), jnp.arange(2), jnp.array(0), 100)
     >>> first, second = directions.draw(jnp.zeros(3), draw)
     >>> print(first.shape, f"{abs(jnp.dot(first, second)):.3f}")
     (3,) 0.000

@@ -42,7 +42,8 @@ class AbstractSigma(eqx.Module):
 
     **Example:**
 
-    >>> class Falling(unspool.extend.AbstractSigma):
+    >>> from unspool.extend import AbstractSigma
+    >>> class Falling(AbstractSigma):
     ...     def stamp(self, learned, update):
     ...         return update
     ...
