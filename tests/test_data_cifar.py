@@ -14,40 +14,17 @@ import pytest
 
 from support.data import error_of
 from support.data import system as system
+from support.data_files import (
+    BATCHES,
+    CONTENTS,
+    FOLDER,
+    PIXELS,
+    write_folder,
+)
 from unspool import data
 from unspool.data.unpickle import PickledArray
 
-RANDOM = np.random.default_rng(0)
-
-FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
-BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5")
-PIXELS = {name: RANDOM.integers(0, 256, (2, 3072), np.uint8) for name in (*BATCHES, "test_batch")}
-KINDS = {name: [i, 9 - i] for i, name in enumerate(PIXELS)}
-
-
-def python2_pickle(pixels, labels):
-    """A batch as Python 2 and the NumPy of its days pickled it."""
-    return b"".join(
-        (
-            b"\x80\x02}(U\x0bbatch_labelU\x03oneU\x06labels](",
-            *(b"K" + bytes([label]) for label in labels),
-            b"eU\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R",
-            struct.pack("<4sBBH2s", b"(K\x01K", len(pixels), ord("M"), 3072, b"\x86c"),
-            b"numpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff",
-            struct.pack("<6sI", b"K\x00tb\x89T", pixels.size),
-            pixels.tobytes(),
-            b"tbu.",
-        )
-    )
-
-
-CONTENTS = {name: python2_pickle(PIXELS[name], KINDS[name]) for name in PIXELS}
-
-
-def write_folder(folder, contents=CONTENTS):
-    (folder / FOLDER).mkdir(parents=True)
-    for name, content in contents.items():
-        (folder / FOLDER / name).write_bytes(content)
+ARCHIVE = "cifar-10-python.tar.gz"
 
 
 def write_archive(folder, contents=CONTENTS):

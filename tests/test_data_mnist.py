@@ -9,31 +9,12 @@ import pytest
 
 from support.data import error_of
 from support.data import system as system
+from support.data_files import IMAGES, LABELS, idx, write_idx
 from unspool import data
 
-RANDOM = np.random.default_rng(0)
-
-IMAGES = {"train": RANDOM.integers(0, 256, (3, 28, 28)), "t10k": np.full((2, 28, 28), 51)}
-LABELS = {"train": np.array([9, 0, 4]), "t10k": np.array([1, 2])}
 NAMES = {"fashion": ("fashion-mnist", "FashionMNIST/raw"), "digits": ("mnist", "MNIST/raw")}
 READERS = {"fashion": data.fashion_mnist, "digits": data.mnist}
 TITLES = {"fashion": "Fashion-MNIST", "digits": "MNIST"}
-
-
-def idx(array):
-    array = np.asarray(array)
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + bytes(
-        array.astype(np.uint8)
-    )
-
-
-def write_idx(folder, zipped=True, labels=LABELS):
-    """The four files, with these labels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in ("train", "t10k"):
-        for name, array in (("images-idx3", IMAGES[part]), ("labels-idx1", labels[part])):
-            content = gzip.compress(idx(array)) if zipped else idx(array)
-            (folder / f"{part}-{name}-ubyte{'.gz' * zipped}").write_bytes(content)
 
 
 @pytest.mark.parametrize("kind", READERS)

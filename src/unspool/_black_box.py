@@ -22,7 +22,7 @@ RowTimes = Int[np.ndarray, " rows"]
 
 
 class AbstractBlackBox(abc.ABC):
-    """A computation that is run and not looked into: it has losses, and no derivatives.
+    """A problem that is run outside of JAX: it has losses, and no derivatives.
 
     What it means is as for `AbstractProblem`: losses are minimized, their mean over the steps is
     the objective, and their total over an episode where episodes can end early. An exception in
@@ -44,12 +44,30 @@ class AbstractBlackBox(abc.ABC):
 
 
 class AbstractHostProblem(AbstractBlackBox):
-    """Trajectories on the host whose state goes in and comes out: `AbstractProblem` in NumPy.
+    """A problem in NumPy whose states go in and come out: `AbstractProblem` on the host.
 
     All functions are pure, and given several rows at once, which have nothing to do with one
     another: parameters, states and everything else lead with an axis of `rows`. How many there
     are differs from call to call; three are tried out before anything is run. Equal seeds are to
     give equal random numbers: rows that are compared with one another get the same.
+
+    **Example:**
+
+    >>> import dataclasses
+    >>> import numpy as np
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Tank(unspool.AbstractHostProblem):
+    ...     horizon: int = 12
+    ...     def init_params(self, *, key):
+    ...         return np.array(0.2)
+    ...     def init_state(self, params, *, seeds):
+    ...         return np.zeros(len(seeds))
+    ...     def step(self, params, state, t, *, seeds):
+    ...         state = 0.8 * state + params
+    ...         return state, (state - 1.0) ** 2
+    >>> evaluation = unspool.evaluate(Tank(), np.array(0.2), key=jax.random.key(0))
+    >>> print(f"{evaluation.loss:.2f}")
+    0.15
     """
 
     @abc.abstractmethod
@@ -77,7 +95,7 @@ class AbstractHostProblem(AbstractBlackBox):
 
 
 class AbstractSimulatorProblem(AbstractBlackBox):
-    """Trajectories of simulators that keep their state to themselves: one for each row.
+    """A problem made of simulators that keep their state to themselves, one for each row.
 
     Estimators that run every trajectory from start to end work with it (`FullES`, `PES`, `GPES`,
     `NRES`, `ESSingle`); one that copies states does not. A simulator is used for one episode after

@@ -24,7 +24,7 @@ _LEAST_CHAINS = 30
 
 
 class BiasTest(NamedTuple):
-    """An estimator's mean against the gradient of its estimand, coordinate by coordinate.
+    """The outcome of `check_unbiased`: an estimator's mean next to the gradient it should be.
 
     - `passed`: whether the `verdict` is `"unbiased"`.
     - `verdict`: `"unbiased"`; `"biased"`, if `p_value` is below the level asked for; or
@@ -96,6 +96,14 @@ def check_unbiased(
 
     **Raises:** `ValueError` for too few chains, a level that is none, parameters or a reference
     that do not fit, or no `reference` where there has to be one.
+
+    **Example:**
+
+    >>> problem = unspool.problems.Cubic(horizon=4)
+    >>> estimator = unspool.NRES(num_workers=2, window=2, sigma=0.1)
+    >>> test = unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100)
+    >>> test.verdict, test.z.shape
+    ('unbiased', (2,))
     """
     num_chains = as_count("num_chains", num_chains, least=_LEAST_CHAINS)
     if not 0 < level < 1:

@@ -32,10 +32,16 @@ class _Stored(NamedTuple):
 
 
 def save_checkpoint(path: Path, tree: PyTree) -> None:
-    """Writes all arrays of a tree, typed keys included, to an `.npz` file.
+    """Writes all arrays of a tree, typed keys included, to an `.npz` file, whole or not at all.
 
     **Raises:** `CheckpointError` if a leaf could not be read back, being no array for instance, or
     if the file cannot be written; what was there before is kept.
+
+    **Example:**
+
+    >>> from pathlib import Path
+    >>> tree = {"weights": jnp.arange(3.0), "key": jax.random.key(0)}
+    >>> unspool.save_checkpoint(Path("tree.npz"), tree)
     """
     stored: dict[str, _Stored] = {}
     for name, leaf in _named_leaves(tree):
@@ -65,9 +71,17 @@ def save_checkpoint(path: Path, tree: PyTree) -> None:
 
 
 def load_checkpoint(path: Path, like: PyTree) -> PyTree:
-    """Reads a tree of the structure, shapes and types of `like` (arrays or their shapes).
+    """Reads a tree of arrays from a file that `save_checkpoint` wrote.
+
+    Returns a tree of the structure, shapes and types of `like` (arrays or their shapes), whose
+    arrays have the bits that were saved.
 
     **Raises:** `CheckpointError` if the file cannot be read or holds something else.
+
+    **Example**, after that of `save_checkpoint`:
+
+    >>> print(unspool.load_checkpoint(Path("tree.npz"), like=tree)["weights"])
+    [0. 1. 2.]
     """
     try:
         found = _read(path)

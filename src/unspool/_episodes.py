@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
-    r"""How the episodes of a problem end, and what a step's loss weighs in one.
+    r"""Description of a problem's episodes: how they end, and what a step's loss weighs.
 
     What is not given is not there: episodes have `horizon` steps, all of the same weight. What is
     known to be so runs faster.
@@ -22,6 +22,17 @@ class Episodes:
       number, and have episodes as long as `draw_length` says.
     - `weight(length)`: a factor of each step's loss in an episode of `length` steps. With
       `mean_length / length` the objective is the average per *episode*.
+
+    **Example:**
+
+    >>> class Short(unspool.problems.FinalLoss):
+    ...     @property
+    ...     def episodes(self):
+    ...         return unspool.Episodes(is_done=lambda state: state > 0.5)
+    >>> problem = Short(horizon=50)
+    >>> params = problem.init_params(key=jax.random.key(0))
+    >>> print(unspool.evaluate(problem, params, key=jax.random.key(1)).loss)
+    0.0
     """
 
     is_done: Callable[[Any], Any] | None = None

@@ -34,7 +34,9 @@ def evaluate(
     key: KeyLike,
     num_episodes: int = 1,
 ) -> Evaluation:
-    """The objective at unperturbed parameters: total loss over total length of fresh episodes.
+    """Evaluates parameters without perturbation: the mean loss per step of fresh episodes.
+
+    It is the total loss over the total length of the episodes.
 
     An episode that ends early counts with the length that it might have had. Of a `JointProblem` it
     is the mean over its problems, each on episodes of its own.
@@ -46,7 +48,17 @@ def evaluate(
     - `key`: the episodes' randomness; never that of training, even with the same key.
     - `num_episodes`: episodes, run side by side; so many of every problem.
 
+    **Returns:** an `Evaluation`. Its `loss` and `standard_error` are scalars in the units of the
+    problem's loss; the error needs two episodes at least.
+
     **Raises:** `ValueError` if `num_episodes` is below 1 or the parameters do not fit.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing()
+    >>> evaluation = unspool.evaluate(problem, jnp.array(0.5), key=jax.random.key(0))
+    >>> print(f"{evaluation.loss:.1f}")
+    9.9
     """
     num_episodes = as_count("num_episodes", num_episodes)
     joint = as_joint(problem)

@@ -31,6 +31,14 @@ class JointProblem(eqx.Module):
     of `Episodes`) and with parameters of one structure. The first one draws where to start.
 
     **Raises:** `ValueError` for no problems, or horizons that differ.
+
+    **Example:**
+
+    >>> goals = [unspool.problems.FinalLoss(goal=goal) for goal in (1.0, 3.0)]
+    >>> problem = unspool.JointProblem(goals)
+    >>> params = problem.init_params(key=jax.random.key(0))
+    >>> print(f"{unspool.evaluate(problem, params, key=jax.random.key(1)).loss:.2f}")
+    0.40
     """
 
     engines: tuple[AbstractEngine, ...]

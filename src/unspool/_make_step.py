@@ -32,7 +32,7 @@ UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinit
 
 
 class TrainState(eqx.Module):
-    """All that training needs to go on: parameters, optimizer, workers, updates made.
+    """The state of training: parameters, optimizer, workers, and the number of updates made.
 
     Its leaves are arrays, also where those of the parameters are not: `trained` are the real
     arrays of the parameters, with `None` elsewhere, and `fixed` the rest.
@@ -65,11 +65,20 @@ def make_step(
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
 ) -> tuple[Callable[..., TrainState], Callable[[TrainState], tuple[TrainState, Estimate]]]:
-    """A pair of pure functions: `init(params, *, key)` and `step(state)`.
+    """Makes the two pure functions of a training loop: `init(params, *, key)` and `step(state)`.
 
     `step` returns the next state and the estimate it was made with. An estimate without a single
     healthy worker, with a gradient that is not finite, or made after counts have run out leaves
     parameters and optimizer as they were; its `result` says so.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing()
+    >>> init, step = unspool.make_step(problem, unspool.BPTT(), optax.sgd(0.01))
+    >>> state = init(jnp.array(0.5), key=jax.random.key(0))
+    >>> state, estimate = jax.jit(step)(state)
+    >>> print(f"{estimate.grad:.1f} {state.params:.3f}")
+    35.7 0.143
     """
     joint = as_joint(problem)
     optimizer = as_optimizer(optimizer)

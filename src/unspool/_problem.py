@@ -21,6 +21,21 @@ class AbstractProblem(eqx.Module):
 
     Episodes that end early, have a random length, or weigh their steps are described by the
     property `episodes`.
+
+    **Example:**
+
+    >>> class Tank(unspool.AbstractProblem):
+    ...     horizon: int = 12
+    ...     def init_params(self, *, key):
+    ...         return jnp.array(0.2)
+    ...     def init_state(self, params, *, key):
+    ...         return jnp.zeros(())
+    ...     def step(self, params, state, t, *, key):
+    ...         state = 0.8 * state + params
+    ...         return state, (state - 1.0) ** 2
+    >>> evaluation = unspool.evaluate(Tank(), jnp.array(0.2), key=jax.random.key(0))
+    >>> print(f"{evaluation.loss:.2f}")
+    0.15
     """
 
     horizon: eqx.AbstractVar[int]

@@ -25,7 +25,7 @@ _BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
 
 
 class Record(NamedTuple):
-    """What happened in the updates since the last record.
+    """Losses, counts and parameters of the updates since the last record.
 
     - `update`: updates made so far.
     - `seconds`: time spent in them, compilation and warming up left out.

@@ -29,7 +29,7 @@ class RunError(ValueError):
 
 
 class Run:
-    """One training, on disk.
+    """A training in a directory, which goes on where it was stopped.
 
     - `config.json`: what is trained, with which settings; written once.
     - `metrics.jsonl`: a line per record.
@@ -37,6 +37,15 @@ class Run:
     - `checkpoints/<update>.npz`: everything needed to go on.
     - `status.json`: whether it finished.
     - `lock`: held while it is trained.
+
+    **Example:**
+
+    >>> run = unspool.Run.create("runs/first", {"label": "BPTT"})
+    >>> job = unspool.problems.InfluenceBalancing(), unspool.BPTT(), optax.sgd(0.01)
+    >>> [record.update for record in run.train(*job, num_updates=2, key=jax.random.key(0))]
+    [1, 2]
+    >>> unspool.Run.open("runs/first").checkpoints[-1]
+    2
     """
 
     def __init__(self, directory: Path, config: dict[str, Any]):

@@ -8,7 +8,7 @@ from ._counts import check_count
 
 
 class Target(eqx.Module):
-    r"""A gradient, written out so that a closed form or a simulation can be asked for it.
+    r"""The gradient that an estimator's mean equals, for a closed form or a simulation of it.
 
     The parameters are copied once per step; step $t$ of an episode (counted from 0) runs with
     $\theta + \sigma z_{\lfloor t / \mathrm{period} \rfloor}$, the $z$ independent and standard

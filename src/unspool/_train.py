@@ -27,7 +27,7 @@ def train(
     log_every: int | None = None,
     throw: bool = True,
 ) -> Iterator[Record]:
-    """Trains, and yields a `Record` every `log_every` updates.
+    """Trains a problem's parameters, and yields a `Record` every `log_every` updates.
 
     The updates between two records are one compiled loop that the host does not interrupt.
 
@@ -50,6 +50,16 @@ def train(
     **Raises:** `ValueError` for counts that are no integers of at least 1, parameters that are not
     finite floats, or an optimizer that needs more than gradients and losses; `MemoryError` before
     anything is run, if it would not fit; `TrainingError` before episodes have no numbers left.
+
+    **Example:**
+
+    >>> problem, key = unspool.problems.InfluenceBalancing(), jax.random.key(0)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1)
+    >>> optimizer = optax.adam(0.02)
+    >>> for record in unspool.train(problem, estimator, optimizer, num_updates=400, key=key):
+    ...     pass
+    >>> print(record.update, f"{record.loss:.1f}")
+    400 0.5
     """
     training = prepare(
         problem,
@@ -109,14 +119,24 @@ def predict_memory(
     *,
     log_every: int = 1,
 ) -> Memory:
-    """The bytes that `train` will need, before anything is run.
+    """Predicts how many bytes of memory `train` will need, before anything is run.
 
     The numbers are the compiler's: the program is compiled, and kept for `train` with the same
     arguments.
 
     **Arguments:** as for `train`; `params` may be arrays or `jax.ShapeDtypeStruct`s.
 
+    **Returns:** a `Memory`, whose numbers are bytes.
+
     **Raises:** `ValueError` as `train` does.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing()
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1)
+    >>> memory = unspool.predict_memory(problem, estimator, optax.adam(0.02), jnp.array(0.5))
+    >>> memory.state > 100 * 2 * 23 * 4  # 100 pairs of states, each of 23 numbers of 4 bytes
+    True
     """
     job = (as_joint(problem), estimator, optimizer)
     log_every = as_count("log_every", log_every)

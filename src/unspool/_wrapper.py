@@ -7,7 +7,7 @@ from ._problem import AbstractProblem
 
 
 class AbstractWrapper(AbstractProblem):
-    """Another problem with something changed: what a subclass does not define is the other's.
+    """A problem around another one, of which it keeps everything that a subclass does not define.
 
     Early ends, drawn lengths, curricula and weights are then not lost on the way, nor is the speed
     of episodes that have none of them. A subclass names the other problem by the property `inner`

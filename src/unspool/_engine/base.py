@@ -11,7 +11,7 @@ from .._custom_types import Clocks, KeyLike, Params, RowLosses, WorkerMask
 
 
 class Arms(eqx.Module):
-    """What each trajectory has of its own: arms x workers of them, or a single one.
+    """The part of `Trajectories` that each one has of its own: arms x workers, or a single one.
 
     - `state`: that of the problem; of a trajectory that is done, the one that it ended in.
     - `done`: trajectories whose episode has ended; they are frozen and add no loss.
@@ -24,7 +24,7 @@ class Arms(eqx.Module):
 
 
 class Clock(eqx.Module):
-    """What the arms of a worker share, for all workers or for a single one.
+    """The part of `Trajectories` that the arms of a worker share, for all workers or for one.
 
     - `t`: steps into the episode.
     - `length`: steps of the episode.
@@ -62,7 +62,7 @@ class Trajectories(eqx.Module):
 
 
 class AbstractEngine(eqx.Module):
-    """Advances trajectories; `vmap`, `scan`, devices and simulators are its business alone.
+    """Runs trajectories. It alone knows `vmap`, `scan`, devices and simulators.
 
     Arm `a` of worker `i` runs with `params + shift[a, i]`; without `shift` all rows run with
     `params`.

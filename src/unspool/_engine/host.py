@@ -143,6 +143,14 @@ class HostEngine(AbstractHostEngine):
 
     **Raises:** `ValueError` if the problem is neither, is not hashable, or has no horizon of at
     least 1.
+
+    **Example**, after that of `AbstractHostProblem`:
+
+    >>> engine = unspool.HostEngine(Tank())
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(engine, estimator, optax.adam(0.02))
+    >>> engine.failures
+    ()
     """
 
     executor: AbstractExecutor

@@ -34,6 +34,14 @@ class LocalEngine(AbstractEngine):
       fewer keep their states in a processor's cache. By default all of them on an accelerator,
       and on a processor as many as have 256 KiB of states, but at least one. Results do not
       depend on it beyond rounding.
+
+    **Example:**
+
+    >>> engine = unspool.LocalEngine(unspool.problems.InfluenceBalancing(), workers_at_once=8)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(engine, estimator, optax.adam(0.02))
+    >>> engine.horizon
+    100
     """
 
     problem: AbstractProblem

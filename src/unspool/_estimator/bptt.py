@@ -21,6 +21,15 @@ class BPTT(AbstractReverse):
 
     **Raises:** `ValueError` for a count below 1.
 
+    **Example:**
+
+    >>> problem, params = unspool.problems.InfluenceBalancing(), jnp.array(0.5)
+    >>> estimator = unspool.BPTT(num_workers=1)
+    >>> workers = estimator.init(problem, params, key=jax.random.key(0))
+    >>> estimate, workers = estimator.estimate(problem, params, workers)
+    >>> print(f"{estimate.grad:.0f}")
+    36
+
     **Reference:** Werbos (1990), Backpropagation through time, Proceedings of the IEEE 78(10).
     """
 

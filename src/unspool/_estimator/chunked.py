@@ -10,7 +10,7 @@ from .base import AbstractEstimator
 
 
 class Chunked(AbstractEstimator):
-    r"""Another estimator in less memory: some of its workers at a time.
+    r"""Runs another estimator in less memory, some of its workers at a time.
 
     $$ \hat g = \frac{1}{N} \sum_{\text{chunks}} \sum_{i \in \text{chunk}} \hat g_i $$
 
@@ -33,6 +33,13 @@ class Chunked(AbstractEstimator):
     - `workers_at_once`: workers in a chunk; the last one may have fewer.
 
     **Raises:** `ValueError` for a count below 1.
+
+    **Example:**
+
+    >>> estimator = unspool.NRES(num_workers=256, window=10, sigma=0.1)
+    >>> chunked = unspool.Chunked(estimator, workers_at_once=8)
+    >>> chunked.plan(horizon=100) == estimator.plan(horizon=100)
+    True
 
     **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
     """

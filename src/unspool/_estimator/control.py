@@ -51,14 +51,14 @@ class AbstractControl(eqx.Module):
 
 
 class WindowGradientControl(AbstractControl):
-    """The guess as it is: a coefficient of one."""
+    """The window's own gradient as a control variate, with a coefficient of one."""
 
     def coefficient(self, learned):
         return jnp.ones(())
 
 
 class AnalyticNewestControl(AbstractControl):
-    """The guess in the place of what the newest noise would tell.
+    """The window's own gradient in place of the term of the newest noise, as in PES+Analytic.
 
     Exact for quadratic losses; otherwise there is a bias, as the guess is made where nothing is
     perturbed.

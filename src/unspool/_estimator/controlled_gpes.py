@@ -47,6 +47,14 @@ class ControlledGPES(AbstractPerturbed):
     **Raises:** `ValueError` for a count below 1, a period that does not fit the window, or a sigma
     that is not positive.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.ControlledGPES(num_workers=100, window=10, period=50, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # three arms, 100 workers, a window
+    3000
+
     **Reference:** Vicol, Metz, Sohl-Dickstein (2021), arXiv 2112.13835, for the control.
     """
 

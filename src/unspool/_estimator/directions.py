@@ -15,7 +15,7 @@ Directions = PyTree[Float[Array, "pairs ..."]]
 
 
 class Draw(NamedTuple):
-    """All that the directions of a group may depend on.
+    """The key and the numbers that a group's directions are a function of.
 
     - `key`: the root of the noise.
     - `numbers`: those of its pairs, which follow one another: no two pairs of two episodes share
@@ -63,6 +63,13 @@ class GaussianDirections(AbstractDirections):
 
     - `keep`: whether directions that last an episode are kept in memory rather than drawn again
       in every window. By default they are where they are no larger than the states.
+
+    **Example:**
+
+    >>> directions = unspool.GaussianDirections(keep=True)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1, directions=directions)
+    >>> estimator.directions
+    GaussianDirections(keep=True)
     """
 
     keep: bool | None = eqx.field(default=None, kw_only=True)

@@ -35,6 +35,14 @@ class DODGE(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1, or a period that does not fit the window.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.DODGE(num_workers=100, window=10)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # 100 workers, a window
+    1000
+
     **Reference:** Silver, Goyal, Danihelka, Hessel, van Hasselt (2022), Learning by Directional
     Gradient Descent, ICLR.
     """

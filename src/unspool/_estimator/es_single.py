@@ -39,6 +39,14 @@ class ESSingle(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.ESSingle(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # two arms, 100 workers, a window
+    2000
+
     **Reference:** Vicol, Kolter, Swersky (2023), arXiv 2304.11153.
     """
 

@@ -31,6 +31,14 @@ class ForwardGradient(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.ForwardGradient(num_workers=100, window=10)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # 100 workers, a window
+    1000
+
     **Reference:** Baydin, Pearlmutter, Syme, Wood, Torr (2022), arXiv 2202.08587.
     """
 

@@ -34,6 +34,14 @@ class FullES(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.FullES(num_workers=100, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # two arms, 100 workers, an episode
+    20000
+
     **Reference:** Salimans, Ho, Chen, Sidor, Sutskever (2017), arXiv 1703.03864; Rechenberg (1973).
     """
 

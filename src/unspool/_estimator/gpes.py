@@ -40,6 +40,14 @@ class GPES(AbstractPerturbed):
     **Raises:** `ValueError` for a count below 1, a sigma that is not positive, or a period that
     does not fit the window.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.GPES(num_workers=100, window=10, period=50, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # two arms, 100 workers, a window
+    2000
+
     **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
     """
 

@@ -38,7 +38,7 @@ class LinearStep(NamedTuple):
 
 
 class AbstractSketch(eqx.Module):
-    """A stand-in for the derivative of each worker's state with respect to the parameters."""
+    """A representation of the derivative of each worker's state with respect to the parameters."""
 
     @abc.abstractmethod
     def blank(self, state: WorkerTree, params: Params) -> PyTree[Any]:

@@ -35,6 +35,13 @@ class LatticeDirections(AbstractDirections):
 
     **Raises:** `ValueError`, by `init` of an estimator, for more than three parameters.
 
+    **Example:**
+
+    >>> directions = unspool.LatticeDirections()
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1, directions=directions)
+    >>> directions.most_params
+    3
+
     **Reference:** Roberts (2018), The unreasonable effectiveness of quasirandom sequences; Cranley,
     Patterson (1976) for the shift.
     """

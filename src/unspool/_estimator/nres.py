@@ -39,6 +39,15 @@ class NRES(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
+    **Example:**
+
+    >>> problem, params = unspool.problems.InfluenceBalancing(), jnp.array(0.5)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1)
+    >>> workers = estimator.init(problem, params, key=jax.random.key(0))
+    >>> estimate, workers = estimator.estimate(problem, params, workers)
+    >>> print(f"{estimate.grad:.0f}")  # the gradient is 36, the rest is noise
+    40
+
     **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
     """
 

@@ -31,6 +31,16 @@ class OrthogonalDirections(AbstractDirections):
     **Raises:** `ValueError` for a size below 1, or, by `init` of an estimator, one that is larger
     than the number of parameters.
 
+    **Example:**
+
+    >>> from unspool.extend import Draw
+    >>> directions = unspool.OrthogonalDirections(size=2)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=0.1, directions=directions)
+    >>> draw = Draw(jax.random.key(0), jnp.arange(2), jnp.array(0), 100)
+    >>> first, second = directions.draw(jnp.zeros(3), draw)
+    >>> print(first.shape, f"{abs(jnp.dot(first, second)):.3f}")
+    (3,) 0.000
+
     **Reference:** Choromanski, Rowland, Sindhwani, Turner, Weller (2018), arXiv 1804.02395.
     """
 

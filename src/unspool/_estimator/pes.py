@@ -10,7 +10,7 @@ from .tableau import Tableau
 
 
 class PES(AbstractPerturbed):
-    r"""Persistent evolution strategies: fresh noise every window, all of it remembered.
+    r"""Persistent evolution strategies: fresh noise every window, summed up over the episode.
 
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \Big( \sum_{j \le k} \frac{z_{i,j}}{\sigma_j} \Big)
        \sum_{t \in \text{window } k} \frac{\big( \ell_t^{+} - \ell_t^{-} \big)^{(i)}}{2} $$
@@ -38,6 +38,14 @@ class PES(AbstractPerturbed):
       or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.PES(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # two arms, 100 workers, a window
+    2000
 
     **Reference:** Vicol, Metz, Sohl-Dickstein (2021), arXiv 2112.13835.
     """

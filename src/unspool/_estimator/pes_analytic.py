@@ -42,6 +42,14 @@ class PESAnalytic(AbstractPerturbed):
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.PESAnalytic(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # three arms, 100 workers, a window
+    3000
+
     **Reference:** Vicol, Metz, Sohl-Dickstein (2021), arXiv 2112.13835.
     """
 

@@ -17,7 +17,7 @@ from .trajectories import with_state
 
 
 class Branches(NamedTuple):
-    """What a probe keeps between segments.
+    """The state of a probe between segments.
 
     - `trajectories`: the arms.
     - `tangent`: the derivative of their states along the perturbations so far, or `None` where
@@ -29,7 +29,7 @@ class Branches(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What a probe has found out about a segment.
+    """Losses of a segment, and their derivatives along perturbations, as a probe measures them.
 
     - `losses`: each row's sum.
     - `derivative`: half the difference of each pair, or the derivative along its perturbation.

@@ -50,6 +50,15 @@ class RTRL(AbstractInfluence):
 
     **Raises:** `ValueError` for a count below 1.
 
+    **Example:**
+
+    >>> problem, params = unspool.problems.InfluenceBalancing(), jnp.array(0.5)
+    >>> estimator = unspool.RTRL(num_workers=10, window=10)
+    >>> workers = estimator.init(problem, params, key=jax.random.key(0))
+    >>> estimate, workers = estimator.estimate(problem, params, workers)
+    >>> print(f"{estimate.grad:.0f}")
+    36
+
     **Reference:** Williams, Zipser (1989), A learning algorithm for continually running fully
     recurrent neural networks, Neural Computation 1(2).
     """

@@ -15,7 +15,7 @@ from .._params import match
 
 
 class MadeUpdate(NamedTuple):
-    """What is known once an update has been made.
+    """An update that has been made: its gradient, its statistics, and the parameters since.
 
     - `grad`: the estimate that it was made with.
     - `stats`: that estimate's statistics.
@@ -39,6 +39,19 @@ class AbstractSigma(eqx.Module):
     A direction keeps the scale that it was drawn with, of which the estimator keeps a `stamp`: a
     few numbers for each pair. What is learned changes after updates alone: estimates that nobody
     trains with have one scale.
+
+    **Example:**
+
+    >>> from unspool.extend import AbstractSigma
+    >>> class Falling(AbstractSigma):
+    ...     def stamp(self, learned, update):
+    ...         return update
+    ...
+    ...     def at(self, stamp):
+    ...         return 0.4 / (1 + stamp)
+    >>> estimator = unspool.NRES(num_workers=100, window=10, sigma=Falling())
+    >>> estimator.sigma.at(3)
+    0.1
     """
 
     def init(self) -> PyTree[Any]:
@@ -97,7 +110,22 @@ number of estimates made so far to either; or an `AbstractSigma`."""
 
 
 def as_sigma(sigma: Sigma) -> Sigma:
-    """Sigma as arrays, checked. What says its values later is taken as it is."""
+    """Checks a scale of perturbations, and returns it with its numbers as arrays.
+
+    It is the converter of an estimator's field `sigma`. A schedule or an `AbstractSigma`, whose
+    values are known later, is returned as it is.
+
+    **Raises:** `ValueError` for numbers that are not positive and finite.
+
+    **Example:**
+
+    >>> from unspool.extend import as_sigma
+    >>> print(as_sigma(0.1))
+    0.1
+    >>> as_sigma({"rate": 0.1, "scale": -1.0})
+    Traceback (most recent call last):
+    ValueError: sigma must be greater than 0 and finite, got -1.0
+    """
     if isinstance(sigma, AbstractSigma) or callable(sigma):
         return sigma
     for leaf in jax.tree.leaves(sigma):

@@ -25,6 +25,15 @@ class TBPTT(AbstractReverse):
 
     **Raises:** `ValueError` for a count below 1.
 
+    **Example:**
+
+    >>> problem, params = unspool.problems.InfluenceBalancing(), jnp.array(0.5)
+    >>> estimator = unspool.TBPTT(num_workers=10, window=10)
+    >>> workers = estimator.init(problem, params, key=jax.random.key(0))
+    >>> estimate, workers = estimator.estimate(problem, params, workers)
+    >>> print(f"{estimate.grad:.0f}")  # the gradient is 36: the bias turns its sign
+    -2
+
     **Reference:** Williams, Peng (1990), An efficient gradient-based algorithm for on-line training
     of recurrent network trajectories, Neural Computation 2(4).
     """

@@ -10,7 +10,7 @@ from .tableau import Tableau
 
 
 class TruncatedES(AbstractPerturbed):
-    r"""Evolution strategies on one window at a time, blind to what came before it.
+    r"""Evolution strategies on one window at a time, without the influence of earlier steps.
 
     $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \frac{z_i}{2 \sigma}
        \sum_{t \in \text{window}} \big( \ell_t^{+} - \ell_t^{-} \big)^{(i)} $$
@@ -37,6 +37,14 @@ class TruncatedES(AbstractPerturbed):
       or, for up to three parameters, `LatticeDirections()`.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.TruncatedES(num_workers=100, window=10, sigma=0.1)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # three arms, 100 workers, a window
+    3000
 
     **Reference:** Metz, Maheswaranathan, Nixon, Freeman, Sohl-Dickstein (2019), arXiv 1810.10180.
     """

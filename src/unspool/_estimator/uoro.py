@@ -69,6 +69,14 @@ class UORO(AbstractInfluence):
 
     **Raises:** `ValueError` for a count below 1.
 
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=100)
+    >>> estimator = unspool.UORO(num_workers=100, window=10)
+    >>> init, step = unspool.make_step(problem, estimator, optax.adam(0.02))
+    >>> estimator.plan(problem.horizon).num_steps  # 100 workers, a window
+    1000
+
     **Reference:** Tallec, Ollivier (2017), arXiv 1702.05043.
     """
 

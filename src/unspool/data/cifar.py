@@ -27,7 +27,7 @@ _CIFAR10 = Collection(
 
 
 def cifar10(data_dir: str | os.PathLike | None = None) -> Splits:
-    """CIFAR-10: 50 000 color photographs of things to learn from and 10 000 to test on.
+    """Reads CIFAR-10: 50 000 color photographs of things to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 to 1, of shape `(examples, 32, 32, 3)`, the last axis red, green and
     blue; targets are int32 from 0 to 9, in this order airplane, automobile, bird, cat, deer, dog,
@@ -42,8 +42,17 @@ def cifar10(data_dir: str | os.PathLike | None = None) -> Splits:
       `cifar-10-python.tar.gz`, in itself or in `cifar-10`. Where they are not there, and by
       default, the folder is searched that Linux distributions install data sets into.
 
+    **Returns:** `Splits`, the data sets `train` and `test`.
+
     **Raises:** `FileNotFoundError` for a missing file, with where to get it; `ValueError` for one
     that is no such file, or holds more than it should.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> train, test = data.cifar10("downloads")
+    >>> train.inputs.shape[1:], train.targets.dtype.name
+    ((32, 32, 3), 'int32')
 
     Source: Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """

@@ -28,7 +28,7 @@ _DIGITS = Collection(
 
 
 def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Splits:
-    """Fashion-MNIST: 60 000 gray images of clothes to learn from and 10 000 to test on.
+    """Reads Fashion-MNIST: 60 000 gray images of clothes to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(examples, 28, 28)`; targets are int32
     from 0 to 9, in this order T-shirt, trousers, pullover, dress, coat, sandal, shirt, sneaker,
@@ -40,8 +40,17 @@ def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Splits:
       `fashion-mnist` or in `FashionMNIST/raw`, as torchvision keeps them. Where they are not
       there, and by default, the files of the Debian package `dataset-fashion-mnist` are read.
 
+    **Returns:** `Splits`, the data sets `train` and `test`.
+
     **Raises:** `FileNotFoundError` for a missing file, with where to get it; `ValueError` for one
     that is no such file.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> train, test = data.fashion_mnist("downloads")
+    >>> train.inputs.shape[1:], train.inputs.dtype.name
+    ((28, 28), 'float32')
 
     Source: Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking
     machine learning algorithms, 2017, arXiv 1708.07747.
@@ -50,7 +59,7 @@ def fashion_mnist(data_dir: str | os.PathLike | None = None) -> Splits:
 
 
 def mnist(data_dir: str | os.PathLike | None = None) -> Splits:
-    """MNIST: 60 000 gray images of handwritten digits to learn from and 10 000 to test on.
+    """Reads MNIST: 60 000 gray images of handwritten digits to learn from and 10 000 to test on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(examples, 28, 28)`; targets are int32,
     the digits.
@@ -61,8 +70,17 @@ def mnist(data_dir: str | os.PathLike | None = None) -> Splits:
       `MNIST/raw`, as torchvision keeps them. Where they are not there, and by default, the folder
       is searched that Linux distributions install data sets into.
 
+    **Returns:** `Splits`, the data sets `train` and `test`.
+
     **Raises:** `FileNotFoundError` for a missing file, with where to get it; `ValueError` for one
     that is no such file.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> train, test = data.mnist("downloads")
+    >>> train.inputs.shape[1:], train.inputs.dtype.name
+    ((28, 28), 'float32')
 
     Source: LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document
     recognition, Proceedings of the IEEE 86, 1998.

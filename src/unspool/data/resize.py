@@ -6,7 +6,7 @@ from .dataset import Dataset, check_dataset
 
 
 def resize(dataset: Dataset, side: int) -> Dataset:
-    r"""The data set with square images of `side` x `side` pixels, sampled bilinearly.
+    r"""Resizes images to `side` x `side` pixels, sampled bilinearly.
 
     $$ y_i = (1 - f)\, x_{\lfloor p \rfloor} + f\, x_{\lfloor p \rfloor + 1}, \qquad
        p = (i + \tfrac{1}{2}) \frac{\mathrm{size}}{\mathrm{side}} - \tfrac{1}{2}, \qquad
@@ -22,7 +22,17 @@ def resize(dataset: Dataset, side: int) -> Dataset:
       Integers become float32.
     - `side`: pixels in a row and in a column.
 
+    **Returns:** a data set with inputs of shape `(examples, side, side)`, or with colors as a last
+    axis.
+
     **Raises:** `ValueError` for inputs that are no images, and a side below 1.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> images = data.Dataset(jax.device_get(jnp.ones((5, 28, 28))), jax.device_get(jnp.arange(5)))
+    >>> data.resize(images, 8).inputs.shape
+    (5, 8, 8)
     """
     check_dataset("dataset", dataset)
     images = np.asarray(dataset.inputs)

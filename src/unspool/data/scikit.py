@@ -8,12 +8,19 @@ from .dataset import Dataset
 
 
 def digits() -> Dataset:
-    """Handwritten digits: 1797 gray images of 8 x 8 pixels, small enough to try things out on.
+    """Loads 1797 gray images of handwritten digits of 8 x 8 pixels, to try things out on.
 
     Inputs are float32 from 0 (background) to 1, of shape `(1797, 64)`, the rows of an image one
     after the other; targets are int32, the digits.
 
     **Raises:** `ImportError` without scikit-learn.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> inputs, targets = data.digits()
+    >>> inputs.shape, targets[:5].tolist()
+    ((1797, 64), [0, 1, 2, 3, 4])
 
     Source: Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI machine learning
     repository, 1998; the part for testing, as scikit-learn has it.
@@ -23,7 +30,7 @@ def digits() -> Dataset:
 
 
 def diabetes() -> Dataset:
-    """Diabetes patients: from ten measurements, how far the disease gets within a year.
+    """Loads ten measurements of 442 diabetes patients, and how far the disease got in a year.
 
     Inputs are float64 of shape `(442, 10)`: age in years, sex as 1 or 2, body mass index in
     kg/m², mean blood pressure in mm Hg, and six serum values, total, low-density and high-density
@@ -32,6 +39,13 @@ def diabetes() -> Dataset:
     progression from 25 to 346.
 
     **Raises:** `ImportError` without scikit-learn.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> inputs, targets = data.diabetes()
+    >>> inputs.shape, targets[0].item()
+    ((442, 10), 151.0)
 
     Source: Efron, Hastie, Johnstone and Tibshirani, Least angle regression, Annals of Statistics
     32, 2004, as scikit-learn has it.

@@ -10,12 +10,9 @@ _REST = -1
 
 
 def split(dataset: Dataset, *sizes: int | float, seed: int = 0) -> tuple[Dataset, ...]:
-    """Disjoint random parts of a data set, one for each size, the same ones for the same seed.
+    """Splits a data set into disjoint random parts, one for each size.
 
-    ```python
-    train, valid = split(digits(), 1400, 397)
-    train, valid, test = split(digits(), 0.6, 0.2, -1)
-    ```
+    The same seed gives the same parts.
 
     **Arguments:**
 
@@ -30,6 +27,14 @@ def split(dataset: Dataset, *sizes: int | float, seed: int = 0) -> tuple[Dataset
 
     **Raises:** `ValueError` for a size or a seed that is none of these, sizes that exceed the
     number of examples, and a part without examples.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> train, valid = data.split(data.digits(), 1400, 397)
+    >>> train, valid, test = data.split(data.digits(), 0.6, 0.2, -1)
+    >>> len(train.inputs), len(valid.inputs), len(test.inputs)
+    (1078, 360, 359)
     """
     check_dataset("dataset", dataset)
     _check_sizes(sizes)

@@ -6,7 +6,7 @@ from .dataset import Dataset, check_dataset
 
 
 def standardize(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
-    r"""The data sets with inputs of mean 0 and standard deviation 1 in the first of them.
+    r"""Scales data sets so that the inputs of the first one have mean 0 and standard deviation 1.
 
     $$ x \leftarrow \frac{x - \mathrm{mean}(x_\mathrm{first})}{\mathrm{std}(x_\mathrm{first})} $$
 
@@ -14,10 +14,6 @@ def standardize(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
     from the data that it is validated or tested on. Each feature of a table has its own; images,
     which is inputs of more than two axes, have one for all pixels. What is constant in the first
     data set is only shifted, to zero there. Targets stay as they are.
-
-    ```python
-    train, valid = standardize(*split(digits(), 1400, 397))
-    ```
 
     **Arguments:**
 
@@ -28,6 +24,13 @@ def standardize(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
 
     **Raises:** `ValueError` for an input that is not finite in the first data set, no examples,
     and inputs of different shapes.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> train, valid = data.standardize(*data.split(data.diabetes(), 300, -1))
+    >>> print(f"{abs(train.inputs[:, 0].mean()):.2f} {train.inputs[:, 0].std():.2f}")
+    0.00 1.00
     """
     check_dataset("dataset", dataset)
     inputs = dataset.inputs

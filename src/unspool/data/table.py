@@ -12,7 +12,7 @@ from .dataset import Dataset
 
 
 def csv(path: str | os.PathLike, target: str) -> Dataset:
-    """A table of numbers of your own, from a CSV file whose first row names the columns.
+    r"""Reads a table of numbers from a CSV file whose first row names the columns.
 
     Inputs are float64 of shape `(rows, columns - 1)`, in the order of the file; targets are
     float64 of shape `(rows,)`. A loss that needs classes takes `targets.astype(int)`. Rows in
@@ -26,6 +26,15 @@ def csv(path: str | os.PathLike, target: str) -> Dataset:
     **Raises:** `ValueError` for a header that is missing or names a column twice, a target that
     is not in it, a row of another length, a cell that is not a finite number, and no rows;
     `FileNotFoundError` for a missing file.
+
+    **Example:**
+
+    >>> from pathlib import Path
+    >>> from unspool import data
+    >>> size = Path("trees.csv").write_text("height,girth,age\n3.5,0.2,10\n7.0,0.4,21\n")
+    >>> inputs, targets = data.csv("trees.csv", target="age")
+    >>> inputs.shape, targets.tolist()
+    ((2, 2), [10.0, 21.0])
     """
     (_, header), *rows = _read_rows(path)
     if target not in header:

@@ -5,12 +5,22 @@ from pathlib import Path
 
 
 def text(path: str | os.PathLike) -> str:
-    """The text in a file of your own, a book for instance, with line feeds for all line ends.
+    r"""Reads a text file, a book for instance, with line feeds for all line ends.
 
     **Arguments:** `path`, a file of plain text in UTF-8.
 
+    **Returns:** the text as one string.
+
     **Raises:** `ValueError` for a file that is empty or not in UTF-8; `FileNotFoundError` for a
     missing file.
+
+    **Example:**
+
+    >>> from pathlib import Path
+    >>> from unspool import data
+    >>> size = Path("book.txt").write_bytes(b"Call me\r\nIshmael.\r\n")
+    >>> data.text("book.txt")
+    'Call me\nIshmael.\n'
     """
     try:
         # Not to be told from the text: some editors begin a file with an invisible mark.

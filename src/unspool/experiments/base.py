@@ -73,7 +73,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """How the logged parameters are judged once training is over.
+    """The evaluation of the logged parameters once training is over.
 
     - `problem`: what they are tried on, unperturbed.
     - `every`: updates between evaluations, a multiple of the updates between records.
@@ -211,6 +211,25 @@ class AbstractExperiment(abc.ABC):
     A final experiment is a frozen dataclass. Its fields are the options of the command line,
     `seeds` (the number of seeds) among them; they are plain values, so that the experiment can be
     sent to another process, where nothing has been computed yet.
+
+    **Example:**
+
+    >>> import dataclasses
+    >>> from unspool.experiments import AbstractExperiment, Entry, EvaluationPlan, Optimizer
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small(AbstractExperiment):
+    ...     name, title, source = "small", "A small experiment", "nobody"
+    ...     references, parameter_names = (), ("theta",)
+    ...     seeds: int = 1
+    ...     def entries(self):
+    ...         problem = unspool.problems.InfluenceBalancing()
+    ...         optimizer = Optimizer(optax.sgd(0.01), "sgd", {"learning_rate": 0.01})
+    ...         plan = EvaluationPlan(problem, every=1)
+    ...         return (Entry("BPTT", problem, unspool.BPTT(), optimizer, 2, 1, plan),)
+    ...     def details(self):
+    ...         return {"metric": "loss", "surface": None, "thresholds": []}
+    >>> [entry.label for entry in Small().entries()]
+    ['BPTT']
     """
 
     name: ClassVar[str]

@@ -19,7 +19,7 @@ from .work import Advance, run_entry, run_measurement
 
 
 class Progress(NamedTuple):
-    """How far an experiment has come.
+    """The progress of an experiment, as `reproduce` reports it.
 
     - `done`, `total`: problem steps of all trainings, evaluations and measurements; what was
       finished before counts as done.
@@ -45,7 +45,9 @@ def reproduce(
     num_processes: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> None:
-    """Runs every entry with every seed, evaluates them, measures, and writes `experiment.json`.
+    """Runs all trainings of an experiment with every seed, evaluates them, and measures.
+
+    The directory then holds a run for each, and `experiment.json` for the report.
 
     Runs that are finished in the directory are kept, others go on from their last checkpoint; so
     a call that was interrupted is made once more. A training that cannot go on, because
@@ -62,6 +64,14 @@ def reproduce(
 
     **Raises:** `RunError` if the directory holds another experiment or other settings, which is
     left as it was; `ExperimentError` after everything else is done if an entry failed.
+
+    **Example**, after that of `AbstractExperiment`:
+
+    >>> from pathlib import Path
+    >>> from unspool.experiments import reproduce
+    >>> reproduce(Small(), "runs/small", num_processes=1)
+    >>> sorted(path.name for path in Path("runs/small").iterdir())
+    ['BPTT-101', 'experiment.json']
     """
     directory = Path(directory)
     if num_processes is not None and num_processes < 1:

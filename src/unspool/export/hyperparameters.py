@@ -19,7 +19,7 @@ Schedule = Callable[[Any], Any]
 
 
 def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
-    """The hyperparameters as optax schedules: functions of the number of steps made.
+    """Makes optax schedules of tuned hyperparameters: functions of the number of steps made.
 
     **Arguments:**
 
@@ -29,6 +29,18 @@ def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
     **Returns:** a schedule for each name; for one of `PerTensor` a dictionary of schedules by the
     tensor's name, for one of `Several` a schedule of vectors. After the horizon the last value of
     the run holds.
+
+    **Example:**
+
+    >>> from unspool import export
+    >>> from unspool.problems.schedules import Data, Linear, Model, ModelTraining
+    >>> model = Model(lambda key: jnp.array(4.0), lambda w, batch: jnp.mean((w - batch) ** 2))
+    >>> space = {"learning_rate": Linear(first=0.5, last=0.1)}
+    >>> problem = ModelTraining(model, Data(jnp.zeros(3)), optax.sgd, space, horizon=100)
+    >>> params = problem.init_params(key=jax.random.key(0))  # or those that were tuned
+    >>> schedule = export.schedules(problem, params)["learning_rate"]
+    >>> print(f"{schedule(0):.2f} {schedule(50):.2f}")
+    0.50 0.30
     """
 
     def at(name: str, index: int | None = None) -> Schedule:
@@ -50,13 +62,21 @@ def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
 
 
 def optimizer(problem: ModelTraining, params: Params) -> optax.GradientTransformation:
-    """The tuned optimizer, for any training loop.
+    """Makes an optax optimizer with the tuned hyperparameters, for any training loop.
 
     It is `optax.inject_hyperparams` of the problem's `make_optimizer`, so that the values in use
     stand in the state's `hyperparams`; with hyperparameters of `PerTensor` it is an
     `optax.partition` of such, for weights of the problem's structure.
 
     **Arguments:** as for `schedules`.
+
+    **Example**, after that of `schedules`:
+
+    >>> tuned = export.optimizer(problem, params)
+    >>> weights = jnp.array(4.0)
+    >>> updates, state = tuned.update(jnp.array(1.0), tuned.init(weights), weights)
+    >>> print(f"{updates:.2f}")
+    -0.50
     """
     found = schedules(problem, params)
     hyper = {
@@ -67,12 +87,16 @@ def optimizer(problem: ModelTraining, params: Params) -> optax.GradientTransform
 
 
 def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
-    """Writes the hyperparameters as JSON, whole or not at all.
+    """Writes tuned hyperparameters to a JSON file, whole or not at all.
 
     For every name: the family, the numbers in their own units, and the value at every step (a
     single one if it is constant), which is all that another program needs.
 
     **Arguments:** as for `schedules`; `path` is the file.
+
+    **Example**, after that of `schedules`:
+
+    >>> export.save(problem, params, "tuned.json")
     """
     steps = jnp.arange(problem.horizon)
     tables = jax.vmap(lambda t: problem.hyper(params, t))(steps)
@@ -101,9 +125,17 @@ def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
 
 
 def load_schedules(path: Path | str) -> dict[str, Any]:
-    """The schedules of a file that `save` wrote, as `schedules` returns them.
+    """Reads schedules from a file that `save` wrote.
+
+    Returns them as `schedules` does: functions of the number of steps made, by name.
 
     **Raises:** `ValueError` if the file is none of these.
+
+    **Example**, after that of `save`:
+
+    >>> schedule = export.load_schedules("tuned.json")["learning_rate"]
+    >>> print(f"{schedule(50):.2f}")
+    0.30
     """
     path = Path(path)
     try:

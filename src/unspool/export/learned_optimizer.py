@@ -26,14 +26,7 @@ class OptimizerState(NamedTuple):
 
 
 def as_optax(optimizer: AbstractLearnedOptimizer, params: Params) -> optax.GradientTransformation:
-    """A learned optimizer with its meta-trained parameters, for any training loop.
-
-    ```py
-    transformation = as_optax(MLPOptimizer(), record.params)
-    state = transformation.init(weights)
-    updates, state = transformation.update(gradients, state, weights)
-    weights = optax.apply_updates(weights, updates)
-    ```
+    """Makes an optax optimizer of a learned optimizer and its meta-trained parameters.
 
     It goes into `optax.chain` like any other, and its steps are those of meta-training: there is no
     learning rate to set. Updates have the types of their weights. What lies between is computed in
@@ -47,6 +40,18 @@ def as_optax(optimizer: AbstractLearnedOptimizer, params: Params) -> optax.Gradi
 
     **Raises:** `ValueError` for parameters that are not this optimizer's. The transformation's
     `update` raises it if it is called without weights.
+
+    **Example:**
+
+    >>> from unspool import export
+    >>> from unspool.problems.learned_optimizer import LearnedSGD
+    >>> learned, weights = LearnedSGD(learning_rate=0.5), jnp.zeros(2)
+    >>> params = learned.init_params(key=jax.random.key(0))  # or a `Record`'s, after meta-training
+    >>> transformation = export.as_optax(learned, params)
+    >>> state = transformation.init(weights)
+    >>> updates, state = transformation.update(jnp.ones(2), state, weights)
+    >>> print(jnp.round(optax.apply_updates(weights, updates), 3))
+    [-0.5 -0.5]
     """
     check_params(optimizer, params)
     own = map_arrays(jnp.asarray, params)

@@ -33,7 +33,7 @@ _NO_DESCRIPTION = (KeyError, TypeError, ValueError, RecursionError)
 
 
 class SavedOptimizer(NamedTuple):
-    """What a file holds.
+    """A learned optimizer as it was read from a file.
 
     - `optimizer`: the learned optimizer.
     - `params`: its parameters.
@@ -67,6 +67,14 @@ def save_optimizer(
 
     **Raises:** `ValueError` for parameters that are not this optimizer's, fields that are not
     plain, or notes that JSON cannot hold; `ImportError` without safetensors.
+
+    **Example:**
+
+    >>> from unspool import export
+    >>> from unspool.problems.learned_optimizer import LearnedSGD
+    >>> learned = LearnedSGD(learning_rate=0.5)
+    >>> params = learned.init_params(key=jax.random.key(0))
+    >>> export.save_optimizer(learned, params, "sgd.safetensors", notes={"task": "digits"})
     """
     check_params(optimizer, params)
     optimizer, params = whole(optimizer, params)
@@ -109,11 +117,19 @@ def whole(
 def load_optimizer(
     path: Path | str, *, optimizer: OptimizerOrClass | None = None
 ) -> optax.GradientTransformation:
-    """The learned optimizer of a file as an optax optimizer, as `as_optax` makes it.
+    """Reads a learned optimizer from a file, and returns it as an optax optimizer.
 
     **Arguments:** as for `read_optimizer`.
 
     **Raises:** as `read_optimizer`.
+
+    **Example**, after that of `save_optimizer`:
+
+    >>> transformation = export.load_optimizer("sgd.safetensors")
+    >>> state = transformation.init(jnp.zeros(2))
+    >>> updates, state = transformation.update(jnp.ones(2), state, jnp.zeros(2))
+    >>> print(jnp.round(updates, 3))
+    [-0.5 -0.5]
     """
     saved = read_optimizer(path, optimizer=optimizer)
     return as_optax(saved.optimizer, saved.params)
@@ -122,7 +138,7 @@ def load_optimizer(
 def read_optimizer(
     path: Path | str, *, optimizer: OptimizerOrClass | None = None
 ) -> SavedOptimizer:
-    """The learned optimizer of a file with its parameters and notes.
+    """Reads a learned optimizer from a file, and returns it with its parameters and notes.
 
     Nothing in the file is run, and nothing is imported because of it: it can name classes of this
     library, and no others.
@@ -135,6 +151,12 @@ def read_optimizer(
 
     **Raises:** `FileNotFoundError` if there is no such file; `ValueError` if it is cut short, none
     of these, or of another optimizer; `ImportError` without safetensors.
+
+    **Example**, after that of `save_optimizer`:
+
+    >>> saved = export.read_optimizer("sgd.safetensors")
+    >>> type(saved.optimizer).__name__, sorted(saved.params), saved.notes
+    ('LearnedSGD', ['log_rate', 'logit_momentum'], {'task': 'digits'})
     """
     path = Path(path)
     described, arrays = _read(path)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class ReportError(ValueError):
-    """What was to be reported cannot be read or written; the message is one sentence."""
+    """A file of a report cannot be read or written; the message is one sentence."""
 
 
 def shortened(value: Any) -> str:

@@ -39,6 +39,13 @@ def write_report(directories: Sequence[Path], output: Path) -> Path:
     Each directory is a run or holds runs. One with an `experiment.json` becomes a part of the
     page of its own; all other runs are compared with one another. If `output` is a directory
     the page is its `report.html`. Raises `ReportError` for anything missing or malformed.
+
+    **Example**, after that of `unspool.experiments.reproduce`:
+
+    >>> from unspool.report import write_report
+    >>> page = write_report([Path("runs/small")], Path("report.html"))
+    >>> "A small experiment" in page.read_text()
+    True
     """
     page = render_page(read_studies(directories))
     output = Path(output)

@@ -9,7 +9,7 @@ from ..._custom_types import Params, RandomKey
 
 
 class AbstractPolicy(eqx.Module):
-    """What makes an action of an observation; its parameters are a tree of their own.
+    """A function from observations to actions, whose parameters are a tree of their own.
 
     Instances are settings: they are compared and hashed by their fields.
     """

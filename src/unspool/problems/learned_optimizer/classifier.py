@@ -21,7 +21,7 @@ def classifier(
     init_scale: float | tuple[float, float] = 1.0,
     clip: float | None = None,
 ) -> Model:
-    r"""A model whose loss is the mean cross-entropy of a network's scores and the labels.
+    r"""Makes a `Model` that tells classes apart, with the mean cross-entropy for its loss.
 
     A batch is `(inputs, labels)`. The accuracy is the fraction of labels with the highest score.
 
@@ -34,7 +34,18 @@ def classifier(
       so that runs which diverge do not drown all others. The published CIFAR-10 experiment has
       $1.5 \ln 10$. The training loss is never clipped.
 
+    **Returns:** a `Model`; losses are in nats per label.
+
     **Raises:** `ValueError` for a scale or a clip that is not positive.
+
+    **Example:**
+
+    >>> from unspool.problems.learned_optimizer import MLP, classifier
+    >>> model = classifier(MLP((4, 8, 3)))
+    >>> weights = model.init(jax.random.key(0))
+    >>> batch = jnp.zeros((2, 4)), jnp.array([0, 2])
+    >>> print(f"{model.loss(weights, batch):.2f}")  # log(3): it guesses
+    1.10
     """
     model = _Classifier(network, init_scale, clip)
     valid_loss = None if clip is None else model.clipped_loss

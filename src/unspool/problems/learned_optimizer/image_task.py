@@ -19,7 +19,9 @@ def image_task(
     clip: float | None = None,
     init_scale: float | tuple[float, float] = 1.0,
 ) -> Task:
-    """To tell images apart: the first four fifths are trained on, the others are held out.
+    """Makes the `Task` of classifying images, or the rows of a table.
+
+    The first four fifths are trained on, the others are held out.
 
     The published task is
     `image_task(data.resize(data.fashion_mnist().train, 8), MLP())`, and that of CIFAR-10
@@ -35,6 +37,14 @@ def image_task(
 
     **Raises:** `ValueError` for images that the network cannot read, targets that are none of its
     classes, or less than two images.
+
+    **Example:**
+
+    >>> from unspool import data
+    >>> from unspool.problems.learned_optimizer import MLP, image_task
+    >>> task = image_task(data.digits(), MLP((64, 32, 10)), batch_size=64)
+    >>> task.name, task.data.train[0].shape
+    ('MLP of 2410 weights, batches of 64', (1437, 64))
 
     Source: Li et al., Noise-reuse in online evolution strategies, 2023, arXiv:2304.12180.
     """

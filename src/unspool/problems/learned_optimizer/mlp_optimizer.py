@@ -15,7 +15,7 @@ _SCALE = 1e-3
 
 
 class MLPOptimizer(AbstractLearnedOptimizer):
-    r"""A small network that is shown every weight on its own, and says how to change it.
+    r"""A small network that is given the features of one weight, and makes its update of them.
 
     $$ u = - 0.001\, o_0\, e^{0.001\, o_1}, \qquad
        o = \mathrm{network}_\theta(g, w, m_{0.1}, \dots, m_{0.9999}, \mathrm{time}) $$

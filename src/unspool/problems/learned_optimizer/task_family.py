@@ -15,7 +15,7 @@ from .task import Task
 
 
 class TaskFamily(eqx.Module):
-    r"""Tasks of telling images apart, with networks of dense layers of many sizes.
+    r"""A distribution over tasks of classifying images, with dense networks of many sizes.
 
     The images are drawn uniformly, and so is the depth; width and batch size are drawn with
     logarithms that are uniform,

@@ -18,7 +18,7 @@ def text_task(
     batch_size: int = 32,
     clip: float | None = None,
 ) -> Task:
-    """To predict every next character of a text, whose last fifth is held out.
+    """Makes the `Task` of predicting every next character of a text, whose last fifth is held out.
 
     Both parts are cut into stretches, one after the other, of which a batch has some. Each is read
     from the same state, and every character in it predicted from those before. Characters are
@@ -34,6 +34,13 @@ def text_task(
 
     **Raises:** `ValueError` for a text whose last fifth has no whole stretch, or a network with
     less classes than there are characters.
+
+    **Example:**
+
+    >>> from unspool.problems.learned_optimizer import text_task
+    >>> task = text_task("to be or not to be, " * 40, length=16)
+    >>> task.data.train[0].shape, task.data.valid[0].shape  # stretches of 16 characters
+    ((39, 16), (9, 16))
     """
     check_integer("length", length)
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

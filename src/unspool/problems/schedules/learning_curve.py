@@ -13,7 +13,7 @@ from .model_training import ModelTraining
 
 
 class LearningCurve(NamedTuple):
-    """What a training run came to, every so many steps.
+    """Losses and accuracies of a training run, every so many steps.
 
     - `step`: steps made so far, from 0.
     - `loss`, `accuracy`: on all examples held out, or on all to train on if there are none;
@@ -28,7 +28,7 @@ class LearningCurve(NamedTuple):
 def learning_curve(
     problem: ModelTraining, params: Params, *, key: KeyLike, every: int | None = None
 ) -> LearningCurve:
-    """Trains afresh with the hyperparameters that `params` stand for, and looks on.
+    """Trains a model with given hyperparameters from fresh weights, and returns its losses.
 
     The weights start from `init(key)`, and step `t` has the batch that `fold_in(key, t)` draws, so
     that a loop of anyone's can do the same.
@@ -39,6 +39,22 @@ def learning_curve(
     - `key`: the one source of randomness.
     - `every`: steps between points; by default a hundredth of the horizon. A last part that is
       shorter is left out.
+
+    **Returns:** a `LearningCurve` of three arrays of shape `(points,)`: steps, losses and
+    accuracies. The first point is that of the fresh weights.
+
+    **Raises:** `ValueError` for `every` below 1 or above the horizon.
+
+    **Example:**
+
+    >>> from unspool.problems.schedules import Constant, Data, Model, ModelTraining, learning_curve
+    >>> model = Model(lambda key: jnp.array(4.0), lambda w, batch: jnp.mean((w - batch) ** 2))
+    >>> space = {"learning_rate": Constant(0.25)}
+    >>> problem = ModelTraining(model, Data(jnp.zeros(3)), optax.sgd, space, horizon=3)
+    >>> key = jax.random.key(0)
+    >>> curve = learning_curve(problem, problem.init_params(key=key), key=key)
+    >>> [round(float(loss), 2) for loss in curve.loss]
+    [16.0, 4.0, 1.0, 0.25]
     """
     every = every or max(1, problem.horizon // 100)
     if not 1 <= every <= problem.horizon:

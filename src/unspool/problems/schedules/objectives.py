@@ -87,7 +87,7 @@ class ValidAccuracy(AbstractMean):
 
 
 class Clipped(AbstractMean):
-    r"""Another objective, of which no more than so much is counted: $\min(F, \mathrm{most})$.
+    r"""Another objective, clipped from above: $\min(F, \mathrm{most})$.
 
     Runs that go astray then weigh no more than runs that learn nothing, though they have no
     gradient left either. Clips what is measured on a batch; to clip example by example is a matter
