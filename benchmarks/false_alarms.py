@@ -18,9 +18,9 @@ import numpy as np
 
 import unspool
 from unspool import problems
-from unspool._chains import Plan, run_chains, simulate_references
+from unspool._chains import ChainPlan, run_chains, simulate_references
 from unspool._describe import environment
-from unspool._engine import as_engine
+from unspool._joint import as_joint
 from unspool._programs import call_program
 from unspool._student import quantile
 from unspool._verdict import Statistics, judge
@@ -93,23 +93,23 @@ def main():
 
 def run_tests(problem, estimator, is_known, num_tests):
     """Rates of alarms among tests, which are run side by side."""
-    engine, key = as_engine(problem), jax.random.key(0)
-    params = engine.init_params(key=key)
+    joint, key = as_joint(problem), jax.random.key(0)
+    params = joint.init_params(key=key)
     target = estimator.plan(problem.horizon).target
     exact = flatten(problem.exact_gradient(params, target)) if is_known else None
     found = {}
     for num_chains in NUM_CHAINS:
-        plan = Plan.of(engine, estimator, num_chains)
+        plan = ChainPlan.of(joint, estimator, num_chains)
         at_once = max(1, CHAINS_AT_ONCE // num_chains)
         verdicts = []
         for start in range(0, num_tests, at_once):
             keys = jax.random.split(jax.random.fold_in(key, start), at_once * num_chains)
-            mean, starts, _ = call_program(run_chains, engine, estimator, params, keys, plan)
+            mean, starts, _ = call_program(run_chains, joint, estimator, params, keys, plan)
             if is_known:
                 expected = exact + np.zeros(mean.shape)
             else:
                 expected = np.asarray(
-                    call_program(simulate_references, engine, estimator, params, starts), np.float64
+                    call_program(simulate_references, joint, estimator, params, starts), np.float64
                 )
             shape = at_once, num_chains, -1
             deviations = (np.asarray(mean, np.float64) - expected).reshape(shape)

@@ -177,6 +177,8 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
 }
+# The name that it had in checkouts before this one.
+several = getattr(unspool, "JointProblem", None) or getattr(unspool, "JointEngine")  # noqa: B009
 PROBLEMS = {
     "a cubic": unspool.problems.Cubic(horizon=12),
     "early ends": unspool.problems.EarlyEnd(),
@@ -184,7 +186,7 @@ PROBLEMS = {
     "a learned start": unspool.problems.LearnedStart(horizon=12),
     "failures": Failing(),
     "half precision": Half(),
-    "two problems": unspool.JointProblem(
+    "two problems": several(
         [unspool.problems.LearnedStart(horizon=12, goal=goal) for goal in (1.0, 2.0)]
     ),
     "a simulator": Simulator(),

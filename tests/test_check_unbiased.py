@@ -11,7 +11,7 @@ import pytest
 import unspool
 from support.slow import slow
 from unspool import problems
-from unspool._chains import Plan, run_chains
+from unspool._chains import ChainPlan, run_chains
 from unspool._engine import MaskedEngine
 from unspool._random import Purpose, part_keys, stream
 from unspool._reference import sample_gradients
@@ -72,11 +72,11 @@ def test_rounding_of_the_largest_entry_is_no_bias_and_no_more_is_allowed():
 
 def test_alarms_of_whole_tests_are_as_rare_as_the_level_says():
     estimator, exact = unspool.FullES(4, 0.1), np.array([1.0, 2.0])
-    engine, num_tests, num_chains = unspool.LocalEngine(Line()), 1000, 30
-    plan = Plan.of(engine, estimator, num_chains)
+    joint, num_tests, num_chains = unspool.JointProblem([Line()]), 1000, 30
+    plan = ChainPlan.of(joint, estimator, num_chains)
     keys = jax.random.split(KEY, num_tests)
     of_test = lambda key: jax.random.split(stream(key, Purpose.CHAIN), num_chains)
-    run = jax.jit(lambda keys: run_chains(engine, estimator, jnp.zeros(2), keys, plan)[0])
+    run = jax.jit(lambda keys: run_chains(joint, estimator, jnp.zeros(2), keys, plan)[0])
     mean = np.asarray(run(jax.vmap(of_test)(keys).ravel()), float).reshape(num_tests, num_chains, 2)
     p_values = np.array([judge(chains - exact, 2.0, 0.0, 1e-3).p_value for chains in mean])
     first = check(

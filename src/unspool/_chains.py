@@ -20,7 +20,7 @@ _EPISODES_OF_WORKER, _EPISODES_OF_ALL = 2, 2000
 _Episodes = Int[Array, "episodes workers"]
 
 
-class Plan(NamedTuple):
+class ChainPlan(NamedTuple):
     """What a chain does.
 
     - `num_estimates`: how many it makes.
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     whole: bool
 
     @classmethod
-    def of(cls, joint: JointProblem, estimator: AbstractEstimator, num_chains: int) -> "Plan":
+    def of(cls, joint: JointProblem, estimator: AbstractEstimator, num_chains: int) -> "ChainPlan":
         # Few episodes make the noise of few chains skewed, which no correction mends altogether.
         least = -(-_EPISODES_OF_ALL // (estimator.num_workers * num_chains))
         num_episodes = max(_EPISODES_OF_WORKER, least)
@@ -58,7 +58,7 @@ def run_chains(
     estimator: AbstractEstimator,
     params: Params,
     keys: Key[Array, " chains"],
-    plan: Plan,
+    plan: ChainPlan,
 ):
     """Per chain: what the estimates add up to for each episode, how the episodes of each problem
     began that count, and the workers dropped."""

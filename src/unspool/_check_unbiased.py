@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import _rows as rows
-from ._chains import Plan, run_chains, simulate_references
+from ._chains import ChainPlan, run_chains, simulate_references
 from ._counts import as_count
 from ._custom_types import KeyLike, Params
 from ._engine import LocalEngine
@@ -119,7 +119,7 @@ def check_unbiased(
             f"reference must be given for {type(odd[0]).__name__}: only problems in JAX can be "
             "simulated from the definition"
         )
-    plan = Plan.of(joint, estimator, num_chains)
+    plan = ChainPlan.of(joint, estimator, num_chains)
     keys = jax.random.split(stream(key, Purpose.CHAIN), num_chains)
     chains = call_program(run_chains, joint, estimator, params, keys, plan)
     mean, starts, dropped = joint.settle(chains)

@@ -14,7 +14,7 @@ from .._joint import AnyProblem, JointProblem, as_joint
 from .._params import split, strip_weak_type
 from .._programs import call_known_program, is_inside, known_program
 from .._random import as_key, part_keys
-from .estimate import Estimate, Found, WindowSums, finalize
+from .estimate import Estimate, ProblemSums, WindowSums, finalize
 from .plan import Plan
 from .sigma import MadeUpdate
 from .workers import Workers
@@ -95,7 +95,7 @@ class AbstractEstimator(eqx.Module):
         As many estimates as there are windows of warming up do that, and are to be thrown away.
         """
         joint, params = _enter(self, problem, params)
-        return call_known_program(_init_workers, (self, joint), params, as_key(key))
+        return call_known_program(_init_parts, (self, joint), params, as_key(key))
 
     def estimate(
         self, problem: AnyProblem, params: Params, state: EstimatorState
@@ -164,7 +164,7 @@ def _check_counts(joint: JointProblem, plan: Plan) -> None:
         )
 
 
-def _init_workers(
+def _init_parts(
     estimator: AbstractEstimator, joint: JointProblem, params: Params, key: RandomKey
 ) -> EstimatorState:
     plan = estimator.plan(joint.horizon)
@@ -189,7 +189,7 @@ def _estimate(
         # Used first, deposited afterwards: what is learned owes nothing to this window.
         after = estimator.learn(after, sums)
         after, census = after.learn_survival(before, engine, plan.num_sequential_steps)
-        return Found(sums, census), after
+        return ProblemSums(sums, census), after
 
     pairs = zip(joint.engines, state, strict=True)
     found, state = zip(*[advance_part(*pair) for pair in pairs], strict=True)

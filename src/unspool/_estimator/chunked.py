@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from .. import _rows as rows
 from .._counts import check_count, check_divides
 from .base import AbstractEstimator
+from .blocks import take_block, update_block
 
 
 class Chunked(AbstractEstimator):
@@ -86,13 +87,13 @@ class Chunked(AbstractEstimator):
             # States where they are put back to, the rest from before: an accumulator that is read
             # where it is written to would be copied for every chunk.
             old = replace(workers, trajectories=moved.trajectories)
-            new, chunk = self.estimator.advance(engine, params, old.take_block(start, size))
-            return moved.update_block(chunk, start), jax.tree.map(jnp.add, found, new)
+            new, chunk = self.estimator.advance(engine, params, take_block(old, start, size))
+            return update_block(moved, chunk, start), jax.tree.map(jnp.add, found, new)
 
         plan = self.plan(engine.horizon)
         groups = min(self.workers_at_once // plan.pairs_per_group, plan.num_groups)
         first = jax.eval_shape(
-            lambda: self.estimator.advance(engine, params, workers.take_block(0, groups))[0]
+            lambda: self.estimator.advance(engine, params, take_block(workers, 0, groups))[0]
         )
         none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
         held = rows.in_blocks(advance, (workers, none), plan.num_groups, groups)

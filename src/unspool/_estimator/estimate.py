@@ -22,7 +22,7 @@ from .._engine import Trajectories
 from .._results import RESULTS
 from .layout import Layout
 from .plan import Plan
-from .workers import Census, Roster
+from .roster import Census, Roster
 
 
 class Estimate(eqx.Module):
@@ -124,8 +124,8 @@ def accumulate(roster: Roster, layout: Layout, run: WindowRun, gradient: Params)
     )
 
 
-class Found(NamedTuple):
-    """What the workers of one problem have found in a window, and how many took part."""
+class ProblemSums(NamedTuple):
+    """Sums over the workers of one problem, and how many took part."""
 
     sums: WindowSums
     census: Census
@@ -137,7 +137,7 @@ class Found(NamedTuple):
 
 
 @rows.widening
-def finalize(found: list[Found], params: Params, plan: Plan, ran_out: BoolScalar) -> Estimate:
+def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: BoolScalar) -> Estimate:
     """The mean over the healthy pairs of a problem, and over problems, as an estimate.
 
     If counts `ran_out` it is no number, as nobody may go on with it.
@@ -176,7 +176,7 @@ def _mean_gradient(sums: WindowSums, census: Census, steps_per_window: float) ->
     return jax.tree.map(lambda x: x * scale, sums.gradient)
 
 
-def _judge(found: list[Found], total: Found, finite: BoolScalar) -> RESULTS:
+def _judge(found: list[ProblemSums], total: ProblemSums, finite: BoolScalar) -> RESULTS:
     """The worst of what has happened."""
     result = RESULTS.where(total.undefined > 0, RESULTS.dropped_derivatives, RESULTS.successful)
     result = RESULTS.where(total.sums.lost > 0, RESULTS.dropped_workers, result)

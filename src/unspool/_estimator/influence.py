@@ -19,8 +19,9 @@ from .._target import Target
 from .base import AbstractEstimator
 from .estimate import WindowRun, WindowSums, accumulate
 from .plan import Plan, plan_whole_windows
+from .roster import Roster
 from .trajectories import choose, with_state
-from .workers import Origin, Roster, Workers, init_workers
+from .workers import Origin, Workers, begin_workers
 
 WorkerTree = PyTree[Float[Array, "workers ..."]]
 
@@ -86,7 +87,7 @@ class AbstractInfluence(AbstractEstimator):
                 "needs a state with floating point numbers; this one has none: use BPTT or NRES"
             )
         blank = rows.arms(self.sketch.blank(state, params))
-        return init_workers(key, self.plan(engine.horizon), Origin(trajectory, blank))
+        return begin_workers(key, self.plan(engine.horizon), Origin(trajectory, blank))
 
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
@@ -102,7 +103,7 @@ class Influenced(NamedTuple):
     sketch: PyTree[Any]
 
 
-class Progress(NamedTuple):
+class StepCarry(NamedTuple):
     """What one step passes on to the next: rows, and sums of each worker's gradient and losses."""
 
     rows: Influenced
@@ -128,9 +129,9 @@ class InfluenceWindow(NamedTuple):
         )
         none = jnp.zeros(workers.trajectories.arms.done.shape, jnp.result_type(float))
         may_freeze = not self.engine.fixed_length or self.engine.horizon % num_steps > 0
-        step = lambda progress, _: (self._step(progress, may_freeze), None)
-        progress = Progress(start, self._still(), none)
-        (after, gradient, losses), _ = jax.lax.scan(step, progress, length=num_steps)
+        step = lambda carry, _: (self._step(carry, may_freeze), None)
+        carry = StepCarry(start, self._still(), none)
+        (after, gradient, losses), _ = jax.lax.scan(step, carry, length=num_steps)
         finite = jnp.isfinite(losses)
         healthy = roster.running & finite & rows.arms(rows.all_finite(gradient))
         share = rows.scale(roster.share, gradient)
@@ -140,9 +141,9 @@ class InfluenceWindow(NamedTuple):
         sketch = rows.arms(after.sketch)
         return sums, workers.after(roster, healthy, after.trajectories, sketch)
 
-    def _step(self, progress: Progress, may_freeze: bool) -> Progress:
+    def _step(self, carry: StepCarry, may_freeze: bool) -> StepCarry:
         """The newest step exactly, what came before it through the sketch."""
-        (trajectories, sketch), gradient, total = progress
+        (trajectories, sketch), gradient, total = carry
         unroll = lambda before, shift: self.engine.unroll(self.params, before, 1, shift)
         after, losses, step = linearize(unroll, trajectories, self._still())
         state, direct = step.backward(None, jnp.ones_like(rows.arm(losses, 0)))
@@ -153,7 +154,7 @@ class InfluenceWindow(NamedTuple):
         gradient = rows.select(frozen, gradient, found) if may_freeze else found
         keys = self._sketch_keys(trajectories.clock.t + 1)
         sketch = self.sketch.push(sketch, step, keys, self.params)
-        return Progress(Influenced(after, sketch), gradient, total + losses)
+        return StepCarry(Influenced(after, sketch), gradient, total + losses)
 
     def _reset_rows(self, before: Influenced) -> Influenced:
         """New episodes begun: a reset is pushed like a step."""

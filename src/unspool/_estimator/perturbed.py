@@ -24,7 +24,7 @@ from .perturbed_window import PerturbedWindow
 from .plan import Plan
 from .sigma import MadeUpdate
 from .tableau import Tableau, check_period
-from .workers import Origin, Workers, init_workers
+from .workers import Origin, Workers, begin_workers
 
 
 class AbstractPerturbed(AbstractEstimator):
@@ -83,7 +83,7 @@ class AbstractPerturbed(AbstractEstimator):
         branches, carried = init_carried(tableau, engine, params, key)
         learned = init_learned(tableau, plan.num_windows)
         layout = tableau.probe.layout(tableau.pairs)
-        return init_workers(key, plan, Origin(branches.trajectories, carried, layout, learned))
+        return begin_workers(key, plan, Origin(branches.trajectories, carried, layout, learned))
 
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers

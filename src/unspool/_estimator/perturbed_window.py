@@ -5,52 +5,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .. import _rows as rows
 from .._custom_types import Clocks, PairMask, PairValues, Params, RowLosses
 from .._engine import AbstractEngine
+from .controlled import apply_control
 from .direction_cache import DirectionCache
 from .directions import Draw
 from .estimate import Moments, WindowRun, WindowSums, accumulate
 from .perturbation import PairTree, Perturbation, perturb
 from .perturbed_state import Carried, Deposits
-from .probe import Branches, Measurement
+from .probe import Branches
+from .roster import Roster
 from .rounding import draw_dither
+from .segments import Segments
 from .tableau import Tableau
 from .trajectories import choose
-from .workers import Roster, Workers
-
-
-class Segments(NamedTuple):
-    """The segments of a window, in which no direction changes.
-
-    - `length`: steps of one.
-    - `per_window`: how many make a window.
-    - `period`: steps of an episode for which a direction is kept.
-    - `lasts`: whether that is the whole episode.
-    """
-
-    length: int
-    per_window: int
-    period: int
-    lasts: bool
-
-    @classmethod
-    def of(cls, tableau: Tableau, horizon: int) -> "Segments":
-        window = min(tableau.window or horizon, horizon)
-        period = min(tableau.period or horizon, horizon)
-        length = min(period, window)
-        return cls(length, -(-window // length), period, period == horizon)
-
-    # Divisions of integers are slow, and a direction that lasts needs none.
-    def block(self, t: Clocks) -> Clocks:
-        """The number of the direction that is in use at step `t`."""
-        return jnp.zeros_like(t) if self.lasts else jax.lax.div(t, self.period)
-
-    def redraws(self, t: Clocks) -> Bool[Array, " workers"]:
-        """The groups whose direction is drawn at step `t`."""
-        return t == 0 if self.lasts else jax.lax.rem(t, self.period) == 0
+from .workers import Workers
 
 
 class Drawn(NamedTuple):
@@ -60,22 +32,7 @@ class Drawn(NamedTuple):
     stamp: PyTree[Any]
 
 
-class Controlled(NamedTuple):
-    """A measurement after a control.
-
-    - `derivative`: what is left of each pair's.
-    - `guess`: each group's, times its coefficient; `None` without a control.
-    - `deposits`: each pair's.
-    - `uncontrolled`: groups whose guess was not finite.
-    """
-
-    derivative: PairValues
-    guess: PyTree[Any] = None
-    deposits: PyTree[Any] = None
-    uncontrolled: Int[Array, " workers"] | None = None
-
-
-class Found(NamedTuple):
+class SegmentSums(NamedTuple):
     """Sums over the segments of a window: of each row's losses and of each pair's derivatives,
     gradients times shares, and deposits; and how many guesses of each group were not finite."""
 
@@ -86,13 +43,13 @@ class Found(NamedTuple):
     uncontrolled: Int[Array, " workers"] | None = None
 
 
-class Progress(NamedTuple):
+class SegmentCarry(NamedTuple):
     """What one segment passes on to the next."""
 
     branches: Branches
     score_sum: PairTree | None
     stamp: PyTree[Any]
-    found: Found
+    found: SegmentSums
 
 
 class PerturbedWindow(NamedTuple):
@@ -111,7 +68,7 @@ class PerturbedWindow(NamedTuple):
         """The window that comes next."""
         segments, roster = Segments.of(tableau, engine.horizon), workers.roster(engine)
         window = cls(tableau, engine, params, workers, roster, segments, workers.carried.cache)
-        return window if window.cache is None else window._replace(cache=window._refresh_cache())
+        return window if window.cache is None else window._replace(cache=window.refresh_cache())
 
     def run(self) -> tuple[WindowSums, Workers]:
         """What the groups find, and where they stand afterwards."""
@@ -123,13 +80,13 @@ class PerturbedWindow(NamedTuple):
         score_sum = carried.score_sum
         if score_sum is not None:
             score_sum = rows.select_worker(reset, rows.zeros_like(score_sum), score_sum)
-        progress = Progress(start, score_sum, carried.stamp, self._nothing_found())
+        carry = SegmentCarry(start, score_sum, carried.stamp, self._nothing_found())
         if self.segments.per_window == 1:
-            progress = self._run_segment(progress, drawn)
+            carry = self._run_segment(carry, drawn)
         else:
-            one = lambda progress, _: (self._run_segment(progress), None)
-            progress, _ = jax.lax.scan(one, progress, length=self.segments.per_window)
-        return self._conclude(start, progress)
+            one = lambda carry, _: (self._run_segment(carry), None)
+            carry, _ = jax.lax.scan(one, carry, length=self.segments.per_window)
+        return self._conclude(start, carry)
 
     def _draw(self, t: Clocks, stamp: PyTree[Any]) -> Drawn:
         """The perturbations in use at step `t`, each with the scale that it was drawn with."""
@@ -159,7 +116,7 @@ class PerturbedWindow(NamedTuple):
 
         return jax.vmap(one, in_axes=(1, 0), out_axes=1)(workers.pair_numbers(episode), block)
 
-    def _refresh_cache(self) -> DirectionCache:
+    def refresh_cache(self) -> DirectionCache:
         """The directions that are kept, those of new episodes among them."""
         reset, episode = self.roster.reset, self.roster.episode
         ahead = jnp.where(reset, episode, self.workers.next_episodes(episode))
@@ -182,11 +139,13 @@ class PerturbedWindow(NamedTuple):
 
         return jax.lax.cond(jnp.any(reset), begin, lambda: before)
 
-    def _nothing_found(self) -> Found:
+    def _nothing_found(self) -> SegmentSums:
         pairs, workers = self.workers.failed.shape
         nothing = jnp.zeros(self.workers.trajectories.arms.done.shape, jnp.result_type(float))
         of_pairs = lambda tree: rows.repeat(rows.repeat(tree, workers), pairs)
-        found = Found(nothing, nothing[:pairs], of_pairs(rows.widen(rows.zeros_like(self.params))))
+        found = SegmentSums(
+            nothing, nothing[:pairs], of_pairs(rows.widen(rows.zeros_like(self.params)))
+        )
         control = self.tableau.control
         if control is None:
             return found
@@ -194,24 +153,27 @@ class PerturbedWindow(NamedTuple):
         none = jnp.zeros(workers, int)
         return found._replace(deposits=of_pairs(deposits), uncontrolled=none)
 
-    def _run_segment(self, progress: Progress, drawn: Drawn | None = None) -> Progress:
+    def _run_segment(self, carry: SegmentCarry, drawn: Drawn | None = None) -> SegmentCarry:
         """One segment of the sum: its scores, its derivatives, and what a control leaves."""
-        branches, score_sum, stamp, found = progress
+        branches, score_sum, stamp, found = carry
         t = branches.trajectories.clock.t
         drawn = self._draw(t, stamp) if drawn is None else drawn
         score, score_sum = self._weigh(t, drawn.perturbation.score, score_sum)
         branches, measured = self.tableau.probe.unroll(
             self.engine, self.params, branches, self.segments.length, drawn.perturbation
         )
-        controlled = self._apply_control(measured, drawn.perturbation)
+        learned = jax.tree.map(lambda x: x[self._window_index()], self.workers.learned.control)
+        controlled = apply_control(
+            self.tableau.control, learned, measured, drawn.perturbation.along
+        )
         share = self._of_pairs(self.roster.share)
         gradient = rows.scale(controlled.derivative * share, score)
         if controlled.guess is not None:
             guess = self._of_pairs(rows.scale(self.roster.share, controlled.guess))
             gradient = jax.tree.map(jnp.add, gradient, guess)
-        new = Found(measured.losses, controlled.derivative, gradient, *controlled[2:])
+        new = SegmentSums(measured.losses, controlled.derivative, gradient, *controlled[2:])
         found = jax.tree.map(jnp.add, found, new)
-        return Progress(branches, score_sum, drawn.stamp, found)
+        return SegmentCarry(branches, score_sum, drawn.stamp, found)
 
     def _weigh(self, t: Clocks, score: PairTree, score_sum: PairTree | None):
         """The scores that a segment's derivatives are weighed with, and their sum after it."""
@@ -224,26 +186,9 @@ class PerturbedWindow(NamedTuple):
         only_earlier = control is not None and control.replaces_newest_score
         return (earlier if only_earlier else score_sum), score_sum
 
-    def _apply_control(self, measured: Measurement, perturbation: Perturbation) -> Controlled:
-        """What a guess leaves of the derivatives, with the coefficient of each group's window."""
-        control, guess, derivative = self.tableau.control, measured.guess, measured.derivative
-        if control is None:
-            return Controlled(derivative)
-        learned = jax.tree.map(lambda x: x[self._window_index()], self.workers.learned.control)
-        coefficient = jax.vmap(lambda known, _: control.coefficient(known))
-        a = jnp.asarray(coefficient(learned, self.roster.share), derivative.dtype)
-        known = rows.all_finite(guess)
-        if not control.replaces_newest_score:
-            a = jnp.where(known, a, 0)
-            guess = rows.select(known, guess, rows.zeros_like(guess))
-        explained = jax.vmap(lambda along: rows.dot(guess, along))(perturbation.along)
-        deposits = jax.vmap(jax.vmap(control.deposit))(derivative, explained)
-        derivative = derivative - self._of_pairs(a) * explained
-        return Controlled(derivative, rows.scale(a, guess), deposits, (~known).astype(int))
-
-    def _conclude(self, start: Branches, progress: Progress) -> tuple[WindowSums, Workers]:
+    def _conclude(self, start: Branches, carry: SegmentCarry) -> tuple[WindowSums, Workers]:
         """The sums over pairs that came through, and the groups after the window."""
-        found, branches, layout = progress.found, progress.branches, self.workers.layout
+        found, branches, layout = carry.found, carry.branches, self.workers.layout
         control = self.tableau.control
         finite = layout.are_finite(found.losses)
         if layout.shared and (control is None or control.replaces_newest_score):
@@ -261,17 +206,17 @@ class PerturbedWindow(NamedTuple):
         branches = branches._replace(trajectories=after)
         if self.tableau.rejoins:
             branches = self.tableau.probe.rejoin(branches)
-        carried = Carried(branches.tangent, progress.score_sum, progress.stamp, self.cache)
+        carried = Carried(branches.tangent, carry.score_sum, carry.stamp, self.cache)
         return sums, self.workers.after(self.roster, healthy, branches.trajectories, carried)
 
-    def _deposit(self, found: Found, healthy: PairMask) -> dict[str, Any]:
+    def _deposit(self, found: SegmentSums, healthy: PairMask) -> dict[str, Any]:
         """What the groups add to the knowledge of the windows that they have gone through."""
         controlled = found.uncontrolled == 0
         mask = healthy & self._of_pairs(controlled)
         num_windows = self.workers.survival.attempted.size
         by_window = lambda tree: rows.sum_by(self._window_index(), tree, num_windows)
         deposits = rows.select(mask, found.deposits, rows.zeros_like(found.deposits))
-        lost = jnp.any(self.roster.running, axis=0) & ~controlled
+        lost = jnp.any(healthy, axis=0) & ~controlled
         return {
             "deposits": Deposits(by_window(deposits), by_window(mask.astype(int))),
             "uncontrolled": jnp.sum(lost),
@@ -280,7 +225,7 @@ class PerturbedWindow(NamedTuple):
     def _window_index(self) -> Clocks:
         """The place in the episode of the window that each group goes through."""
         t = jnp.where(self.roster.reset, 0, self.workers.trajectories.clock.t)
-        return jax.lax.div(jnp.maximum(t, 0), self.segments.length * self.segments.per_window)
+        return self.segments.window_of(t)
 
     def _of_pairs(self, tree: PyTree[Any]) -> PyTree[Any]:
         """What each group has, for each of its pairs."""

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 
 from .. import _rows as rows
 from .._counts import check_count
-from .._custom_types import Params, RandomKey, RowLosses, WorkerMask
+from .._custom_types import BoolScalar, IntScalar, Params, RandomKey, RowLosses, WorkerMask
 from .._engine import AbstractEngine, Trajectories
 from .._target import Target
 from .base import AbstractEstimator
 from .estimate import WindowRun, WindowSums, accumulate
 from .plan import Plan, plan_whole_windows
+from .roster import Roster
 from .trajectories import choose, take
-from .workers import Origin, Roster, Workers, init_workers
+from .workers import Origin, Workers, begin_workers
 
 
 class AbstractReverse(AbstractEstimator):
@@ -39,7 +40,7 @@ class AbstractReverse(AbstractEstimator):
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         trajectory = engine.start(params, rows.repeat(key, 1))
-        return init_workers(key, self.plan(engine.horizon), Origin(trajectory))
+        return begin_workers(key, self.plan(engine.horizon), Origin(trajectory))
 
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
@@ -77,15 +78,16 @@ class ReverseWindow(NamedTuple):
 
         nothing = jnp.zeros(incoming.arms.done.shape, jnp.result_type(float))
         blank = Attempt(rows.zeros_like(self.params), incoming, incoming, nothing)
-        sound, lost, start, found = leave_out_unsound(attempt, running, blank)
+        search = leave_out_unsound(attempt, running, blank)
+        sound, start, found = search.sound, search.start, search.found
         # A worker whose episode is done before its first step has a gradient, which is zero.
         healthy = running & (sound | rows.arm(start.arms.done, 0))
-        losses = jnp.where(lost, jnp.nan, jnp.where(sound, rows.arm(found.losses, 0), 0))
+        losses = jnp.where(search.lost, jnp.nan, jnp.where(sound, rows.arm(found.losses, 0), 0))
         clock = start.clock
         t = jnp.minimum(clock.t + num_steps, clock.length)
         after = choose(sound, found.after, replace(start, clock=replace(clock, t=t)))
         grad = jax.tree.map(lambda x: jnp.where(jnp.any(sound), x, 0), found.grad)
-        losses, finite, healthy = rows.arms(losses), rows.arms(~lost), rows.arms(healthy)
+        losses, finite, healthy = rows.arms(losses), rows.arms(~search.lost), rows.arms(healthy)
         run = WindowRun(start, after, losses, finite, healthy)
         sums = accumulate(roster, self.workers.layout, run, grad)
         return sums, self.workers.after(roster, healthy, after, None)
@@ -106,11 +108,55 @@ class ReverseWindow(NamedTuple):
         return total, (start, after, losses)
 
 
+class Search(NamedTuple):
+    """How far the search for workers who spoil a gradient has come.
+
+    - `sound`: workers known to be sound.
+    - `lost`: workers whose losses are not finite.
+    - `todo`: workers still to be tried.
+    - `size`: how many of these to try next.
+    - `start`: where those that have been tried started from.
+    - `success`: whether the last attempt was sound.
+    - `found`: the last attempt.
+    """
+
+    sound: WorkerMask
+    lost: WorkerMask
+    todo: WorkerMask
+    size: IntScalar
+    start: Trajectories
+    success: BoolScalar
+    found: Attempt
+
+    def goes_on(self) -> BoolScalar:
+        """True while somebody is untried, or the last attempt is not that of the sound ones."""
+        return jnp.any(self.todo) | (~self.success & jnp.any(self.sound))
+
+    def advance(self, attempt: Callable[[WorkerMask], Attempt]) -> "Search":
+        """Tries the next few, together with those that are known to be sound."""
+        group = self.todo & (jnp.cumsum(self.todo) <= self.size)
+        found = attempt(self.sound | group)
+        start = choose(group, found.start, self.start)
+        unhealthy = group & ~jnp.isfinite(found.losses[0])
+        success = ~jnp.any(unhealthy) & rows.all_finite(rows.repeat(found.grad, 1))[0]
+        spoilt = jnp.where(jnp.any(unhealthy), unhealthy, group & (self.size == 1))
+        settled = jnp.where(success, group, spoilt | start.arms.done[0])
+        smaller = jnp.where(jnp.any(unhealthy), self.size, jnp.maximum(self.size // 2, 1))
+        return Search(
+            sound=jnp.where(success, self.sound | group, self.sound),
+            lost=self.lost | unhealthy,
+            todo=self.todo & ~settled,
+            size=jnp.where(success, 2 * self.size, smaller),
+            start=start,
+            success=success,
+            found=found,
+        )
+
+
 def leave_out_unsound(
     attempt: Callable[[WorkerMask], Attempt], running: WorkerMask, blank: Attempt
-) -> tuple[WorkerMask, WorkerMask, Trajectories, Attempt]:
-    """The workers whose losses and derivatives are finite, those whose losses are not, where all
-    have started from, and the attempt with the former.
+) -> Search:
+    """The end of the search for workers whose losses and derivatives are finite.
 
     A derivative cannot be masked afterwards: zero times infinity is no number, and workers share
     one backward pass. So all are tried together, which most often is the end of it. If that
@@ -119,33 +165,6 @@ def leave_out_unsound(
     gradient is found. Workers that are over before their first step owe it nothing, and are left
     out in case they spoil it.
     """
-
-    def search(carry):
-        sound, lost, todo, size, start, _, _ = carry
-        group = todo & (jnp.cumsum(todo) <= size)
-        found = attempt(sound | group)
-        start = choose(group, found.start, start)
-        unhealthy = group & ~jnp.isfinite(found.losses[0])
-        success = ~jnp.any(unhealthy) & rows.all_finite(rows.repeat(found.grad, 1))[0]
-        spoilt = jnp.where(jnp.any(unhealthy), unhealthy, group & (size == 1))
-        settled = jnp.where(success, group, spoilt | start.arms.done[0])
-        smaller = jnp.where(jnp.any(unhealthy), size, jnp.maximum(size // 2, 1))
-        return (
-            jnp.where(success, sound | group, sound),
-            lost | unhealthy,
-            todo & ~settled,
-            jnp.where(success, 2 * size, smaller),
-            start,
-            success,
-            found,
-        )
-
-    def goes_on(carry):
-        sound, _, todo, _, _, success, _ = carry
-        return jnp.any(todo) | (~success & jnp.any(sound))
-
-    none = jnp.zeros_like(running)
-    size, success = jnp.array(running.size), jnp.array(False)
-    carry = none, none, running, size, blank.start, success, blank
-    sound, lost, _, _, start, _, found = jax.lax.while_loop(goes_on, search, carry)
-    return sound, lost, start, found
+    none, size = jnp.zeros_like(running), jnp.array(running.size)
+    first = Search(none, none, running, size, blank.start, jnp.array(False), blank)
+    return jax.lax.while_loop(Search.goes_on, lambda search: search.advance(attempt), first)

@@ -22,7 +22,6 @@ from .._custom_types import (
     PairClocks,
     PairMask,
     RandomKey,
-    Scalar,
     WorkerMask,
     WorkerValues,
 )
@@ -30,37 +29,9 @@ from .._engine import AbstractEngine, Clock, Trajectories
 from .._random import Purpose, numbered, stream
 from .layout import Layout
 from .plan import Plan
+from .roster import Census, Roster
 from .survival import Survival
 from .trajectories import take
-
-
-class Roster(NamedTuple):
-    """Who takes part in a window, and how much each counts for.
-
-    - `reset`: groups that begin an episode.
-    - `episode`: the id of everyone's episode.
-    - `running`: pairs that are not waiting for the end of an episode in which they failed.
-    - `share`: the factor of a pair's gradient if it comes through the window. While nothing fails,
-      all have an equal share and they add up to one.
-    """
-
-    reset: WorkerMask
-    episode: Clocks
-    running: PairMask
-    share: WorkerValues
-
-
-class Census(NamedTuple):
-    """How many pairs took part in a window.
-
-    - `attempted`: those that ran it.
-    - `healthy`: those that came through, with finite losses and derivatives.
-    - `stood_for`: how many of those that came into the window these stand for.
-    """
-
-    attempted: IntScalar
-    healthy: IntScalar
-    stood_for: Scalar
 
 
 class PerWorker(eqx.Module):
@@ -211,29 +182,6 @@ class Workers(eqx.Module):
         each = replace(self.each, weight=weight, gain=gain)
         return replace(self, survival=survival, each=each), census
 
-    def take_block(self, start: IntScalar | int, size: int) -> "Workers":
-        """Some neighboring groups."""
-        arms, groups = self._split()
-        arms = rows.take_slice(arms, start, size, axis=1)
-        return self._join(arms, rows.take_slice(groups, start, size, axis=0))
-
-    def update_block(self, new: "Workers", start: IntScalar | int) -> "Workers":
-        """All groups, with those from `start` on replaced; the inverse of `take_block`."""
-        (arms, groups), (new_arms, new_groups) = self._split(), new._split()
-        arms = rows.update_slice(arms, new_arms, start, axis=1)
-        groups = rows.update_slice(groups, new_groups, start, axis=0)
-        return replace(self._join(arms, groups), update=new.update)
-
-    def _split(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The fields with an axis before that of groups, and those without."""
-        arms = {"arms": self.trajectories.arms, "failed": self.failed, "carried": self.carried}
-        return arms, {"clock": self.trajectories.clock, "each": self.each}
-
-    def _join(self, arms: dict[str, Any], groups: dict[str, Any]) -> "Workers":
-        trajectories = Trajectories(arms["arms"], groups["clock"])
-        kept = {"failed": arms["failed"], "carried": arms["carried"], "each": groups["each"]}
-        return replace(self, trajectories=trajectories, **kept)
-
 
 class Origin(NamedTuple):
     """What all groups are at first.
@@ -250,7 +198,7 @@ class Origin(NamedTuple):
     learned: PyTree[Any] = None
 
 
-def init_workers(key: RandomKey, plan: Plan, origin: Origin) -> Workers:
+def begin_workers(key: RandomKey, plan: Plan, origin: Origin) -> Workers:
     """Groups at the end of an episode: a reset is the same at the start as ever after."""
     groups, pairs = plan.num_groups, origin.layout.pairs
     first = jnp.zeros(groups, int)
