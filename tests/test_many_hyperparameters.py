@@ -117,7 +117,7 @@ def test_twenty_nine_numbers_in_one_box():
     assert isinstance(problem, StartInBox)
     assert all(entry.problem is problem for entry in entries)
     params = problem.init_params(key=jax.random.key(1))
-    values = problem.training.numbers(params)
+    values = problem.training.natural_units(params)
     assert {name: leaf.shape for name, leaf in values.items()} == {
         "active": (5,), "learning_rate": (12,), "momentum": (12,),
     }  # fmt: skip
@@ -128,7 +128,7 @@ def test_twenty_nine_numbers_in_one_box():
         "log rate weights 1",
     )
     assert problem.training.tensors[:3] == ("layer0.bias", "layer0.matrix", "layer1.bias")
-    low, high = (problem.training.numbers(end) for end in problem.box)
+    low, high = (problem.training.natural_units(end) for end in problem.box)
     for name, ends in {
         "active": (0.2, 0.98), "learning_rate": (1e-4, 0.1), "momentum": (0.01, 0.99),
     }.items():  # fmt: skip

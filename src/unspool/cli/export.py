@@ -19,7 +19,7 @@ from .._params import split
 from .._random import Purpose, stream
 from .._run import Run
 from ..export.optimizer_class import class_name
-from ..export.optimizer_file import whole
+from ..export.optimizer_file import unfreeze
 from ..problems.learned_optimizer import OptimizerTraining
 from ..problems.schedules import ModelTraining
 from .job import Job, build_job
@@ -60,7 +60,7 @@ def export(words: Sequence[str]) -> int:
         }
         with mistakes_of_the_user("while writing the file"):
             _export.save_optimizer(problem.optimizer, params, file, notes=notes)
-            name = class_name(type(whole(problem.optimizer, params)[0]))
+            name = class_name(type(unfreeze(problem.optimizer, params)[0]))
     own = name.rpartition(":")[2] if ":" in name else None
     print(file)
     print(

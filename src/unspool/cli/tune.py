@@ -98,7 +98,7 @@ def _conclude(experiment: Tuning, directory: Path) -> None:
     problem = experiment.training
     ((label, (first, *_)),) = read_traces(experiment, directory).items()
     ends = experiment.ends(first)
-    numbers = {k: jax.device_get(problem.numbers(params)) for k, params in ends.items()}
+    numbers = {k: jax.device_get(problem.natural_units(params)) for k, params in ends.items()}
     names = name_entries(numbers["tuned"])
     width = max(map(len, [*names, "objective"])) + 2
     print(f"{'':<{width}}{'untuned':>12}{'tuned':>12}")

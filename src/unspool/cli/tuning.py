@@ -105,7 +105,7 @@ class Tuning(AbstractExperiment):
     def _numbers(self, traces: tuple[Trace, ...]) -> list[dict[str, Any]]:
         """Every hyperparameter over the updates, a figure for each name."""
         problem, unravel = self.training, ravel_pytree(self._like)[1]
-        in_units = jax.jit(jax.vmap(lambda x: problem.numbers(unravel(x))))
+        in_units = jax.jit(jax.vmap(lambda x: problem.natural_units(unravel(x))))
         per_seed = [in_units(jnp.asarray(t.params, jnp.result_type(float))) for t in traces]
         updates = min((t.updates for t in traces), key=len)
         charts = []

@@ -14,8 +14,8 @@ from ..problems.schedules import (
     Logit,
     Model,
     ModelTraining,
+    PerGroup,
     PerTensor,
-    Several,
     ValidLoss,
 )
 from .active_units import cross_entropy
@@ -133,7 +133,7 @@ class ManyHyperparametersExperiment(AbstractExperiment):
         """The training run whose hyperparameters are tuned, in its box."""
         data = load_images(self.images, self.data_dir, self.batch_size)
         sizes = (data.train[0].shape[1], *_NUM_HIDDEN * (self.width,), 10)
-        active = Several(_between(Logit, _ACTIVE), _NUM_HIDDEN)
+        active = PerGroup(_between(Logit, _ACTIVE), _NUM_HIDDEN)
         model = Model(ft.partial(init_network, sizes), cross_entropy, space={"active": active})
         space = {
             "learning_rate": PerTensor(_between(Log, _RATES)),

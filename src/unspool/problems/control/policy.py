@@ -1,4 +1,4 @@
-"""What every policy is: a function of parameters and an observation, without either."""
+"""The interface of policies: a function of parameters and an observation."""
 
 import abc
 from typing import Any
@@ -9,7 +9,7 @@ from ..._custom_types import Params, RandomKey
 
 
 class AbstractPolicy(eqx.Module):
-    """What makes an action of an observation; its parameters are a tree of their own.
+    """A function from an observation to an action; its parameters are a tree of their own.
 
     Instances are settings: they are compared and hashed by their fields.
     """

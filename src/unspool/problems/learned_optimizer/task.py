@@ -6,7 +6,7 @@ from ..schedules import Data, Model
 
 
 class Task(eqx.Module):
-    """What a learned optimizer is to train: a model and its data.
+    """A model and its data, for a learned optimizer to train.
 
     **Arguments:**
 
