@@ -39,7 +39,7 @@ from unspool.problems.learned_optimizer import (
     text_task,
 )
 from unspool.problems.schedules import Data, Logarithm, ValidLoss
-from unspool.report.intervals import interval_words, mean_words, t_interval
+from unspool.report.intervals import format_interval, format_mean, t_interval
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {"svg.hashsalt": "unspool", "svg.fonttype": "none"}
@@ -153,7 +153,7 @@ def row(name, comparison, start):
 
     def words(values):
         found = t_interval(values)
-        return f"{mean_words(found)} ({interval_words(found)})"
+        return f"{format_mean(found)} ({format_interval(found)})"
 
     ends = {"as it started": start[:, -1]} | {
         f"{label} {grid.rates[grid.best]:g}": grid.best_curves[:, -1]

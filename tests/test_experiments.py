@@ -226,7 +226,7 @@ def test_training_that_cannot_go_on_is_an_outcome(tmp_path):
     assert status["status"] == "stopped"
     assert "workers dropped" in status["message"]
     (study,) = read_studies([tmp_path])
-    assert [run.status.word for run in study.runs] == ["stopped", "finished"]
+    assert [run.status.state for run in study.runs] == ["stopped", "finished"]
     stopped = (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes()
     reproduce(Small(rate=1e-2, nres_rate=1e30, num_updates=60), tmp_path, num_processes=1)
     assert (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes() == stopped

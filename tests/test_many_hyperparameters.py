@@ -207,7 +207,7 @@ def test_searches_write_runs_that_the_report_reads(searched):
     directory, told = searched
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "hyperband", "random", "tpe")
-    assert {run.status.word for run in study.runs} == {"finished"}
+    assert {run.status.state for run in study.runs} == {"finished"}
     starts = {tuple(run.records.params[0].tolist()) for run in study.runs if run.label != "NRES"}
     assert len(starts) == 1
     runs = {run.label: run for run in study.runs}

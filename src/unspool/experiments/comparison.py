@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 
 _OFF = 10.0
 """How many times the loss of fresh weights a loss may end at and still be drawn."""
@@ -110,8 +110,8 @@ class Comparison(NamedTuple):
 
         def told(values: np.ndarray) -> str:
             found = t_interval(values)
-            words = interval_words(found)
-            return mean_words(found) + (f" ({words})" if words else "")
+            words = format_interval(found)
+            return format_mean(found) + (f" ({words})" if words else "")
 
         count = self.num_seeds
         seeds = f"{count} seeds" if count > 1 else "a single seed"
@@ -159,7 +159,7 @@ class Comparison(NamedTuple):
             return said
         if not found.known:
             return [*said, f"One seed cannot tell the learned optimizer apart from {label}."]
-        difference = f"{mean_words(found)} ({interval_words(found)})"
+        difference = f"{format_mean(found)} ({format_interval(found)})"
         numbers = f"seed by seed, learned minus {label} is {difference}"
         if found.low <= 0 <= found.high:
             return [*said, f"The learned optimizer and {label} are not told apart: {numbers}."]

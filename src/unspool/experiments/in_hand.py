@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 from ..report.summarize import mean_curve, tail_length
 from .base import Trace
 
@@ -49,7 +49,7 @@ def ends_in_words(traces: Traces) -> str:
     ends = []
     for label, found in traces.items():
         interval = t_interval(np.array([final_loss(trace) for trace in found]))
-        ends.append(f"{label} {mean_words(interval)}{_in_brackets(interval_words(interval))}")
+        ends.append(f"{label} {format_mean(interval)}{_in_brackets(format_interval(interval))}")
     return "; ".join(ends)
 
 
@@ -68,7 +68,7 @@ def differences_in_words(traces: Traces, label: str, others: Sequence[str]) -> s
         gap = gap if gap.mean >= 0 else t_interval(-np.array(pairs))
         if gap.known:
             chance = "" if gap.low > 0 else ", which may be chance"
-            words.append(f"{mean_words(gap)} ({interval_words(gap)}) {side} {other}{chance}")
+            words.append(f"{format_mean(gap)} ({format_interval(gap)}) {side} {other}{chance}")
     return f"{label} ends {'; '.join(words)}" if words else ""
 
 

@@ -16,7 +16,7 @@ from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
 from .in_hand import differences_in_words, ends_in_words, final_loss
 from .variance import geometric_series, measured_series, variance_of_one_worker
@@ -219,7 +219,7 @@ class AbstractMetaTraining(AbstractExperiment):
             seeds=seeds,
             ends=ends_in_words({label: found for label, found in traces.items() if found}),
             gaps="".join(f"Seed by seed, {words}. " for words in gaps if words),
-            slope=f"{mean_words(slope)} ({interval_words(slope)})",
+            slope=f"{format_mean(slope)} ({format_interval(slope)})",
         )
         return [
             {
