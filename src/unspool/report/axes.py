@@ -12,7 +12,7 @@ LABEL_SIZE = 9.5
 
 
 def style_axes(axes: Axes) -> None:
-    """Removes the frame, and sets thin lines and quiet colors."""
+    """Removes the frame, and sets thin lines and muted colors."""
     axes.patch.set_alpha(0.0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
