@@ -20,8 +20,8 @@ import sklearn.datasets
 
 import unspool
 from unspool import data, export
+from unspool.experiments.baselines import BASELINES, losses_while_training, measured_steps
 from unspool.experiments.comparison import Comparison, Grid
-from unspool.experiments.contenders import CONTENDERS, losses_while_training, measured_steps
 from unspool.problems.learned_optimizer import (
     CNN,
     MLP,
@@ -39,7 +39,7 @@ from unspool.problems.learned_optimizer import (
     text_task,
 )
 from unspool.problems.schedules import Data, Logarithm, ValidLoss
-from unspool.report.intervals import interval_words, mean_words, t_interval
+from unspool.report.intervals import format_interval, format_mean, t_interval
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {"svg.hashsalt": "unspool", "svg.fonttype": "none"}
@@ -137,13 +137,13 @@ def compare(task, num_steps, learned, start_rate):
         return np.stack([*runs])
 
     grids = {}
-    for label, (make, rates) in CONTENDERS.items():
+    for label, (make, rates) in BASELINES.items():
         ends = np.stack([curves(make, rate, CHOOSING, True)[:, -1] for rate in rates])
         best = rates[Grid(rates, ends, ends[:, :, None]).best]
         shown = curves(make, best, SHOWN)
         # Of no other rate the curves are looked at.
         grids[label] = Grid(rates, ends, np.broadcast_to(shown, (len(rates), *shown.shape)))
-    start = curves(CONTENDERS["momentum SGD"].make, start_rate, SHOWN)
+    start = curves(BASELINES["momentum SGD"].make, start_rate, SHOWN)
     steps = np.append(0, measured_steps(num_steps))
     return Comparison(steps, "validation loss", curves(learned, 0.0, SHOWN), grids), start
 
@@ -153,7 +153,7 @@ def row(name, comparison, start):
 
     def words(values):
         found = t_interval(values)
-        return f"{mean_words(found)} ({interval_words(found)})"
+        return f"{format_mean(found)} ({format_interval(found)})"
 
     ends = {"as it started": start[:, -1]} | {
         f"{label} {grid.rates[grid.best]:g}": grid.best_curves[:, -1]

@@ -52,7 +52,7 @@ def main():
     for record in unspool.train(problem, estimator, optax.adam(0.05), num_updates=60, key=key):
         losses.append(record.loss)
         if record.update % 10 == 0:
-            print(record.update, record.loss, problem.numbers(record.params))
+            print(record.update, record.loss, problem.natural_units(record.params))
     export.save(problem, record.params, "tuned.json")
     return losses
 

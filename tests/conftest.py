@@ -109,10 +109,10 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session", autouse=True)
 def any_machine(tmp_path_factory):
     """Hides what a machine may have: installed data sets, settings that change what is printed."""
-    from unspool.data import places
+    from unspool.data import search_path
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "SYSTEM", tmp_path_factory.mktemp("system"))
+        patch.setattr(search_path, "SYSTEM_DIRECTORY", tmp_path_factory.mktemp("system"))
         for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "UNSPOOL_TRACEBACK"):
             patch.delenv(name, raising=False)
         yield

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import unspool
-from unspool.data import places
+from unspool.data import search_path
 from unspool.experiments import LoptFashionMnistExperiment
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -157,7 +157,7 @@ def test_the_meta_training_is_that_of_the_experiment(images):
 
 
 def test_without_the_images_the_part_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(places, "SYSTEM", tmp_path / "nothing")
+    monkeypatch.setattr(search_path, "SYSTEM_DIRECTORY", tmp_path / "nothing")
     accelerator.main(["--small", "--out", str(tmp_path), "--only", "fashion-mnist"])
     (row,) = read(tmp_path)["parts"]["fashion-mnist"].values()
     assert not row["complete"] and "of Fashion-MNIST is not in" in row["note"]

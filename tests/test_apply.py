@@ -11,9 +11,9 @@ import pytest
 
 from support.slow import slow
 from unspool import export
-from unspool.cli import applying
+from unspool.cli import apply_experiment
 from unspool.cli.__main__ import main
-from unspool.experiments import contenders
+from unspool.experiments import baselines
 from unspool.problems.learned_optimizer import MLPOptimizer
 from unspool.report.read import read_studies
 
@@ -83,12 +83,12 @@ def trained(tmp_path_factory):
 def mine(trained, monkeypatch):
     monkeypatch.chdir(trained)
     few = {
-        label: contender._replace(rates=contender.rates[2:9:3])
-        for label, contender in contenders.CONTENDERS.items()
+        label: baseline._replace(rates=baseline.rates[2:9:3])
+        for label, baseline in baselines.BASELINES.items()
     }
-    monkeypatch.setattr(applying, "CONTENDERS", few)
-    applying.load_task.cache_clear()
-    applying.load_learned.cache_clear()
+    monkeypatch.setattr(apply_experiment, "BASELINES", few)
+    apply_experiment.load_task.cache_clear()
+    apply_experiment.load_learned.cache_clear()
     return trained
 
 
@@ -130,10 +130,10 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
     assert curves.y_scale == "log" and rates.x_scale == "log"
     (across,) = [s for s in rates.series if s.label == "learned" and s.style == "line"]
     assert across.y.tolist() == [lines["learned"].y[-1]] * 2
-    task = applying.load_task("mine.py:task", mine)
+    task = apply_experiment.load_task("mine.py:task", mine)
     transformation = export.load_optimizer("run/optimizer.safetensors")
     values = json.loads((directory / "measured" / "learned.json").read_text())["values"]
-    key = applying.stream(jax.random.key(101), applying.Purpose.EVALUATION)
+    key = apply_experiment.stream(jax.random.key(101), apply_experiment.Purpose.EVALUATION)
     weights_key, batches_key = jax.random.split(key)
     weights = task.model.init(weights_key)
     state = transformation.init(weights)
@@ -151,15 +151,15 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
     assert {v["101"][-21] for v in others.values()} == {values["101"][0]}
     del others["learned"]
     assert all(len(v["101"]) == 22 for v in others.values())
-    chosen_on, shown = ({v["101"][place] for v in others.values()} for place in (0, -1))
-    assert all(map(math.isfinite, chosen_on)) and not chosen_on & shown
+    selection_losses, shown = ({v["101"][place] for v in others.values()} for place in (0, -1))
+    assert all(map(math.isfinite, selection_losses)) and not selection_losses & shown
 
     # What is finished is kept; more seeds are added; another file or task is not mistaken for it.
     kept = (directory / "measured" / "learned.json").stat().st_mtime_ns
     assert main(APPLY) == 0
     assert (directory / "measured" / "learned.json").stat().st_mtime_ns == kept
     (mine / "mine.py").write_text(MINE.replace("300, 100", "300, 101"))
-    applying.load_task.cache_clear()
+    apply_experiment.load_task.cache_clear()
     capsys.readouterr()
     assert main(APPLY) == 2
     assert "contents" in capsys.readouterr().err
@@ -206,10 +206,10 @@ def test_an_optimizer_of_the_users_own_takes_its_class(mine, capsys):
     assert "--optimizer FILE.py:CLASS" in capsys.readouterr().err
     assert main([*words, "--optimizer=mine.py:Plain", "--directory=applied"]) == 0
     values = json.loads((mine / "applied" / "measured" / "learned.json").read_text())["values"]
-    task, key = applying.load_task("mine.py:task", mine), jax.random.key(101)
-    sgd = contenders.losses_while_training(
-        task, optax.sgd, 3, jnp.array(0.1), applying.stream(key, applying.Purpose.EVALUATION),
-        jnp.array(False),
+    task, key = apply_experiment.load_task("mine.py:task", mine), jax.random.key(101)
+    sgd = baselines.losses_while_training(
+        task, optax.sgd, 3, jnp.array(0.1),
+        apply_experiment.stream(key, apply_experiment.Purpose.EVALUATION), jnp.array(False),
     )  # fmt: skip
     np.testing.assert_allclose(values["101"], sgd, rtol=1e-5)
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from unspool.experiments import contenders
+from unspool.experiments import baselines
 from unspool.experiments.comparison import Comparison, Grid
 
 
-def compared(learned, adam, chosen_on=None, rates=(0.1, 1.0)):
+def compared(learned, adam, selection_losses=None, rates=(0.1, 1.0)):
     """Two points for each run: where all begin, and where they end."""
     curves = lambda ends: np.stack([np.ones_like(np.array(ends)), np.array(ends)], -1)
-    chosen_on = np.array(adam if chosen_on is None else chosen_on)
-    grid = Grid(rates, chosen_on, curves(adam))
+    selection_losses = np.array(adam if selection_losses is None else selection_losses)
+    grid = Grid(rates, selection_losses, curves(adam))
     return Comparison(np.array([0, 9]), "validation loss", curves(learned), {"Adam": grid})
 
 
@@ -38,8 +38,8 @@ def test_what_cannot_be_told_apart_is_not_told_apart():
 
 
 def test_the_rate_is_chosen_on_other_runs_than_those_shown():
-    shown, chosen_on = [[0.9, 0.9], [0.1, 0.1]], [[0.1, 0.1], [0.9, 0.9]]
-    comparison = compared([0.5, 0.5], shown, chosen_on)
+    shown, selection_losses = [[0.9, 0.9], [0.1, 0.1]], [[0.1, 0.1], [0.9, 0.9]]
+    comparison = compared([0.5, 0.5], shown, selection_losses)
     assert comparison.grids["Adam"].best == 0
     said = " ".join(comparison.sentences())
     assert "other runs, which are not shown" in said
@@ -78,5 +78,5 @@ def test_losses_below_zero_have_a_linear_axis():
 
 @pytest.mark.parametrize("num_steps", [1, 7, 50, 51, 1000, 1001])
 def test_the_last_step_is_measured(num_steps):
-    ends = contenders.measured_steps(num_steps)
+    ends = baselines.measured_steps(num_steps)
     assert ends[-1] == num_steps and np.all(np.diff(ends, prepend=0) > 0) and len(ends) <= 50

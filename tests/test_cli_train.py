@@ -13,9 +13,9 @@ from support.cli import FAST, MINE, lines, one_line, read
 from support.cli import somewhere as somewhere
 from unspool.cli import choices
 from unspool.cli.__main__ import main
-from unspool.cli.job import build_job
-from unspool.cli.options import as_arguments, find_options
-from unspool.cli.options import read as read_options
+from unspool.cli.options import find_options, to_argv
+from unspool.cli.options import parse as parse_options
+from unspool.cli.train_config import build_train_config
 
 
 def test_a_run_is_written_with_what_a_report_needs(capsys):
@@ -119,10 +119,10 @@ def test_a_run_of_another_program_is_not_resumed(capsys):
 
 @pytest.mark.parametrize("estimator", choices.estimators())
 def test_every_estimator_has_defaults_to_begin_with(estimator, somewhere):
-    job = build_job(["cubic", estimator], somewhere)
-    again = build_job(job.words, somewhere)
-    assert again.words == job.words
-    assert type(job.estimator) is choices.estimators()[estimator]
+    config = build_train_config(["cubic", estimator], somewhere)
+    again = build_train_config(config.argv, somewhere)
+    assert again.argv == config.argv
+    assert type(config.estimator) is choices.estimators()[estimator]
 
 
 @pytest.mark.filterwarnings("ignore:Brax System, piplines and env:UserWarning")
@@ -131,18 +131,18 @@ def test_options_are_written_as_they_are_read(problem):
     cls = choices.problems()[problem]
     options = find_options(cls)
     values = {option.name: option.default for option in options}
-    words = as_arguments(options, values, "problem.")
-    assert read_options(words, prog="", description="", problem=options) == {"problem": values}
+    argv = to_argv(options, values, "problem.")
+    assert parse_options(argv, prog="", description="", problem=options) == {"problem": values}
     assert all(option.help for option in options), "every option is explained"
     cls(**values)
 
 
 def test_none_can_be_asked_for_where_it_is_not_the_default(somewhere):
-    words = ["mine.py:Choosy", "nres", "--problem.rate", "-inf", "--problem.limit", "None"]
-    job = build_job(words, somewhere)
-    assert (job.problem.limit, job.problem.rate) == (None, -np.inf)
-    again = build_job(job.words, somewhere)
-    assert (again.problem.limit, again.problem.rate, again.words) == (None, -np.inf, job.words)
+    argv = ["mine.py:Choosy", "nres", "--problem.rate", "-inf", "--problem.limit", "None"]
+    config = build_train_config(argv, somewhere)
+    assert (config.problem.limit, config.problem.rate) == (None, -np.inf)
+    again = build_train_config(config.argv, somewhere)
+    assert (again.problem.limit, again.problem.rate, again.argv) == (None, -np.inf, config.argv)
 
 
 # Gets Ctrl-C as soon as its second record is written, however fast or slow it is.
@@ -161,16 +161,16 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(start_program, finish):
-    words = ["train", "cubic", "nres", "--num-workers=2", "--num-episodes=2", "--log-every=100"]
+    argv = ["train", "cubic", "nres", "--num-workers=2", "--num-episodes=2", "--log-every=100"]
     total = "--num-updates=1000"
-    process = start_program("-c", INTERRUPTED, *words, total, "--directory=stopped")
+    process = start_program("-c", INTERRUPTED, *argv, total, "--directory=stopped")
     out, err = finish(process)
     assert (process.returncode, "Traceback" in err) == (130, False), err
     assert [line["update"] for line in lines("stopped/metrics.jsonl")] == [0, 100, 200]
     assert "unspool train --resume stopped" in out
     assert read("stopped/status.json")["status"] == "stopped"
     assert main(["train", "--resume", "stopped"]) == 0
-    assert main([*words, total, "--directory=whole"]) == 0
+    assert main([*argv, total, "--directory=whole"]) == 0
     assert read("stopped/status.json")["status"] == "finished"
     assert lines("stopped/metrics.jsonl") == lines("whole/metrics.jsonl")
     assert lines("stopped/evaluation.jsonl") == lines("whole/evaluation.jsonl")

@@ -23,7 +23,7 @@ from support.exact import (
 from support.slow import slow
 from unspool._estimator import uoro
 from unspool._random import Purpose, stream
-from unspool.problems._closed_form import reach
+from unspool.problems._closed_form import gain_and_variance
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -161,8 +161,8 @@ def test_the_bias_of_pes_with_an_analytic_window_is_the_known_one():
     estimator, problems = unspool.PESAnalytic(2, 2, SIGMA), stack(cubic())
     found = mean_of_perturbed(estimator, problems)
     features, sigmas = np.stack([np.ones(HORIZON), STEPS - 1], axis=1), np.full(SIZE, SIGMA)
-    gain, variance = reach(features, unspool.Target(None, 2, SIGMA), sigmas)
-    newest, _ = reach(features, unspool.Target(2, 2, SIGMA), sigmas)
+    gain, variance = gain_and_variance(features, unspool.Target(None, 2, SIGMA), sigmas)
+    newest, _ = gain_and_variance(features, unspool.Target(2, 2, SIGMA), sigmas)
     params = cubic().init_params(key=None)
     mean_state = (features @ np.array([params["level"], params["slope"]])).cumsum()
     exact = ((mean_state**2 - 1) @ gain + variance @ (gain - newest)) / HORIZON

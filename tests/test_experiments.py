@@ -29,7 +29,7 @@ from unspool.experiments import (
 )
 from unspool.experiments.base import sgd
 from unspool.experiments.losses import draw_shifts, surface
-from unspool.experiments.pool import Failed, Told, work_through
+from unspool.experiments.pool import TaskFailed, TaskMessage, run_tasks
 from unspool.problems import InfluenceBalancing, ToyRegression
 from unspool.report.read import read_studies
 
@@ -226,7 +226,7 @@ def test_training_that_cannot_go_on_is_an_outcome(tmp_path):
     assert status["status"] == "stopped"
     assert "workers dropped" in status["message"]
     (study,) = read_studies([tmp_path])
-    assert [run.status.word for run in study.runs] == ["stopped", "finished"]
+    assert [run.status.state for run in study.runs] == ["stopped", "finished"]
     stopped = (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes()
     reproduce(Small(rate=1e-2, nres_rate=1e30, num_updates=60), tmp_path, num_processes=1)
     assert (tmp_path / "NRES-101" / "metrics.jsonl").read_bytes() == stopped
@@ -361,11 +361,11 @@ def test_a_vector_field_that_cannot_be_had(options, message):
 @pytest.mark.slow
 def test_a_process_that_dies_takes_only_its_task_along():
     tasks = [("[1, 2]",), ("__import__('os')._exit(1)",), ("1 / 0",), ("[3]",)]
-    found = list(work_through(eval, tasks, 2))
+    found = list(run_tasks(eval, tasks, 2))
     assert sorted(found) == [
-        Told(0, 1),
-        Told(0, 2),
-        Failed(1, "its process was killed"),
-        Failed(2, "ZeroDivisionError: division by zero"),
-        Told(3, 3),
+        TaskMessage(0, 1),
+        TaskMessage(0, 2),
+        TaskFailed(1, "its process was killed"),
+        TaskFailed(2, "ZeroDivisionError: division by zero"),
+        TaskMessage(3, 3),
     ]

@@ -236,7 +236,7 @@ ERRORS = [
     (lambda: image_task(IMAGES, MLP((9, 4))), r"sizes\[0\] must be 64 for inputs .*, got 9"),
     (lambda: image_task(IMAGES, MLP((64, 3))), "images must have targets from 0 to 2, .*, got 3"),
     (lambda: image_task(IMAGES, CNN((2,), (4, 4))), r"image_shape must be .*8\), got \(4, 4\)"),
-    (lambda: image_task(IMAGES, CharacterLM(4)), r"inputs must be stretches .*, got .* \(8, 8\)"),
+    (lambda: image_task(IMAGES, CharacterLM(4)), r"inputs must be segments .*, got .* \(8, 8\)"),
     (lambda: image_task(IMAGES, MLP((64, 4)), 0), "batch_size must be an integer .*, got 0"),
     (wrong(targets=KINDS - 1), "images must have targets from 0 to 3, .*, got -1"),
     (wrong(targets=KINDS / 2), "images must have an integer class .*, got float64"),

@@ -24,13 +24,13 @@ from unspool.experiments import (
     AbstractExperiment,
     EvaluationPlan,
     ManyHyperparametersExperiment,
+    incumbent,
     reproduce,
 )
 from unspool.experiments.active_units import active_units, cross_entropy, score
 from unspool.experiments.base import Entry, Trace, sgd
 from unspool.experiments.classifier import cross_entropy as cross_entropy_of_all
 from unspool.experiments.classifier import init_network
-from unspool.experiments.in_hand import curves, differences_in_words, ends_in_words, spent
 from unspool.experiments.search import Search
 from unspool.experiments.start_in_box import StartInBox
 from unspool.experiments.strategies import TPE, Hyperband, RandomSearch
@@ -117,7 +117,7 @@ def test_twenty_nine_numbers_in_one_box():
     assert isinstance(problem, StartInBox)
     assert all(entry.problem is problem for entry in entries)
     params = problem.init_params(key=jax.random.key(1))
-    values = problem.training.numbers(params)
+    values = problem.training.natural_units(params)
     assert {name: leaf.shape for name, leaf in values.items()} == {
         "active": (5,), "learning_rate": (12,), "momentum": (12,),
     }  # fmt: skip
@@ -128,7 +128,7 @@ def test_twenty_nine_numbers_in_one_box():
         "log rate weights 1",
     )
     assert problem.training.tensors[:3] == ("layer0.bias", "layer0.matrix", "layer1.bias")
-    low, high = (problem.training.numbers(end) for end in problem.box)
+    low, high = (problem.training.natural_units(end) for end in problem.box)
     for name, ends in {
         "active": (0.2, 0.98), "learning_rate": (1e-4, 0.1), "momentum": (0.01, 0.99),
     }.items():  # fmt: skip
@@ -207,7 +207,7 @@ def test_searches_write_runs_that_the_report_reads(searched):
     directory, told = searched
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "hyperband", "random", "tpe")
-    assert {run.status.word for run in study.runs} == {"finished"}
+    assert {run.status.state for run in study.runs} == {"finished"}
     starts = {tuple(run.records.params[0].tolist()) for run in study.runs if run.label != "NRES"}
     assert len(starts) == 1
     runs = {run.label: run for run in study.runs}
@@ -289,7 +289,7 @@ def test_steps_of_trials_given_up_count_as_far_as_they_ran(key, tmp_path):
     assert set(steps) == {10, 30, 90}
     finite = [outcome for _, outcome in trials if np.isfinite(outcome.loss)]
     assert len(finite) < len(trials)
-    assert all(outcome.is_whole == (outcome.steps == 90) for outcome in finite)
+    assert all(outcome.completed == (outcome.steps == 90) for outcome in finite)
     assert [now for now, _ in told] == list(itertools.accumulate(steps))
     assert 1800 - 90 < told[-1][0] <= 1800
 
@@ -348,22 +348,23 @@ def test_what_was_spent_has_judgements_in():
         "PES": (trace(1, [2.0, 1.0, 0.5]), trace(2, [2.0, 1.0, 0.7])),
         "TES": (trace(2, [2.0, 1.5, 1.5]), trace(1, [2.0, 1.5, 1.5])),
     }
-    assert spent(traces["PES"][0], 7).tolist() == [12, 119, 226]
-    line, band, other, _ = curves(traces, {"PES": 7, "TES": 0})
+    assert incumbent.steps_spent(traces["PES"][0], 7).tolist() == [12, 119, 226]
+    line, band, other, _ = incumbent.incumbent_curves(traces, {"PES": 7, "TES": 0})
     assert (line["label"], line["style"], band["style"]) == ("PES", "line", "band")
     assert line["x"] == band["x"] == [12, 119, 226]
     assert line["y"] == pytest.approx([2.0, 1.0, 0.6])
     # The 95 % quantile of Student's t with one degree of freedom is 12.706.
     assert band["high"][-1] == pytest.approx(0.6 + 12.706 * 0.1, rel=1e-4)
     assert other["x"] == [5, 105, 205]
-    assert ends_in_words(traces).startswith("PES 0.6")
-    assert differences_in_words(traces, "TES", ["PES"]).endswith("above PES, which may be chance")
+    assert incumbent.format_final_losses(traces).startswith("PES 0.6")
+    found = incumbent.format_differences(traces, "TES", ["PES"])
+    assert found.endswith("above PES, which may be chance")
     sure = {label: tuple(trace(t.seed, t.losses + 1e-3 * t.seed) for t in found)
             for label, found in traces.items()}  # fmt: skip
     sure["PES"] = (trace(1, [2.0, 1.0, 0.5]), trace(2, [2.0, 1.0, 0.5]))
-    found = differences_in_words(sure, "PES", ["TES"])
+    found = incumbent.format_differences(sure, "PES", ["TES"])
     assert found == "PES ends 1.0015 (0.9951 to 1.0079) below TES"
-    found = differences_in_words(sure, "TES", ["PES"])
+    found = incumbent.format_differences(sure, "TES", ["PES"])
     assert found == "TES ends 1.0015 (0.9951 to 1.0079) above PES"
 
 

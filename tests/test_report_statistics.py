@@ -16,14 +16,20 @@ from support.report import (
 )
 from unspool.report.compare import compare
 from unspool.report.figures import value_limits
-from unspool.report.intervals import Interval, interval_words, mean_words, number_words, t_interval
+from unspool.report.intervals import (
+    Interval,
+    format_interval,
+    format_mean,
+    format_number,
+    t_interval,
+)
 from unspool.report.summarize import (
     Curve,
     final_value,
-    first_reach,
     mean_curve,
     metric_curve,
     metric_series,
+    time_to_target,
 )
 
 # Numbers
@@ -43,7 +49,7 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
     assert not t_interval(np.array([3.0])).known
     assert t_interval(np.array([3.0])).mean == 3.0
     assert t_interval(np.array([math.nan])).count == 0
-    assert mean_words(t_interval(np.array([]))) == "–"
+    assert format_mean(t_interval(np.array([]))) == "–"
 
 
 @pytest.mark.parametrize(
@@ -61,12 +67,12 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
     ],
 )
 def test_numbers_have_the_digits_their_standard_error_allows(interval, mean, ends):
-    assert mean_words(interval).replace("\u202f", " ") == mean
-    assert interval_words(interval).replace("\u202f", " ") == ends
+    assert format_mean(interval).replace("\u202f", " ") == mean
+    assert format_interval(interval).replace("\u202f", " ") == ends
 
 
 def test_given_numbers_are_printed_whole():
-    words = [number_words(value) for value in (52.0, 0.001, 1e-5, -2.5e8, 10_000.0, math.inf)]
+    words = [format_number(value) for value in (52.0, 0.001, 1e-5, -2.5e8, 10_000.0, math.inf)]
     expected = ["52", "0.001", "1 × 10⁻⁵", "−2.5 × 10⁸", "10 000", "no limit"]
     assert [word.replace("\u202f", " ") for word in words] == expected
 
@@ -74,14 +80,14 @@ def test_given_numbers_are_printed_whole():
 # Statistics of runs
 
 
-def test_first_reach_is_the_first_and_not_the_lowest(tmp_path):
+def test_the_time_to_a_target_is_the_first_and_not_the_lowest(tmp_path):
     study, metric, _ = read_study(write_run(tmp_path / "run"))
-    reach = first_reach(study.runs, metric, 50.0)
-    found = {axis: float(positions[0]) for axis, positions in reach.positions.items()}
+    time = time_to_target(study.runs, metric, 50.0)
+    found = {axis: float(positions[0]) for axis, positions in time.positions.items()}
     # Update 20: 20 x 1000 steps and 500 of warm-up, 7 + 20 x 10 in a row, one second.
     assert found == {"update": 20.0, "steps": 20_500.0, "sequential_steps": 207.0, "seconds": 1.0}
-    assert first_reach(study.runs, metric, 40.0).positions["update"] == 40.0
-    assert first_reach(study.runs, metric, 39.9).num_reached == 0
+    assert time_to_target(study.runs, metric, 40.0).positions["update"] == 40.0
+    assert time_to_target(study.runs, metric, 39.9).num_reached == 0
 
 
 def test_an_evaluation_between_records_is_placed_between_their_costs(tmp_path):
@@ -161,22 +167,22 @@ def test_a_metric_can_be_better_the_more_it_is(tmp_path):
     changes |= {"thresholds": [-500], "claims": claims}
     study, metric, labels = read_study(write_experiment(tmp_path / "lorenz", **changes))
     np.testing.assert_array_equal(labels["NRES"].series[0].value, [-10.0 * x for x in LOSSES])
-    (reach,) = labels["NRES"].reaches
-    np.testing.assert_array_equal(reach.positions["update"], [20, 20, 20])
-    assert first_reach(study.runs, metric, -390.0).num_reached == 1
+    (time,) = labels["NRES"].times_to_target
+    np.testing.assert_array_equal(time.positions["update"], [20, 20, 20])
+    assert time_to_target(study.runs, metric, -390.0).num_reached == 1
     (comparison,) = compare(study.experiment, tuple(labels.values()), metric, ("a", "b"))
     assert comparison.verdict == "outside"
     text = "".join(render([tmp_path / "lorenz"], tmp_path / "page.html").text)
     assert "return at or above −500" in text and "at or below" not in text
     values = np.array([0.0, 1.0, -99.0])
     curve = Curve("a", np.arange(3.0), values, values, values, 1)
-    low, high, cut = value_limits([curve], "linear", rises=True)
+    low, high, cut = value_limits([curve], "linear", higher_is_better=True)
     assert cut and -10 < low < 0 and 1 < high < 2
     # What rises is drawn as what falls, upside down, its band included.
     rising = Curve("a", np.arange(3.0), values, values - 0.5, values + 3.0, 1)
     falling = Curve("a", np.arange(3.0), -values, -values - 3.0, -values + 0.5, 1)
     low, high, cut = value_limits([falling], "linear")
-    assert value_limits([rising], "linear", rises=True) == (-high, -low, cut)
+    assert value_limits([rising], "linear", higher_is_better=True) == (-high, -low, cut)
 
 
 # Expected against measured
@@ -216,7 +222,7 @@ def test_verdicts(tmp_path):
     assert found[3].expected == "at most 1000"
 
 
-def test_a_reach_is_not_inside_if_one_seed_never_got_there(tmp_path):
+def test_a_time_to_a_target_is_not_inside_if_one_seed_never_got_there(tmp_path):
     expected = [{"label": "NRES", "threshold": 39.5, "low": 0, "high": 1000}]
     study, metric, summaries = read_study(write_experiment(tmp_path, expected=expected))
     assert study.experiment is not None

@@ -25,9 +25,9 @@ from unspool.problems.schedules import (
     Logit,
     Model,
     ModelTraining,
+    PerGroup,
     PerTensor,
     Piecewise,
-    Several,
     Spline,
     TrainLoss,
     ValidAccuracy,
@@ -107,7 +107,7 @@ def test_a_spline_bends_no_more_than_it_must(float64):
 
 def test_numbers_are_in_the_units_of_the_hyperparameter(float64):
     problem = training({"learning_rate": InverseTime(0.2, 3.0), "momentum": Constant(0.9, Logit())})
-    numbers = problem.numbers(problem.init_params(key=jax.random.key(0)))
+    numbers = problem.natural_units(problem.init_params(key=jax.random.key(0)))
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12),
         numbers,
@@ -231,7 +231,7 @@ def test_the_model_has_hyperparameters_too(count):
     def scaled(weights, batch, scale):
         return loss(jax.tree.map(lambda x: x * jnp.prod(scale), weights), batch)
 
-    model = Model(init, scaled, space={"scale": Several(Constant(0.5), count)})
+    model = Model(init, scaled, space={"scale": PerGroup(Constant(0.5), count)})
     problem = ModelTraining(
         model, Data(TRAIN), optax.sgd, {"learning_rate": Constant(0.1)}, 5, TrainLoss()
     )
@@ -333,7 +333,7 @@ def test_tuning_gradients_are_unbiased(objective, estimator):
         (lambda: Logit(low=-1.0), "low must be above 0.0 and below 1.0, got -1.0"),
         (lambda: Piecewise((0.1,)), r"values must be at least two, got \(0.1,\)"),
         (lambda: InverseTime(0.1, 1.0, timescale=0.0), "timescale must be a finite number above 0"),
-        (lambda: Several(Constant(0.1), 0), "count must be an integer of at least 1, got 0"),
+        (lambda: PerGroup(Constant(0.1), 0), "count must be an integer of at least 1, got 0"),
         (lambda: Data(TRAIN, batch_size=0), "batch_size must be an integer of at least 1, got 0"),
         (lambda: Data((INPUTS, LABELS[:3])), "train must be arrays whose first axes are the same"),
         (lambda: Data(TRAIN, ()), "valid must be arrays whose first axes are the same"),

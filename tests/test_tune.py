@@ -10,7 +10,7 @@ import pytest
 from unspool import export
 from unspool.cli import tune
 from unspool.cli.__main__ import main
-from unspool.cli.tuning import load_training
+from unspool.cli.tune_experiment import load_training
 from unspool.problems.schedules import learning_curve
 from unspool.report.read import read_studies
 

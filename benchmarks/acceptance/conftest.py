@@ -24,8 +24,8 @@ class Outcome:
 
     def first(self, label: str, threshold: float) -> np.ndarray:
         """The first update of each seed at or below a threshold; NaN if never."""
-        (reach,) = [r for r in self.labels[label].reaches if r.threshold == threshold]
-        return reach.positions["update"]
+        (time,) = [r for r in self.labels[label].times_to_target if r.threshold == threshold]
+        return time.positions["update"]
 
     def params(self, label: str) -> np.ndarray:
         """The last parameters of each seed."""

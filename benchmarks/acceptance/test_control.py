@@ -7,8 +7,8 @@ from unspool.experiments import HalfCheetahExperiment, HopperExperiment, Swimmer
 
 def first_steps(outcome, label, threshold):
     """The sequential steps after which each seed first reaches a return; NaN if never."""
-    (reach,) = [r for r in outcome.labels[label].reaches if r.threshold == threshold]
-    return reach.positions["sequential_steps"]
+    (time,) = [r for r in outcome.labels[label].times_to_target if r.threshold == threshold]
+    return time.positions["sequential_steps"]
 
 
 def test_swimmer_learns_to_swim(outcome):

@@ -56,4 +56,4 @@ def test_truncation_ends_at_wrong_parameters(lorenz, label, low, high):
 
 
 def test_exact_gradients_through_chaos_stop(lorenz):
-    assert {run.status.word for run in lorenz.labels["BPTT"].runs} == {"stopped"}
+    assert {run.status.state for run in lorenz.labels["BPTT"].runs} == {"stopped"}

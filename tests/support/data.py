@@ -2,13 +2,13 @@
 
 import pytest
 
-from unspool.data import places
+from unspool.data import search_path
 
 
 @pytest.fixture(autouse=True)
 def system(tmp_path, monkeypatch):
     """An empty folder instead of the one that data sets may be installed in on this computer."""
-    monkeypatch.setattr(places, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(search_path, "SYSTEM_DIRECTORY", tmp_path / "system")
     return tmp_path / "system"
 
 

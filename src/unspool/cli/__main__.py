@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .._citation import version
 from .._threads import use_one_thread
-from .mistakes import SAID_IN_ONE_SENTENCE, Failure, Mistake, complain, suggest
+from .errors import REPORTABLE_ERRORS, RunFailure, UsageError, print_error, suggest
 
 _EXTRAS = {
     "brax": "brax",
@@ -46,28 +46,28 @@ Set UNSPOOL_TRACEBACK=1 to see where an error in your own code comes from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. 0: done; 1: a run failed; 2: a mistake; 130: stopped by Ctrl-C."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Runs one command. 0: done; 1: a run failed; 2: a usage error; 130: stopped by Ctrl-C."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     use_one_thread()
     try:
-        return _dispatch(words)
-    except Mistake as mistake:
-        complain(str(mistake))
+        return _dispatch(argv)
+    except UsageError as error:
+        print_error(str(error))
         return 2
-    except SAID_IN_ONE_SENTENCE as error:
-        complain(str(error))
+    except REPORTABLE_ERRORS as error:
+        print_error(str(error))
         return 2
-    except Failure as failure:
-        complain(str(failure))
+    except RunFailure as error:
+        print_error(str(error))
         return 1
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        complain(f"this needs {error.name}, which is not there: pip install 'unspool[{extra}]'")
+        print_error(f"this needs {error.name}, which is not there: pip install 'unspool[{extra}]'")
         return 2
     except KeyboardInterrupt:
-        complain("stopped")
+        print_error("stopped")
         return 130
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough.
@@ -75,60 +75,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(_HELP)
         return 0
-    if words[0] == "--version":
+    if argv[0] == "--version":
         print(f"unspool {version()}")
         return 0
-    name, *rest = words
+    name, *rest = argv
     try:
         return _run(name, rest)
     except SystemExit as ending:  # A command after it has printed its help.
         return int(ending.code or 0)
 
 
-def _run(name: str, words: list[str]) -> int:
+def _run(name: str, argv: list[str]) -> int:
     """Imports what the command needs, and no more."""
     if name == "train":
         from .train import train
 
-        return train(words)
+        return train(argv)
     if name == "report":
         from .report import report
 
-        return report(words)
+        return report(argv)
     if name == "tune":
         from .tune import tune
 
-        return tune(words)
+        return tune(argv)
     if name == "export":
         from .export import export
 
-        return export(words)
+        return export(argv)
     if name == "apply":
         from .apply import apply
 
-        return apply(words)
+        return apply(argv)
     if name == "play":
         from .play import play
 
-        return play(words)
+        return play(argv)
     if name == "reproduce":
         from .reproduce import reproduce
 
-        return reproduce(words)
+        return reproduce(argv)
     if name == "list":
         from .list import list_choices
 
-        return list_choices(words)
+        return list_choices(argv)
     if name == "cite":
         from .cite import cite
 
-        return cite(words)
+        return cite(argv)
     commands = re.findall(r"^  (\w+)  ", _HELP, re.MULTILINE)
-    raise Mistake(f"there is no command {name!r}{suggest(name, commands)}")
+    raise UsageError(f"there is no command {name!r}{suggest(name, commands)}")
 
 
 if __name__ == "__main__":

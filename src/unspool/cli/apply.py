@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..experiments.folder import EXPERIMENT_FILE
-from .applying import Applying, fingerprint, load_learned, load_task
-from .mistakes import Mistake, mistakes_of_the_user
-from .options import Option, read
+from ..experiments.layout import EXPERIMENT_FILE
+from .apply_experiment import ApplyExperiment, fingerprint, load_learned, load_task
+from .errors import UsageError, as_usage_errors
+from .options import Option, parse
 from .reproduce import run_experiment
 
 _ABOUT = """\
@@ -18,30 +18,32 @@ FILE is what `unspool export` or unspool.export.save_optimizer wrote. NAME is an
 unspool.problems.learned_optimizer.Task, a model and its data, or of OptimizerTraining, whose task
 is taken. What is finished in the directory is kept, so that a second call goes on. It ends with a
 page of figures, report.html, and with a verdict."""
-_ASKED = "name a file and a task first: unspool apply optimizer.safetensors FILE.py:TASK"
+_USAGE = "name a file and a task first: unspool apply optimizer.safetensors FILE.py:TASK"
 
 
-def apply(words: Sequence[str]) -> int:
+def apply(argv: Sequence[str]) -> int:
     """Trains, writes the page, and prints who ends lower."""
-    if len(words) < 2 or words[0].startswith("-") or words[1].startswith("-"):
-        if {"--help", "-h"} & set(words):
-            read(["--help"], prog="unspool apply FILE TASK", description=_ABOUT, run=_options(""))
-        raise Mistake(_ASKED)
-    file, spec, *rest = words
+    if len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-"):
+        if {"--help", "-h"} & set(argv):
+            parse(["--help"], prog="unspool apply FILE TASK", description=_ABOUT, run=_options(""))
+        raise UsageError(_USAGE)
+    file, spec, *rest = argv
     name = f"{Path(file).stem}-{spec.rpartition(':')[2]}"
     prog = f"unspool apply {file} {spec}"
-    options = read(rest, prog=prog, description=_ABOUT, run=_options(name))["run"]
+    options = parse(rest, prog=prog, description=_ABOUT, run=_options(name))["run"]
     for key in ("num_steps", "seeds"):
         if options[key] < 1:
             flag = f"--{key.replace('_', '-')}"
-            raise Mistake(f"{flag} must be an integer of at least 1, got {options[key]}")
+            raise UsageError(f"{flag} must be an integer of at least 1, got {options[key]}")
     directory, start = Path(options.pop("directory")), Path.cwd()
-    with mistakes_of_the_user("in the optimizer's file"):
+    with as_usage_errors("in the optimizer's file"):
         load_learned(file, options["optimizer"], start)
     load_task(spec, start)
     contents = fingerprint(file, spec, start)
-    experiment = Applying(file=file, task=spec, start=str(start), contents=contents, **options)
-    with mistakes_of_the_user("in the task"):
+    experiment = ApplyExperiment(
+        file=file, task=spec, start=str(start), contents=contents, **options
+    )
+    with as_usage_errors("in the task"):
         experiment.try_out()
     code = run_experiment(experiment, directory, num_processes=1)
     if code == 0:

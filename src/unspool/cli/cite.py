@@ -1,22 +1,22 @@
-"""`unspool cite`: BibTeX of what an estimator, a problem or an experiment rests on."""
+"""`unspool cite`: BibTeX of the sources of estimators, problems and experiments."""
 
 import contextlib
 from collections.abc import Sequence
 
 from .. import _citation
 from . import choices
-from .mistakes import Mistake
-from .options import NAMES, Option, read
+from .errors import UsageError
+from .options import POSITIONAL, Option, parse
 
 
-def cite(words: Sequence[str]) -> int:
+def cite(argv: Sequence[str]) -> int:
     """Prints the entries of all names, each once, and of unspool itself."""
-    given = read(
-        words,
+    given = parse(
+        argv,
         prog="unspool cite",
         description="Prints BibTeX of unspool itself, and of what the named estimators, problems "
         "and experiments rest on.",
-        printed=[Option("names", NAMES, (), "as unspool list prints them", "none")],
+        printed=[Option("names", POSITIONAL, (), "as unspool list prints them", "none")],
     )["printed"]
     # A name that a problem and an experiment share stands for both.
     kinds = [choices.estimators(), choices.problems(), choices.experiments()]
@@ -24,7 +24,7 @@ def cite(words: Sequence[str]) -> int:
     for name in given["names"]:
         choices.choose("name", name, {known: known for kind in kinds for known in kind})
         for kind in kinds:
-            with contextlib.suppress(Mistake):
+            with contextlib.suppress(UsageError):
                 keys += _citation.references(choices.choose("name", name, kind))
     print(_citation.cite(*keys))
     return 0

@@ -1,4 +1,4 @@
-"""What docstrings say, as plain text for a terminal."""
+"""Docstrings as plain text for a terminal."""
 
 import inspect
 import re
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 def summary(cls: type) -> str:
     """The first line of a class's own docstring, without markup."""
-    return plain(inspect.cleandoc(cls.__doc__ or "").partition("\n")[0])
+    return strip_markup(inspect.cleandoc(cls.__doc__ or "").partition("\n")[0])
 
 
 def argument_docs(doc: str, names: Sequence[str]) -> dict[str, str]:
-    """What a docstring says of each argument: `` - `name`: text `` or `name: text`."""
+    """The documentation of each argument: `` - `name`: text `` or `name: text`."""
     docs: dict[str, str] = {}
     current, indent = [], 0
     for line in doc.splitlines():
@@ -20,15 +20,15 @@ def argument_docs(doc: str, names: Sequence[str]) -> dict[str, str]:
         found = re.findall(r"\w+", match[1]) if match else []
         if match and found and set(found) <= set(names):
             current, indent = found, depth
-            docs |= {name: plain(match[2]) for name in found}
+            docs |= {name: strip_markup(match[2]) for name in found}
         elif line.strip() and current and depth > indent:
-            docs |= {name: f"{docs[name]} {plain(line)}" for name in current}
+            docs |= {name: f"{docs[name]} {strip_markup(line)}" for name in current}
         else:
             current = []
     return {name: text.rstrip(".;") for name, text in docs.items()}
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """Documentation without its markup."""
     text = re.sub(r"\\mathrm\{(.*?)\}|[`$\\]|\*\*", r"\1", text)
     return " ".join(text.split())

@@ -20,12 +20,12 @@ from .._params import split
 from .._random import Purpose, stream
 from .._run import Run
 from ..export.optimizer_class import class_name
-from ..export.optimizer_file import whole
+from ..export.optimizer_file import unfreeze
 from ..problems.learned_optimizer import OptimizerTraining
 from ..problems.schedules import ModelTraining
-from .job import Job, build_job
-from .mistakes import Mistake, mistakes_of_the_user
-from .options import Option, read
+from .errors import UsageError, as_usage_errors
+from .options import Option, parse
+from .train_config import TrainConfig, build_train_config
 
 _ABOUT = """\
 Writes the learned optimizer of a meta-training into one file: unspool export RUN [options]
@@ -35,33 +35,36 @@ unspool.problems.learned_optimizer.OptimizerTraining, or a JointProblem of sever
 by unspool.export.load_optimizer, which makes an optax optimizer of it, and by `unspool apply`."""
 
 
-def export(words: Sequence[str]) -> int:
+def export(argv: Sequence[str]) -> int:
     """Writes the file, and prints its path and what to do with it."""
-    if not words or words[0].startswith("-"):
-        read(words, prog="unspool export RUN", description=_ABOUT, file=_options())
-        raise Mistake("name the run first: unspool export RUN")
-    place, *rest = words
-    given = read(rest, prog=f"unspool export {place}", description=_ABOUT, file=_options())["file"]
-    run = Run.open(Path(place))
+    if not argv or argv[0].startswith("-"):
+        parse(argv, prog="unspool export RUN", description=_ABOUT, file=_options())
+        raise UsageError("name the run first: unspool export RUN")
+    directory, *rest = argv
+    prog = f"unspool export {directory}"
+    given = parse(rest, prog=prog, description=_ABOUT, file=_options())["file"]
+    run = Run.open(Path(directory))
     if "command" not in run.config:
-        raise Mistake(
-            f"the run in {place} was not begun by `unspool train`, whose runs alone can be "
+        raise UsageError(
+            f"the run in {directory} was not begun by `unspool train`, whose runs alone can be "
             "exported: use unspool.export.save_optimizer in Python"
         )
     with jax.enable_x64(bool(run.config["float64"])):
-        job = build_job(run.config["command"], (run.directory / run.config["from"]).resolve())
-        problem = _meta_training(job, run)
+        config = build_train_config(
+            run.config["command"], (run.directory / run.config["from"]).resolve()
+        )
+        problem = _meta_training(config, run)
         update = _choose(run, given["update"])
-        params = _params_at(job, run, update)
+        params = _params_at(config, run, update)
         file = Path(given["file"] or run.directory / "optimizer.safetensors")
         notes = {
             "trained_by": shlex.join(["unspool", "train", *run.config["command"]]),
             "update": update,
             "horizon": problem.horizon,
         }
-        with mistakes_of_the_user("while writing the file"):
+        with as_usage_errors("while writing the file"):
             _export.save_optimizer(problem.optimizer, params, file, notes=notes)
-            name = class_name(type(whole(problem.optimizer, params)[0]))
+            name = class_name(type(unfreeze(problem.optimizer, params)[0]))
     own = name.rpartition(":")[2] if ":" in name else None
     print(file)
     print(
@@ -81,24 +84,24 @@ def _options() -> list[Option]:
     ]
 
 
-def _meta_training(job: Job, run: Run) -> OptimizerTraining:
+def _meta_training(config: TrainConfig, run: Run) -> OptimizerTraining:
     """The run's problem, if it is of this kind and still what it was."""
-    problem = job.problem
+    problem = config.problem
     if isinstance(problem, JointProblem) and isinstance(problem.engines[0], LocalEngine):
         problem = problem.engines[0].problem
     if isinstance(problem, ModelTraining):
-        raise Mistake(
+        raise UsageError(
             f"the run in {run.directory} tunes hyperparameters, and learns no optimizer: use "
             "unspool.export.save in Python, or `unspool tune`, which writes tuned.json"
         )
     if not isinstance(problem, OptimizerTraining):
-        raise Mistake(
+        raise UsageError(
             f"the run in {run.directory} is of {type(problem).__name__}: only that of an "
             "OptimizerTraining has an optimizer to export"
         )
-    now: dict[str, Any] = json.loads(json.dumps(describe(job.problem)))
+    now: dict[str, Any] = json.loads(json.dumps(describe(config.problem)))
     if now != run.config["problem"]:
-        raise Mistake(
+        raise UsageError(
             f"the run in {run.directory} is of another problem: it was {run.config['problem']}, "
             f"and is {now} now"
         )
@@ -108,25 +111,25 @@ def _meta_training(job: Job, run: Run) -> OptimizerTraining:
 def _choose(run: Run, update: int | None) -> int:
     known = run.checkpoints
     if not known:
-        raise Mistake(f"the run in {run.directory} has no checkpoint yet")
+        raise UsageError(f"the run in {run.directory} has no checkpoint yet")
     if update is not None and update not in known:
         there = ", ".join(map(str, known))
-        raise Mistake(
+        raise UsageError(
             f"--update must be one of the checkpoints in {run.directory}, {there}, got {update}"
         )
     return known[-1] if update is None else update
 
 
-def _params_at(job: Job, run: Run, update: int) -> Params:
+def _params_at(config: TrainConfig, run: Run, update: int) -> Params:
     """The parameters in a checkpoint."""
-    with mistakes_of_the_user("in the problem"):
-        start = job.joint.init_params(key=stream(job.key, Purpose.PARAMS))
-        like = find_state_shape(job.joint, job.chunked, job.optimizer, start)
+    with as_usage_errors("in the problem"):
+        start = config.joint.init_params(key=stream(config.key, Purpose.PARAMS))
+        like = find_state_shape(config.joint, config.chunked, config.optimizer, start)
     state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
     params = state.recommended
     trained, _ = split(params)
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained)):
-        raise Mistake(
+        raise UsageError(
             f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
             f"one with --update, of {', '.join(map(str, run.checkpoints))}"
         )

@@ -1,4 +1,4 @@
-"""`unspool list`: what the library has, with what one needs to choose."""
+"""`unspool list`: problems, estimators and experiments, with their options."""
 
 import inspect
 import re
@@ -6,35 +6,35 @@ import sys
 from collections.abc import Sequence
 
 from . import choices
-from .docs import plain, summary
-from .job import estimator_options
-from .mistakes import Mistake, suggest
-from .options import NAMES, Option, find_options, read, show
+from .docs import strip_markup, summary
+from .errors import UsageError, suggest
+from .options import POSITIONAL, Option, find_options, format_value, parse
+from .train_config import estimator_options
 
 _KINDS = ("problems", "estimators", "experiments")
 
 
-def list_choices(words: Sequence[str]) -> int:
+def list_choices(argv: Sequence[str]) -> int:
     """Prints a table of each kind that was asked for."""
-    given = read(
-        words,
+    given = parse(
+        argv,
         prog="unspool list",
         description="Lists problems, estimators and experiments with their options and defaults.",
-        listed=[Option("kinds", NAMES, _KINDS, "what to list")],
+        listed=[Option("kinds", POSITIONAL, _KINDS, "what to list")],
     )["listed"]
     kinds = given["kinds"]
     for kind in kinds:
         if kind not in _KINDS:
-            raise Mistake(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")
+            raise UsageError(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")
     for kind in kinds:
         header, rows = _ROWS[kind]()
-        (_draw if sys.stdout.isatty() else _print)(kind, header, rows)
+        (_print_rich if sys.stdout.isatty() else _print_plain)(kind, header, rows)
     return 0
 
 
 def _problems() -> tuple[list[str], list[list[str]]]:
     rows = [
-        [name, summary(cls), _told(find_options(cls), "problem.")]
+        [name, summary(cls), _format_options(find_options(cls), "problem.")]
         for name, cls in choices.problems().items()
     ]
     return ["name", "what it is", "options"], rows
@@ -43,8 +43,8 @@ def _problems() -> tuple[list[str], list[list[str]]]:
 def _estimators() -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, cls in choices.estimators().items():
-        _, _, steps, derivatives = _facts(cls)
-        options = _told(estimator_options(cls), "")
+        _, _, steps, derivatives = _table_row(cls)
+        options = _format_options(estimator_options(cls), "")
         rows.append([name, summary(cls), cls.estimand, derivatives, steps, options])
     header = ["name", "what it is", "estimand", "derivatives", "steps per estimate", "options"]
     return header, rows
@@ -52,7 +52,7 @@ def _estimators() -> tuple[list[str], list[list[str]]]:
 
 def _experiments() -> tuple[list[str], list[list[str]]]:
     rows = [
-        [name, summary(cls), _told(find_options(cls), "")]
+        [name, summary(cls), _format_options(find_options(cls), "")]
         for name, cls in choices.experiments().items()
     ]
     return ["name", "what it is", "options"], rows
@@ -61,18 +61,18 @@ def _experiments() -> tuple[list[str], list[list[str]]]:
 _ROWS = {"problems": _problems, "estimators": _estimators, "experiments": _experiments}
 
 
-def _told(options: Sequence[Option], prefix: str) -> str:
-    return ", ".join(f"{o.flag(prefix)} {o.shown or show(o.default)}" for o in options)
+def _format_options(options: Sequence[Option], prefix: str) -> str:
+    return ", ".join(f"{o.flag(prefix)} {o.shown or format_value(o.default)}" for o in options)
 
 
-def _facts(cls: type) -> list[str]:
+def _table_row(cls: type) -> list[str]:
     """The row of the table in an estimator's docstring."""
     rows = re.findall(r"^\| .* \|$", inspect.getdoc(cls) or "", re.MULTILINE)
-    cells = [plain(cell) for cell in rows[-1].strip("|").split("|")] if rows else []
+    cells = [strip_markup(cell) for cell in rows[-1].strip("|").split("|")] if rows else []
     return cells if len(cells) == 4 else [""] * 4
 
 
-def _draw(kind: str, header: list[str], rows: list[list[str]]) -> None:
+def _print_rich(kind: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -85,7 +85,7 @@ def _draw(kind: str, header: list[str], rows: list[list[str]]) -> None:
     Console().print(table)
 
 
-def _print(kind: str, header: list[str], rows: list[list[str]]) -> None:
+def _print_plain(kind: str, header: list[str], rows: list[list[str]]) -> None:
     print(kind)
     for name, what, *rest in rows:
         print(f"  {name}: {what}")

@@ -1,6 +1,6 @@
 """Constructors as options: types and defaults from the signature, help from the docstring.
 
-tyro reads them; what it complains of becomes one sentence.
+tyro parses them; its errors become one sentence.
 """
 
 import contextlib
@@ -15,21 +15,21 @@ from typing import Annotated, Any
 import tyro
 
 from .docs import argument_docs
-from .mistakes import Mistake, sentence_in, suggest
+from .errors import UsageError, message_in_box, suggest
 
-NAMES = tyro.conf.Positional[tuple[str, ...]]
-"""The kind of what is typed without an option."""
+POSITIONAL = tyro.conf.Positional[tuple[str, ...]]
+"""The kind of positional arguments."""
 REQUIRED = inspect.Parameter.empty
-_SIMPLE = (bool, int, float, str)
+_SCALARS = (bool, int, float, str)
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
     """One argument of a constructor.
 
-    - `kind`: its type, which tyro reads.
-    - `default`: what holds if it is not given; `REQUIRED` if something must be.
-    - `shown`: the default in words, where it depends on something.
+    - `kind`: its type, which tyro parses.
+    - `default`: its value if it is not given; `REQUIRED` if it must be.
+    - `shown`: the default as text, where it depends on something.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Option:
 
 
 def find_options(
-    constructor: Callable[..., Any], fill: Mapping[str, Any] | None = None
+    constructor: Callable[..., Any], defaults: Mapping[str, Any] | None = None
 ) -> list[Option]:
-    """The arguments of a class that fit on a command line: numbers, words, and rows of them.
+    """The arguments of a class that fit on a command line: numbers, strings, and tuples of them.
 
-    `fill` has defaults for arguments that have none of their own.
+    `defaults` has defaults for arguments that have none of their own.
     """
     signature = _signature(constructor)
     docs = argument_docs(inspect.getdoc(constructor) or "", list(signature))
@@ -60,70 +60,70 @@ def find_options(
     for name, parameter in signature.items():
         default = factories[name]() if name in factories else parameter.default
         if default is REQUIRED:
-            default = (fill or {}).get(name, REQUIRED)
+            default = (defaults or {}).get(name, REQUIRED)
         default = tuple(default) if isinstance(default, list) else default
-        kind = parameter.annotation if _fits(parameter.annotation) else _kind_of(default)
+        kind = parameter.annotation if _is_supported(parameter.annotation) else _type_of(default)
         if kind is not None:
             kind = kind | None if default is None else kind
             options.append(Option(name, kind, default, docs.get(name, "")))
     return options
 
 
-def out_of_reach(constructor: Callable[..., Any], options: Sequence[Option]) -> list[str]:
+def missing_arguments(constructor: Callable[..., Any], options: Sequence[Option]) -> list[str]:
     """Arguments that have to be given and are not among the options."""
     needed = {k for k, v in _signature(constructor).items() if v.default is REQUIRED}
     return sorted(needed - {option.name for option in options})
 
 
-def read(
-    words: Sequence[str], *, prog: str, description: str, **groups: Sequence[Option]
+def parse(
+    argv: Sequence[str], *, prog: str, description: str, **groups: Sequence[Option]
 ) -> dict[str, dict[str, Any]]:
     """A value for every option of every group; those of `problem` are typed `--problem.NAME`.
 
-    **Raises:** `Mistake`; `SystemExit` after the help that `--help` prints.
+    **Raises:** `UsageError`; `SystemExit` after the help that `--help` prints.
     """
     fields, flags = [], ["--help"]
     for name, options in groups.items():
         prefix = "problem." if name == "problem" else ""
         make = dataclasses.make_dataclass(name, map(_field, options), kw_only=True)
         fields.append((name, make if prefix else tyro.conf.OmitArgPrefixes[make]))
-        flags += [option.flag(prefix) for option in options if option.kind is not NAMES]
+        flags += [option.flag(prefix) for option in options if option.kind is not POSITIONAL]
         flags += [option.flag(prefix + "no-") for option in options if option.kind is bool]
     make = dataclasses.make_dataclass("options", fields)
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             given, rest = tyro.cli(
-                make, prog=prog, description=description, args=words, return_unknown_args=True
+                make, prog=prog, description=description, args=argv, return_unknown_args=True
             )
     except SystemExit as ending:
         if ending.code:
-            raise Mistake(sentence_in(said.getvalue())) from None
+            raise UsageError(message_in_box(stderr.getvalue())) from None
         raise
-    unknown = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    unknown = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
     if unknown:
-        raise Mistake(f"there is no option {unknown[0]}{suggest(unknown[0], flags)}")
+        raise UsageError(f"there is no option {unknown[0]}{suggest(unknown[0], flags)}")
     if rest:
-        raise Mistake(f"unexpected argument {rest[0]!r}: see {prog} --help")
+        raise UsageError(f"unexpected argument {rest[0]!r}: see {prog} --help")
     return {name: vars(getattr(given, name)) for name in groups}
 
 
-def as_arguments(options: Sequence[Option], values: dict[str, Any], prefix: str = "") -> list[str]:
+def to_argv(options: Sequence[Option], values: dict[str, Any], prefix: str = "") -> list[str]:
     """The command line that gives these values."""
-    words = []
+    argv = []
     for option in options:
         value = values[option.name]
         if option.kind is bool:
-            words.append(option.flag(prefix if value else prefix + "no-"))
+            argv.append(option.flag(prefix if value else prefix + "no-"))
         elif isinstance(value, tuple):
-            words += [option.flag(prefix), *map(str, value)]
+            argv += [option.flag(prefix), *map(str, value)]
         elif value is not None or option.default is not None:
             # Joined, so that a text may begin with a dash.
-            words.append(f"{option.flag(prefix)}={value}")
-    return words
+            argv.append(f"{option.flag(prefix)}={value}")
+    return argv
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A default as it would be typed."""
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
@@ -131,9 +131,9 @@ def show(value: Any) -> str:
 def _field(option: Option) -> tuple[str, Any, Any]:
     """An option as a field of a dataclass."""
     hint = f"(default: {option.shown})" if option.shown else None
-    metavar = f"[{option.name.upper()} ...]" if option.kind is NAMES else None
-    told = tyro.conf.arg(help=option.help, help_behavior_hint=hint, metavar=metavar)
-    kind = Annotated[option.kind, told]
+    metavar = f"[{option.name.upper()} ...]" if option.kind is POSITIONAL else None
+    argument = tyro.conf.arg(help=option.help, help_behavior_hint=hint, metavar=metavar)
+    kind = Annotated[option.kind, argument]
     default = dataclasses.MISSING if option.default is REQUIRED else option.default
     return option.name, kind, dataclasses.field(default=default)
 
@@ -153,20 +153,20 @@ def _signature(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _fits(kind: Any) -> bool:
-    """Whether a type is a number, a word, one of some, or a row of them."""
+def _is_supported(kind: Any) -> bool:
+    """True if a type is a number, a string, a choice, or a tuple of them."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return all(part is type(None) or _fits(part) for part in parts)
+        return all(part is type(None) or _is_supported(part) for part in parts)
     if origin is tuple and parts:
-        return all(part in (*_SIMPLE, ...) for part in parts)
-    return origin is typing.Literal or kind in _SIMPLE
+        return all(part in (*_SCALARS, ...) for part in parts)
+    return origin is typing.Literal or kind in _SCALARS
 
 
-def _kind_of(value: Any) -> Any:
+def _type_of(value: Any) -> Any:
     """The type that a default tells, if it fits on a command line."""
     if not isinstance(value, tuple):
-        return type(value) if type(value) in _SIMPLE else None
+        return type(value) if type(value) in _SCALARS else None
     kinds = {type(item) for item in value}
     kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else None
-    return tuple[kind, ...] if kind in _SIMPLE else None
+    return tuple[kind, ...] if kind in _SCALARS else None

@@ -1,4 +1,4 @@
-"""`unspool play`: what a trained policy does, as a moving picture."""
+"""`unspool play`: an episode of a trained policy, as an animated picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ from .._params import join, split
 from .._random import Purpose, seeded_key, stream
 from .._run import Run
 from . import choices
-from .job import build_job
-from .mistakes import Mistake, mistakes_of_the_user
-from .options import Option, read
+from .errors import UsageError, as_usage_errors
+from .options import Option, parse
+from .train_config import build_train_config
 
 _ABOUT = """\
 Shows what a trained policy does: unspool play RUN [options]
@@ -36,27 +36,27 @@ _OPTIONS = (
 )
 
 
-def play(words: Sequence[str]) -> int:
+def play(argv: Sequence[str]) -> int:
     """Writes the GIF, and prints the return and the file."""
-    if not words or words[0].startswith("-"):
-        read(words, prog="unspool play RUN", description=_ABOUT, picture=_OPTIONS)
-        raise Mistake("name the run first: unspool play RUN")
-    place, *rest = words
-    given = read(rest, prog=f"unspool play {place}", description=_ABOUT, picture=_OPTIONS)
+    if not argv or argv[0].startswith("-"):
+        parse(argv, prog="unspool play RUN", description=_ABOUT, picture=_OPTIONS)
+        raise UsageError("name the run first: unspool play RUN")
+    directory, *rest = argv
+    given = parse(rest, prog=f"unspool play {directory}", description=_ABOUT, picture=_OPTIONS)
     given = given["picture"]
     for name, least in (("seed", 0), ("num_steps", 1), ("every", 1), ("num_episodes", 0)):
         if given[name] < least:
             flag = f"--{name.replace('_', '-')}"
-            raise Mistake(f"{flag} must be an integer of at least {least}, got {given[name]}")
-    run = Run.open(Path(place))
+            raise UsageError(f"{flag} must be an integer of at least {least}, got {given[name]}")
+    run = Run.open(Path(directory))
     with jax.enable_x64(bool(run.config.get("float64"))):
         problem = _problem(run)
         if not hasattr(problem, "render"):
-            raise Mistake(
-                f"the run in {place} is of {type(problem).__name__}, which has nothing to show"
+            raise UsageError(
+                f"the run in {directory} is of {type(problem).__name__}, which has nothing to show"
             )
         update, params = _params(run, problem, given["update"])
-        with mistakes_of_the_user("while drawing"):
+        with as_usage_errors("while drawing"):
             pictures = problem.render(
                 params, seed=given["seed"], num_steps=given["num_steps"], every=given["every"]
             )
@@ -65,23 +65,23 @@ def play(words: Sequence[str]) -> int:
             key = seeded_key(given["seed"])
             found = evaluate(problem, params, key=key, num_episodes=count)
             mean, error = (problem.horizon * float(x) for x in found[:2])
-            spread = f" +- {error:.2g}" if count > 1 else ""
-            print(f"{'return':<10}{-mean:.6g}{spread} on {count} fresh episodes")
+            error_text = f" +- {error:.2g}" if count > 1 else ""
+            print(f"{'return':<10}{-mean:.6g}{error_text} on {count} fresh episodes")
     file = Path(given["file"] or run.directory / "policy.gif")
-    _write(pictures, file, 1000 * given["every"] * problem.seconds)
+    _write_gif(pictures, file, 1000 * given["every"] * problem.seconds)
     print(f"{'played':<10}{file}", flush=True)
     return 0
 
 
 def _problem(run: Run) -> Any:
-    """What the run trains."""
+    """The problem of the run."""
     if "command" in run.config:
-        return build_job(
+        return build_train_config(
             run.config["command"], (run.directory / run.config["from"]).resolve()
         ).problem
     about = run.config.get("experiment")
     if about is None:
-        raise Mistake(
+        raise UsageError(
             f"the run in {run.directory} was begun by neither `unspool train` nor `unspool "
             "reproduce`: use the `render` of its problem in Python"
         )
@@ -97,13 +97,13 @@ def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
     """The parameters that were logged at an update, or last."""
     logged = {line["update"]: line["params"] for line in run.read("metrics") if "params" in line}
     if not logged:
-        raise Mistake(
+        raise UsageError(
             f"the run in {run.directory} has logged no parameters, as those with more than "
             f"{MOST_PARAMS_LOGGED} do not"
         )
     if update is not None and update not in logged:
         nearest = min(logged, key=lambda known: abs(known - update))
-        raise Mistake(
+        raise UsageError(
             f"--update must be one that was logged, the nearest is {nearest}, got {update}"
         )
     chosen = max(logged) if update is None else update
@@ -113,11 +113,11 @@ def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
     return chosen, join(unravel(jnp.asarray(np.array(logged[chosen]), flat.dtype)), fixed)
 
 
-def _write(pictures: Sequence[np.ndarray], file: Path, milliseconds: float) -> None:
+def _write_gif(pictures: Sequence[np.ndarray], file: Path, milliseconds: float) -> None:
     from PIL import Image
 
     first, *others = (Image.fromarray(picture) for picture in pictures)
     try:
         first.save(file, save_all=True, append_images=others, duration=milliseconds, loop=0)
     except (OSError, ValueError) as error:
-        raise Mistake(f"cannot write {file}: {error}") from error
+        raise UsageError(f"cannot write {file}: {error}") from error

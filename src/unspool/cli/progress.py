@@ -1,4 +1,4 @@
-"""How far a run has come: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, a line now and then elsewhere."""
 
 import contextlib
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 Show = Callable[[int | float, str], None]
-"""What is told how many of the total are done, and a note to show beside it."""
+"""A callback for the count that is done, and a note to show beside it."""
 
 _PARTS = 10
 _SECONDS = 30.0

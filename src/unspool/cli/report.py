@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .mistakes import Mistake
-from .options import NAMES, Option, read
+from .errors import UsageError
+from .options import POSITIONAL, Option, parse
 
 
-def report(words: Sequence[str]) -> int:
+def report(argv: Sequence[str]) -> int:
     """Writes the page and prints its path."""
-    given = read(
-        words,
+    given = parse(
+        argv,
         prog="unspool report",
         description="Writes a page of figures and tables about runs: one HTML file, complete in "
         "itself.",
         page=[
-            Option("runs", NAMES, (), "runs, or directories of runs", "none"),
+            Option("runs", POSITIONAL, (), "runs, or directories of runs", "none"),
             Option("output", str, "report.html", "the page"),
         ],
     )["page"]
     if not given["runs"]:
-        raise Mistake("name at least one RUN, or a directory of runs")
+        raise UsageError("name at least one RUN, or a directory of runs")
     output = Path(given["output"])
     write_page([Path(run) for run in given["runs"]], output)
     print(output)
@@ -28,11 +28,11 @@ def report(words: Sequence[str]) -> int:
 
 
 def write_page(directories: Sequence[Path], output: Path) -> None:
-    """Writes the page of these directories; raises `Mistake` if there is nothing to show."""
+    """Writes the page of these directories; raises `UsageError` if there is nothing to show."""
     # Drawing needs what comes with the extra, and takes long to import.
     from ..report import ReportError, write_report
 
     try:
         write_report(directories, output)
     except ReportError as error:
-        raise Mistake(str(error)) from error
+        raise UsageError(str(error)) from error

@@ -13,8 +13,8 @@ from ..experiments.runner import ExperimentError, Progress
 from ..experiments.runner import reproduce as run_all
 from . import choices
 from .docs import summary
-from .mistakes import Failure, Mistake, mistakes_of_the_user
-from .options import Option, find_options, read
+from .errors import RunFailure, UsageError, as_usage_errors
+from .options import Option, find_options, parse
 from .progress import Show, show_progress
 from .report import write_page
 
@@ -25,14 +25,14 @@ directory is kept, so that a second call goes on.
 {}"""
 
 
-def reproduce(words: Sequence[str]) -> int:
+def reproduce(argv: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
     names = choices.experiments()
-    if not words or words[0].startswith("-"):
+    if not argv or argv[0].startswith("-"):
         listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in names.items())
-        read(words, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
-        raise Mistake(f"name an experiment first: {', '.join(names)}")
-    name, *rest = words
+        parse(argv, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
+        raise UsageError(f"name an experiment first: {', '.join(names)}")
+    name, *rest = argv
     make = choices.choose("experiment", name, names)
     options = find_options(make)
     further = [
@@ -43,16 +43,16 @@ def reproduce(words: Sequence[str]) -> int:
         text = "the published size, where the defaults are smaller; other options still hold"
         further.append(Option("paper", bool, False, text))
     settings: dict[str, Any] = {"prog": f"unspool reproduce {name}", "description": summary(make)}
-    given = read(rest, **settings, experiment=options, further=further)
+    given = parse(rest, **settings, experiment=options, further=further)
     if given["further"].get("paper"):
         full = make.at_paper_size()
         options = [dataclasses.replace(o, default=getattr(full, o.name)) for o in options]
-        given = read(rest, **settings, experiment=options, further=further)
+        given = parse(rest, **settings, experiment=options, further=further)
     if (count := given["further"]["num_processes"]) is not None and count < 1:
-        raise Mistake(f"--num-processes must be an integer of at least 1, got {count}")
-    with mistakes_of_the_user("in the experiment"):
+        raise UsageError(f"--num-processes must be an integer of at least 1, got {count}")
+    with as_usage_errors("in the experiment"):
         experiment = make(**given["experiment"])
-        # What its checks complain of is to be said before anything is written.
+        # Errors of its checks are reported before anything is written.
         experiment.entries()
     return run_experiment(experiment, Path(given["further"]["directory"]), num_processes=count)
 
@@ -75,7 +75,7 @@ def run_experiment(
 
             run_all(experiment, directory, num_processes=num_processes, on_progress=show)
     except ExperimentError as error:
-        raise Failure(str(error)) from error
+        raise RunFailure(str(error)) from error
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -1,12 +1,12 @@
-"""How training goes, whatever is trained."""
+"""The settings of training, whatever is trained."""
 
 import dataclasses
 import math
 
-from .mistakes import Mistake
+from .errors import UsageError
 from .options import Option, find_options
 
-_SHOWN = {
+_SHOWN_DEFAULTS = {
     "log_every": "a hundredth of all",
     "checkpoint_every": "a fifth of all",
     "evaluate_every": "no further ones",
@@ -55,14 +55,14 @@ class Settings:
             _check(name, getattr(self, name), 1)
         _check("num_episodes", self.num_episodes, 0)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise Mistake(
+            raise UsageError(
                 f"--learning-rate must be a finite number above 0, got {self.learning_rate}"
             )
         if not 0 <= self.seed < 2**32:
-            raise Mistake(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
+            raise UsageError(f"--seed must be from 0 to {2**32 - 1}, got {self.seed}")
 
-    def filled_in(self) -> "Settings":
-        """With what holds for intervals that were left open."""
+    def with_defaults(self) -> "Settings":
+        """The settings with defaults for intervals that were left open."""
         return dataclasses.replace(
             self,
             log_every=self.log_every or max(1, self.num_updates // 100),
@@ -73,10 +73,12 @@ class Settings:
 def training_options() -> list[Option]:
     """The options of every training."""
     options = find_options(Settings)
-    return [dataclasses.replace(option, shown=_SHOWN.get(option.name)) for option in options]
+    return [
+        dataclasses.replace(option, shown=_SHOWN_DEFAULTS.get(option.name)) for option in options
+    ]
 
 
 def _check(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         flag = f"--{name.replace('_', '-')}"
-        raise Mistake(f"{flag} must be an integer of at least {least}, got {value}")
+        raise UsageError(f"{flag} must be an integer of at least {least}, got {value}")

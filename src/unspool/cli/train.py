@@ -1,4 +1,4 @@
-"""`unspool train`: one run in a directory, begun, watched, stopped and gone on with."""
+"""`unspool train`: one run in a directory, which can be stopped and resumed."""
 
 import contextlib
 import json
@@ -13,11 +13,11 @@ import jax
 from .._memory import Memory
 from .._run import Run
 from . import choices
-from .job import Job, build_job, wants_float64
-from .mistakes import Mistake
-from .options import REQUIRED, Option, read, show
+from .errors import UsageError
+from .options import REQUIRED, Option, format_value, parse
+from .run_loop import run_loop
 from .settings import training_options
-from .watch import go
+from .train_config import TrainConfig, build_train_config, wants_float64
 
 _ABOUT = """\
 Trains the parameters of a problem, and writes the run into a directory, or goes on with a run:
@@ -33,31 +33,33 @@ package.module:Class. With it and an estimator, --help lists the options of both
 Ctrl-C ends a run at its next record; --resume goes on with it, to the same bits."""
 
 
-def train(words: Sequence[str]) -> int:
+def train(argv: Sequence[str]) -> int:
     """Begins or resumes a run, and returns the exit code."""
-    if not words or words[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help"):
         _print_help()
-    if words[0].partition("=")[0] == "--resume":
-        return _resume(words)
-    if len(words) < 2 or words[0].startswith("-") or words[1].startswith("-"):
-        _print_help_if_asked(words)
-        raise Mistake("name the problem and the estimator first: unspool train PROBLEM ESTIMATOR")
-    with jax.enable_x64(True) if wants_float64(words) else contextlib.nullcontext():
-        job = build_job(words, Path.cwd())
-        params, memory = job.try_out()
-        directory = _make_directory(job)
+    if argv[0].partition("=")[0] == "--resume":
+        return _resume(argv)
+    if len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-"):
+        _print_help_if_asked(argv)
+        raise UsageError(
+            "name the problem and the estimator first: unspool train PROBLEM ESTIMATOR"
+        )
+    with jax.enable_x64(True) if wants_float64(argv) else contextlib.nullcontext():
+        config = build_train_config(argv, Path.cwd())
+        params, memory = config.try_out()
+        directory = _make_directory(config)
         build_again = {
-            "command": job.words,
+            "command": config.argv,
             "from": os.path.relpath(Path.cwd(), directory),
         }
-        run = Run.create(directory, job.config(params) | build_again)
-        _announce(run, memory)
-        return go(job, run, params)
+        run = Run.create(directory, config.describe(params) | build_again)
+        _print_settings(run, memory)
+        return run_loop(config, run, params)
 
 
-def _resume(words: Sequence[str]) -> int:
-    given = read(
-        words,
+def _resume(argv: Sequence[str]) -> int:
+    given = parse(
+        argv,
         prog="unspool train",
         description="Goes on with a stopped run, to the same bits.",
         run=[
@@ -68,66 +70,66 @@ def _resume(words: Sequence[str]) -> int:
     directory = Path(given["resume"])
     run = Run.open(directory)
     if "command" not in run.config:
-        raise Mistake(f"the run in {directory} was not begun by `unspool train`")
-    words = list(run.config["command"])
+        raise UsageError(f"the run in {directory} was not begun by `unspool train`")
+    argv = list(run.config["command"])
     if given["num_updates"] is not None:
-        words.append(f"--num-updates={given['num_updates']}")
+        argv.append(f"--num-updates={given['num_updates']}")
     with jax.enable_x64(bool(run.config["float64"])):
-        job = build_job(words, (directory / run.config["from"]).resolve())
-        params, _ = job.try_out()
-        config = job.config(params)
-        _check_same(run, config)
-        total = job.settings.num_updates
+        config = build_train_config(argv, (directory / run.config["from"]).resolve())
+        params, _ = config.try_out()
+        described = config.describe(params)
+        _check_same(run, described)
+        total = config.settings.num_updates
         made = max(run.checkpoints, default=0)
         if made >= total:
-            raise Mistake(
+            raise UsageError(
                 f"the run in {directory} has made its {made} updates: "
                 f"to go on, ask for more than {made} with --num-updates"
             )
         if total != run.config["num_updates"]:
-            run = Run(directory, run.config | {"num_updates": total, "command": job.words})
+            run = Run(directory, run.config | {"num_updates": total, "command": config.argv})
             _rewrite(directory / "config.json", run.config)
         print(f"going on with {directory} from update {made}", flush=True)
-        return go(job, run, params)
+        return run_loop(config, run, params)
 
 
-def _make_directory(job: Job) -> Path:
+def _make_directory(config: TrainConfig) -> Path:
     """The directory that was asked for, or a new one under `runs`."""
-    if job.settings.directory is not None:
-        directory = Path(job.settings.directory)
+    if config.settings.directory is not None:
+        directory = Path(config.settings.directory)
         if (directory / "config.json").exists():
-            raise Mistake(
+            raise UsageError(
                 f"{directory} already holds a run: go on with it by `unspool train --resume "
                 f"{shlex.quote(str(directory))}`, or name another --directory"
             )
         return directory
     number = 1
     while True:
-        directory = Path("runs") / (job.name + (f"-{number}" if number > 1 else ""))
+        directory = Path("runs") / (config.name + (f"-{number}" if number > 1 else ""))
         try:
             directory.mkdir(parents=True)
             return directory
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise Mistake(
+            raise UsageError(
                 f"cannot write the run directory {directory}: {error.strerror}; name another "
                 "with --directory"
             ) from error
 
 
-def _check_same(run: Run, config: dict[str, Any]) -> None:
-    """The run's settings, against those that its own words give now."""
-    config = json.loads(json.dumps(config))
+def _check_same(run: Run, described: dict[str, Any]) -> None:
+    """Raises `UsageError` unless the run's arguments still give the settings that it began with."""
+    described = json.loads(json.dumps(described))
     for part in ("problem", "estimator", "num_params"):
-        if (now := config[part]) != (then := run.config[part]):
+        if (now := described[part]) != (then := run.config[part]):
             if isinstance(now, dict) and isinstance(then, dict) and now["name"] == then["name"]:
                 options = {**then["options"], **now["options"]}
                 names = [n for n in options if then["options"].get(n) != now["options"].get(n)]
                 part = f"{part}'s {names[0]}" if names else part
                 if names:
                     then, now = then["options"].get(names[0]), now["options"].get(names[0])
-            raise Mistake(
+            raise UsageError(
                 f"the run in {run.directory} is of another experiment: its {part} was {then}, "
                 f"and is {now} now"
             )
@@ -139,11 +141,11 @@ def _rewrite(path: Path, config: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _announce(run: Run, memory: Memory) -> None:
-    """The settings in force, and the memory that they need."""
+def _print_settings(run: Run, memory: Memory) -> None:
+    """Prints the settings in force, and the memory that they need."""
     for part in ("problem", "estimator", "optimizer"):
         options = run.config[part]["options"].items()
-        listed = ", ".join(f"{name} {_in_short(value)}" for name, value in options)
+        listed = ", ".join(f"{name} {_format_setting(value)}" for name, value in options)
         print(f"{part:<10}{run.config[part]['name']}: {listed}")
     precision = "float64" if run.config["float64"] else "float32"
     print(
@@ -154,17 +156,17 @@ def _announce(run: Run, memory: Memory) -> None:
     print(f"{'directory':<10}{run.directory}", flush=True)
 
 
-def _in_short(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     """A setting; of one that has settings itself the name alone."""
     if isinstance(value, list):
-        return " ".join(map(_in_short, value))
+        return " ".join(map(_format_setting, value))
     if isinstance(value, dict) and set(value) == {"name", "options"}:
         return value["name"]
-    return show(value)
+    return format_value(value)
 
 
-def _print_help_if_asked(words: Sequence[str]) -> None:
-    if "--help" in words or "-h" in words:
+def _print_help_if_asked(argv: Sequence[str]) -> None:
+    if "--help" in argv or "-h" in argv:
         _print_help()
 
 
@@ -175,4 +177,4 @@ def _print_help() -> None:
         "optimizers": ", ".join(choices.optimizers()),
     }
     prog, about = "unspool train PROBLEM ESTIMATOR", _ABOUT.format(**listed)
-    read(["--help"], prog=prog, description=about, training=training_options())
+    parse(["--help"], prog=prog, description=about, training=training_options())

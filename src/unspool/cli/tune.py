@@ -14,15 +14,15 @@ from .._engine import as_engine
 from .._lines import MOST_PARAMS_LOGGED
 from .._random import seeded_key
 from .._run import Run
-from ..experiments.folder import run_directory
+from ..experiments.layout import run_directory
 from ..experiments.traces import read_traces
 from . import choices
 from .docs import summary
-from .job import estimator_options, fill_in, name_entries
-from .mistakes import Failure, Mistake, mistakes_of_the_user
-from .options import Option, read
+from .errors import RunFailure, UsageError, as_usage_errors
+from .options import Option, parse
 from .reproduce import run_experiment
-from .tuning import Tuning, load_training
+from .train_config import estimator_options, fill_defaults, name_entries
+from .tune_experiment import TuneExperiment, load_training
 
 _ABOUT = """\
 Tunes the hyperparameters of a training run of yours from parts of such runs:
@@ -31,25 +31,25 @@ unspool tune FILE.py:PROBLEM [ESTIMATOR] [options]
 PROBLEM is an instance of unspool.problems.schedules.ModelTraining; ESTIMATOR is nres unless another
 is named: {}. What is finished in the directory is kept, so that a second call goes on.
 It ends with a page of figures, report.html, and with tuned.json, which unspool.export reads."""
-_FEWER = {"num_workers": 20}
+_DEFAULTS = {"num_workers": 20}
 
 
-def tune(words: Sequence[str]) -> int:
-    """Tunes, writes page and file, and prints what has become of the hyperparameters."""
+def tune(argv: Sequence[str]) -> int:
+    """Tunes, writes page and file, and prints the hyperparameters before and after."""
     names = choices.estimators()
-    if not words or words[0].startswith("-"):
+    if not argv or argv[0].startswith("-"):
         about = _ABOUT.format(", ".join(names))
-        read(words, prog="unspool tune PROBLEM", description=about, tuning=_options("NAME"))
-        raise Mistake("name the problem first: unspool tune FILE.py:PROBLEM")
-    spec, *rest = words
+        parse(argv, prog="unspool tune PROBLEM", description=about, tuning=_options("NAME"))
+        raise UsageError("name the problem first: unspool tune FILE.py:PROBLEM")
+    spec, *rest = argv
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "nres"
     make = choices.choose("estimator", name, names)
     problem = load_training(spec, Path.cwd())
     of_estimator = [
-        dataclasses.replace(option, default=_FEWER.get(option.name, option.default))
+        dataclasses.replace(option, default=_DEFAULTS.get(option.name, option.default))
         for option in estimator_options(make)
     ]
-    given = read(
+    given = parse(
         rest,
         prog=f"unspool tune {spec} {name}",
         description=summary(make),
@@ -60,22 +60,22 @@ def tune(words: Sequence[str]) -> int:
     for key in ("num_updates", "num_runs", "seeds"):
         if settings[key] < 1:
             flag = f"--{key.replace('_', '-')}"
-            raise Mistake(f"{flag} must be an integer of at least 1, got {settings[key]}")
-    fill_in(of_estimator, options, problem.horizon)
+            raise UsageError(f"{flag} must be an integer of at least 1, got {settings[key]}")
+    fill_defaults(of_estimator, options, problem.horizon)
     if not (math.isfinite(settings["learning_rate"]) and settings["learning_rate"] > 0):
         rate = settings["learning_rate"]
-        raise Mistake(f"--learning-rate must be a finite number above 0, got {rate}")
+        raise UsageError(f"--learning-rate must be a finite number above 0, got {rate}")
     directory = Path(settings.pop("directory"))
-    with mistakes_of_the_user("in the problem"):
+    with as_usage_errors("in the problem"):
         params = problem.init_params(key=seeded_key(0))
         as_engine(problem).check(params)
     if (count := len(name_entries(params))) > MOST_PARAMS_LOGGED:
-        raise Mistake(
+        raise UsageError(
             f"{spec} has {count} numbers to tune, and what tune draws are {MOST_PARAMS_LOGGED} at "
             "most: use unspool train, or PerTensor for fewer hyperparameters"
         )
-    with mistakes_of_the_user("in the estimator"):
-        experiment = Tuning(spec, str(Path.cwd()), name, options, **settings)
+    with as_usage_errors("in the estimator"):
+        experiment = TuneExperiment(spec, str(Path.cwd()), name, options, **settings)
         experiment.entries()
     code = run_experiment(experiment, directory, num_processes=1)
     if code == 0:
@@ -93,28 +93,28 @@ def _options(name: str) -> list[Option]:
     ]
 
 
-def _conclude(experiment: Tuning, directory: Path) -> None:
+def _conclude(experiment: TuneExperiment, directory: Path) -> None:
     """The hyperparameters before and after, the file, and what it is worth."""
     problem = experiment.training
     ((label, (first, *_)),) = read_traces(experiment, directory).items()
     ends = experiment.ends(first)
-    numbers = {k: jax.device_get(problem.numbers(params)) for k, params in ends.items()}
-    names = name_entries(numbers["tuned"])
+    values = {k: jax.device_get(problem.natural_units(params)) for k, params in ends.items()}
+    names = name_entries(values["tuned"])
     width = max(map(len, [*names, "objective"])) + 2
     print(f"{'':<{width}}{'untuned':>12}{'tuned':>12}")
-    columns = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(n)]) for n in numbers.values()]
+    columns = [np.concatenate([np.ravel(x) for x in jax.tree.leaves(n)]) for n in values.values()]
     for name, before, after in zip(names, *columns, strict=True):
         print(f"{name:<{width}}{before:>12.5g}{after:>12.5g}")
     run = Run.open(run_directory(directory, label, first.seed))
     lines = [line["loss"] for line in run.read("evaluation")]
-    told = [np.nan if x is None else x for x in (lines[0], lines[-1])]
-    print(f"{'objective':<{width}}{told[0]:>12.5g}{told[1]:>12.5g}")
+    objectives = [np.nan if x is None else x for x in (lines[0], lines[-1])]
+    print(f"{'objective':<{width}}{objectives[0]:>12.5g}{objectives[1]:>12.5g}")
     dropped = sum(line["dropped"] for line in run.read("metrics"))
     if dropped:
         print(f"{dropped} workers whose training runs diverged were left out of the estimates")
     status = json.loads((run.directory / "status.json").read_text())
     if status["status"] != "finished":
-        raise Failure(f"{status['message']} The page is {directory / 'report.html'}")
+        raise RunFailure(f"{status['message']} The page is {directory / 'report.html'}")
     file = directory / "tuned.json"
     export.save(problem, ends["tuned"], file)
     print(file, flush=True)

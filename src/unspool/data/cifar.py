@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from .dataset import Dataset, Splits
-from .places import Collection
-from .unpickle import ForeignName, PickledArray, unpickle
+from .search_path import Collection
+from .unpickle import ForbiddenName, PickledArray, unpickle
 
 _FOLDER = "cifar-10-batches-py"
 _ARCHIVE = "cifar-10-python.tar.gz"
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _TEST = ("test_batch",)
 
-_COLOURS, _SIDE, _CLASSES = 3, 32, 10
-_PIXELS = _COLOURS * _SIDE * _SIDE
+_COLORS, _SIDE, _CLASSES = 3, 32, 10
+_PIXELS = _COLORS * _SIDE * _SIDE
 
 _CIFAR10 = Collection(
     "CIFAR-10",
@@ -101,7 +101,7 @@ def _parse_batch(where: str, content: bytes) -> Dataset:
     """Images as bytes, and their labels."""
     try:
         batch = unpickle(content)
-    except ForeignName as error:
+    except ForbiddenName as error:
         raise ValueError(
             f"{where} must hold arrays, lists, strings and numbers alone, got {str(error)!r}, "
             "which could run a program and was not touched; download it once more"
@@ -135,7 +135,7 @@ def _parse_batch(where: str, content: bytes) -> Dataset:
 
 def _join(batches: list[Dataset]) -> Dataset:
     images = np.concatenate([batch.inputs for batch in batches])
-    images = images.reshape(-1, _COLOURS, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    images = images.reshape(-1, _COLORS, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     scaled = images.astype(np.float32, order="C")
     scaled /= 255
     return Dataset(scaled, np.concatenate([batch.targets for batch in batches]))

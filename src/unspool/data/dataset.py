@@ -1,4 +1,4 @@
-"""What every source of data returns: inputs with their targets."""
+"""Data sets: inputs with their targets."""
 
 from typing import NamedTuple
 

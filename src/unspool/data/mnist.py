@@ -7,7 +7,7 @@ import numpy as np
 
 from .dataset import Dataset, Splits
 from .idx import read_idx
-from .places import Collection
+from .search_path import Collection
 
 _SIDE = 28
 _CLASSES = 10

@@ -52,11 +52,11 @@ def resize(dataset: Dataset, side: int) -> Dataset:
 
 def _sample(images: np.ndarray, axis: int, side: int) -> np.ndarray:
     size = images.shape[axis]
-    places = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
-    before = places.astype(int)
+    positions = np.clip((np.arange(side) + 0.5) * size / side - 0.5, 0, size - 1)
+    before = positions.astype(int)
     after = np.minimum(before + 1, size - 1)
     dtype = images.dtype if np.issubdtype(images.dtype, np.floating) else np.float32
-    share = (places - before).astype(dtype)
-    share = share.reshape(-1, *[1] * (images.ndim - 1 - axis))
+    fraction = (positions - before).astype(dtype)
+    fraction = fraction.reshape(-1, *[1] * (images.ndim - 1 - axis))
     low, high = (np.take(images, index, axis).astype(dtype) for index in (before, after))
-    return (1 - share) * low + share * high
+    return (1 - fraction) * low + fraction * high

@@ -46,11 +46,11 @@ def standardize(dataset: Dataset, *others: Dataset) -> tuple[Dataset, ...]:
         raise ValueError(
             f"dataset must have finite inputs, got {inputs[place]} at {place} (counted from 0)"
         )
-    center, scale = _centre_and_scale(inputs)
+    center, scale = _center_and_scale(inputs)
     return tuple(Dataset((one.inputs - center) / scale, one.targets) for one in (dataset, *others))
 
 
-def _centre_and_scale(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _center_and_scale(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = 0 if inputs.ndim <= 2 else None
     dtype = np.result_type(inputs.dtype, np.float32)
     low, high = inputs.min(axis=axes), inputs.max(axis=axes)

@@ -8,16 +8,16 @@ from jaxtyping import UInt8
 
 
 def unpickle(content: bytes) -> object:
-    """What a pickle holds, text of Python 2 as bytes and each array as a `PickledArray`.
+    """The contents of a pickle, text of Python 2 as bytes and each array as a `PickledArray`.
 
-    A name other than those that NumPy arrays are made of raises `ForeignName` before anything of
+    A name other than those that NumPy arrays are made of raises `ForbiddenName` before anything of
     that name is imported; a broken pickle can raise any exception.
     """
     return _Unpickler(BytesIO(content), encoding="bytes").load()
 
 
-class ForeignName(Exception):
-    """The name of what a pickle asks for and may not have."""
+class ForbiddenName(Exception):
+    """A pickle asks for a name that it may not have."""
 
 
 class PickledArray:
@@ -61,4 +61,4 @@ class _Unpickler(pickle.Unpickler):
                 return PickledArray
             case "numpy", "dtype":
                 return _Kind
-        raise ForeignName(f"{module_name}.{global_name}")
+        raise ForbiddenName(f"{module_name}.{global_name}")

@@ -11,7 +11,7 @@ from .classifier import Weights
 
 
 def active_units(fraction: Scalar, width: int) -> Bool[Array, " units"]:
-    """Which units of a layer are active: the first `floor(fraction * width)`."""
+    """A mask of the active units of a layer: the first `floor(fraction * width)`."""
     return jnp.arange(width) < jnp.floor(fraction * width)
 
 

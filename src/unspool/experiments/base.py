@@ -1,4 +1,4 @@
-"""What an experiment is: trainings and measurements, and what was published about them."""
+"""The interface of experiments: trainings, measurements, and published results."""
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ _FIRST_FURTHER_SEED = 114
 
 
 class Optimizer(NamedTuple):
-    """An optax optimizer together with the words for it in `config.json`."""
+    """An optax optimizer, with its name and options for `config.json`."""
 
     transformation: optax.GradientTransformation
     name: str
@@ -53,14 +53,14 @@ def adam(
 
 
 class Trace(NamedTuple):
-    """The parameters of one run as they were logged, and what they were found to be worth.
+    """The parameters of one run as they were logged, and their evaluations.
 
     - `seed`: the run's.
-    - `updates`: when, shape (records,).
-    - `params`: what they were, shape (records, params).
-    - `steps`: problem steps that had been run, warming up included, shape (records,).
-    - `evaluated`: the updates at which they were evaluated, shape (evaluations,).
-    - `losses`: what was found there, NaN if it was not finite, shape (evaluations,).
+    - `updates`: the updates of the records, shape (records,).
+    - `params`: the parameters there, shape (records, params).
+    - `steps`: problem steps run by then, warming up included, shape (records,).
+    - `evaluated`: the updates of the evaluations, shape (evaluations,).
+    - `losses`: the losses there, NaN if they are not finite, shape (evaluations,).
     """
 
     seed: int
@@ -119,7 +119,7 @@ class AbstractEntry(abc.ABC):
 
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `config.json` says in `estimator`, `optimizer`, `num_updates`, `environment`."""
+        """The entries `estimator`, `optimizer`, `num_updates`, `environment` of `config.json`."""
 
     @abc.abstractmethod
     def run(self, run: Run, key: RandomKey, params: Params) -> Iterator[tuple[int, float]]:
@@ -247,10 +247,10 @@ class AbstractExperiment(abc.ABC):
 
     @abc.abstractmethod
     def details(self) -> dict[str, Any]:
-        """What `experiment.json` says besides names and charts: metric, surface, claims."""
+        """The contents of `experiment.json` besides names and charts: metric, surface, claims."""
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """What is measured without training, made anew at every call; by default nothing."""
+        """The measurements without training, made anew at every call; by default none."""
         return ()
 
     def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:

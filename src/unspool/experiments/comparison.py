@@ -1,4 +1,4 @@
-"""A learned optimizer beside tuned ones: who ends lower, as charts and in words."""
+"""Comparison of a learned optimizer with tuned ones, as charts and as text."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,30 +6,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 
-_OFF = 10.0
-"""How many times the loss of fresh weights a loss may end at and still be drawn."""
+_MAX_RATIO = 10.0
+"""Final losses up to this multiple of the loss of fresh weights are drawn."""
 
 
 class Grid(NamedTuple):
     """Runs of one optimizer with every learning rate of a grid.
 
     - `rates`: the learning rates, in order.
-    - `chosen_on`: where the runs end that a rate is chosen on.
+    - `selection_losses`: final losses of the runs that a rate is chosen on.
     - `curves`: losses of other runs, those that are shown.
     """
 
     rates: tuple[float, ...]
-    chosen_on: Float[np.ndarray, "rates seeds"]
+    selection_losses: Float[np.ndarray, "rates seeds"]
     curves: Float[np.ndarray, "rates seeds points"]
 
     @property
     def best(self) -> int:
         """The number of the rate at which the fewest runs diverge, and of these the lowest end."""
-        finite = np.isfinite(self.chosen_on)
+        finite = np.isfinite(self.selection_losses)
         count = finite.sum(axis=1)
-        ends = np.where(finite, self.chosen_on, 0.0).sum(axis=1) / np.maximum(count, 1)
+        ends = np.where(finite, self.selection_losses, 0.0).sum(axis=1) / np.maximum(count, 1)
         return int(np.lexsort((ends, -count))[0])
 
     @property
@@ -38,7 +38,7 @@ class Grid(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All that is compared.
+    """The data of a comparison.
 
     - `steps`: when the losses of a curve were measured.
     - `loss`: what they are called.
@@ -72,7 +72,7 @@ class Comparison(NamedTuple):
     def _over_rates(self) -> dict[str, Any]:
         ends = {label: grid.curves[:, :, -1] for label, grid in self.grids.items()}
         starts = np.concatenate([c[:, 0] for c in (self.learned, *_curves_of(self.grids))])
-        ceiling = _OFF * float(np.max(starts[np.isfinite(starts)], initial=0.0)) or np.inf
+        ceiling = _MAX_RATIO * float(np.max(starts[np.isfinite(starts)], initial=0.0)) or np.inf
         series, off = [], []
         for label, grid in self.grids.items():
             on_chart = np.all(ends[label] <= ceiling, axis=1)
@@ -82,91 +82,94 @@ class Comparison(NamedTuple):
         rates = [rate for grid in self.grids.values() for rate in grid.rates]
         across = np.array([min(rates), max(rates)])
         series += _with_band("learned", across, np.repeat(self.learned[:, -1:], 2, axis=1))
-        told = [
+        sentences = [
             "Where the runs of the figure above end, for every learning rate: means over the same "
             "seeds. The learned optimizer has no learning rate."
         ]
         if off:
-            highest = max(_heights(series), default=1.0)
+            highest = max(_line_values(series), default=1.0)
             top = {"label": "off the chart", "style": "points", "x": off, "y": [highest] * len(off)}
             series.append(top)
-            told.append(
+            sentences.append(
                 f"Points at the top stand for rates at which a run diverged, or ended above "
-                f"{_OFF:g} times the loss of fresh weights."
+                f"{_MAX_RATIO:g} times the loss of fresh weights."
             )
-        told += [
-            f"{label} diverged at {_rate(rate)} in {_of(values)}."
+        sentences += [
+            f"{label} diverged at {_format_rate(rate)} in {_diverged_text(values)}."
             for label, grid in self.grids.items()
             for rate, values in zip(grid.rates, ends[label], strict=True)
             if not np.all(np.isfinite(values))
         ]
         chart = _chart(
-            "Learning rates", ("learning rate", f"final {self.loss}"), series, " ".join(told)
+            "Learning rates", ("learning rate", f"final {self.loss}"), series, " ".join(sentences)
         )
         return chart | {"x_scale": "log"}
 
     def sentences(self) -> list[str]:
-        """The numbers with their intervals, who wins, and what to know of it."""
+        """The final losses with their intervals, the verdicts, and notes on them."""
 
-        def told(values: np.ndarray) -> str:
+        def format_losses(values: np.ndarray) -> str:
             found = t_interval(values)
-            words = interval_words(found)
-            return mean_words(found) + (f" ({words})" if words else "")
+            ends = format_interval(found)
+            return format_mean(found) + (f" ({ends})" if ends else "")
 
         count = self.num_seeds
         seeds = f"{count} seeds" if count > 1 else "a single seed"
-        parts = [f"{told(self.learned[:, -1])} with the learned optimizer"]
+        parts = [f"{format_losses(self.learned[:, -1])} with the learned optimizer"]
         for label, grid in self.grids.items():
-            rate = _rate(grid.rates[grid.best])
-            parts.append(
-                f"{told(grid.best_curves[:, -1])} with {label} at a learning rate of {rate}"
-            )
-        said = [
+            rate = _format_rate(grid.rates[grid.best])
+            final = format_losses(grid.best_curves[:, -1])
+            parts.append(f"{final} with {label} at a learning rate of {rate}")
+        sentences = [
             f"After {self.steps[-1]} steps the {self.loss} is, as a mean over {seeds}, "
             f"{', '.join(parts[:-1])}, and {parts[-1]}."
         ]
         if count > 1:
-            said.append("Bands and brackets are 95 % t-intervals over seeds.")
+            sentences.append("Bands and brackets are 95 % t-intervals over seeds.")
         for label, grid in self.grids.items():
-            said += self._verdict(label, grid)
-        said.append(
+            sentences += self._verdict(label, grid)
+        sentences.append(
             "Each learning rate was chosen from its grid for the fewest diverged runs, and then "
             "the lowest final loss, on as many other runs, which are not shown. Runs of one seed "
             "start from the same weights and see the same batches, whatever the optimizer."
         )
         for label, grid in self.grids.items():
             if grid.best in (0, len(grid.rates) - 1):
-                said.append(
+                sentences.append(
                     f"The rate of {label} is at the end of its grid: a better one may lie beyond."
                 )
-        return said
+        return sentences
 
     def _verdict(self, label: str, grid: Grid) -> list[str]:
         ours, theirs = self.learned[:, -1], grid.best_curves[:, -1]
         lost, lost_theirs = (int(np.sum(~np.isfinite(x))) for x in (ours, theirs))
-        said = []
+        sentences = []
         if lost or lost_theirs:
-            said.append(
-                f"{_of(ours)} diverged with the learned optimizer, and {_of(theirs)} with {label}; "
+            sentences.append(
+                f"{_diverged_text(ours)} diverged with the learned optimizer, and "
+                f"{_diverged_text(theirs)} with {label}; "
                 "the means are over the others."
             )
         if lost != lost_theirs:
             winner = label if lost > lost_theirs else "the learned optimizer"
-            return [*said, f"Of the two, {winner} is the one to trust, having diverged less often."]
+            return [
+                *sentences,
+                f"Of the two, {winner} is the one to trust, having diverged less often.",
+            ]
         with np.errstate(invalid="ignore"):
             found = t_interval(ours - theirs)
         if found.count == 0:
-            return said
+            return sentences
         if not found.known:
-            return [*said, f"One seed cannot tell the learned optimizer apart from {label}."]
-        difference = f"{mean_words(found)} ({interval_words(found)})"
+            return [*sentences, f"One seed cannot tell the learned optimizer apart from {label}."]
+        difference = f"{format_mean(found)} ({format_interval(found)})"
         numbers = f"seed by seed, learned minus {label} is {difference}"
         if found.low <= 0 <= found.high:
-            return [*said, f"The learned optimizer and {label} are not told apart: {numbers}."]
+            return [*sentences, f"The learned optimizer and {label} are not told apart: {numbers}."]
         pair = ["the learned optimizer", label]
         pair = pair if found.high < 0 else pair[::-1]
-        words = f"{pair[0]} ends lower than {pair[1]}: {numbers}."
-        return [*said, words[0].upper() + words[1:]]
+        sentence = f"{pair[0]} ends lower than {pair[1]}: {numbers}."
+        return [*sentences, sentence[0].upper() + sentence[1:]]
 
 
 def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
@@ -184,7 +187,7 @@ def _chart(
     title: str, labels: tuple[str, str], series: list[dict[str, Any]], note: str
 ) -> dict[str, Any]:
     """A figure, logarithmic if all it shows is positive; bands are cut off at the axis."""
-    values = _heights(series)
+    values = _line_values(series)
     is_log = bool(values) and min(values) > 0
     if is_log:
         floor = min(values) / 2
@@ -203,7 +206,7 @@ def _chart(
     }
 
 
-def _heights(series: list[dict[str, Any]]) -> list[float]:
+def _line_values(series: list[dict[str, Any]]) -> list[float]:
     """All finite values of the lines."""
     lines = [s["y"] for s in series if s["style"] == "line"]
     return [y for line in lines for y in line if np.isfinite(y)]
@@ -213,10 +216,10 @@ def _curves_of(grids: Mapping[str, Grid]) -> list[np.ndarray]:
     return [curves for grid in grids.values() for curves in grid.curves]
 
 
-def _rate(rate: float) -> str:
+def _format_rate(rate: float) -> str:
     return f"{rate:g}"
 
 
-def _of(ends: np.ndarray) -> str:
-    """How many of some runs diverged."""
+def _diverged_text(ends: np.ndarray) -> str:
+    """The number of runs that diverged, as text."""
     return f"{int(np.sum(~np.isfinite(ends)))} of {len(ends)} runs"

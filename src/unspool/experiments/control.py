@@ -1,4 +1,4 @@
-"""What experiments with bodies that learn to move have in common."""
+"""Shared code of the control experiments."""
 
 import warnings
 from abc import abstractmethod
@@ -49,16 +49,16 @@ class AbstractControlExperiment(AbstractExperiment):
     @property
     @abstractmethod
     def description(self) -> str:
-        """What was done, and what came out where it was done first."""
+        """Description of the setting, and of the published results."""
 
     @property
     def published(self) -> tuple[dict[str, object], ...]:
-        """What is expected of final returns, as `claim` writes it; by default nothing."""
+        """Published ranges of final returns, as `claim` writes them; by default none."""
         return ()
 
     @property
     def reached(self) -> tuple[dict[str, object], ...]:
-        """What is expected of thresholds, as `expect` writes it; by default nothing."""
+        """Published ranges of times to thresholds, as `expect` writes them; by default none."""
         return ()
 
     @property

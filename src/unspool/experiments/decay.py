@@ -79,12 +79,12 @@ class AbstractDecayExperiment(AbstractExperiment):
     @property
     @abc.abstractmethod
     def objective(self) -> AbstractObjective:
-        """What the learning rate is tuned for."""
+        """The objective that the learning rate is tuned for."""
 
     @property
     @abc.abstractmethod
-    def words(self) -> dict[str, str]:
-        """`objective`, a sentence; `metric`; and the `scale` it is drawn on."""
+    def objective_labels(self) -> dict[str, str]:
+        """Text of the report: `objective`, a sentence; `metric`; the `scale` it is drawn on."""
 
     @property
     def problem(self) -> ModelTraining:
@@ -127,7 +127,7 @@ class AbstractDecayExperiment(AbstractExperiment):
             np.log(10) * np.linspace(-2.2, 2.2, 19),
             np.log(10) * np.linspace(-3, -0.25, 19),
         )
-        label = self.words["metric"]
+        label = self.objective_labels["metric"]
         grid = surface(self.problem, decays, rates, np.zeros((1, 2)), label, _GRID_EPISODES)
         loss = np.array(grid["loss"])
         row, column = np.unravel_index(np.nanargmin(loss), loss.shape)
@@ -137,15 +137,15 @@ class AbstractDecayExperiment(AbstractExperiment):
                 hidden=" and ".join(map(str, self.hidden)),
                 images=self.images,
                 horizon=self.horizon,
-                objective=self.words["objective"],
+                objective=self.objective_labels["objective"],
                 num_workers=self.num_workers,
                 few=self._few,
                 num_updates=self.num_updates,
             ),
-            "metric": self.words["metric"],
-            "metric_scale": self.words["scale"],
+            "metric": self.objective_labels["metric"],
+            "metric_scale": self.objective_labels["scale"],
             "thresholds": [],
-            "surface": grid | {"scale": self.words["scale"]},
+            "surface": grid | {"scale": self.objective_labels["scale"]},
             "markers": [best],
             "expected": [],
             "claims": [],

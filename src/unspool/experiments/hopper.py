@@ -8,7 +8,7 @@ from ..problems.control import Hopper
 from .base import Entry, adam
 from .control import AbstractControlExperiment
 
-_SIGMA, _RATE, _NORMALISE_OVER = 0.1, 0.02, 5000
+_SIGMA, _RATE, _NORMALIZE_OVER = 0.1, 0.02, 5000
 _DESCRIPTION = (
     "A policy that is one matrix of 33 weights, which start at zero, learns not to fall. An "
     "episode ends with a fall, at first after some 20 of at most {horizon} steps, and the two arms "
@@ -50,7 +50,7 @@ class HopperExperiment(AbstractControlExperiment):
 
     @property
     def problem(self) -> Hopper:
-        return Hopper(self.horizon, normalize_over=_NORMALISE_OVER, num_threads=1)
+        return Hopper(self.horizon, normalize_over=_NORMALIZE_OVER, num_threads=1)
 
     def entries(self) -> tuple[Entry, ...]:
         count, step = self.num_updates, adam(_RATE)

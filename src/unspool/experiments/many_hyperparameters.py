@@ -14,14 +14,14 @@ from ..problems.schedules import (
     Logit,
     Model,
     ModelTraining,
+    PerGroup,
     PerTensor,
-    Several,
     ValidLoss,
 )
 from .active_units import cross_entropy
 from .base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
 from .classifier import Images, init_network, load_images
-from .in_hand import curves, differences_in_words, ends_in_words
+from .incumbent import format_differences, format_final_losses, incumbent_curves
 from .search import Search
 from .start_in_box import StartInBox
 from .strategies import TPE, Hyperband, RandomSearch
@@ -53,7 +53,7 @@ _DESCRIPTION = (
     "that there is nothing to compare with but who wins, which the note on the last figure says."
 )
 _NOTE = (
-    "The configuration in hand, for a search the whole trial of least loss and for the others the "
+    "The incumbent, for a search the whole trial of least loss and for the others the "
     "current parameters, is judged by {episodes} training runs of its own, from which nothing is "
     "chosen. They are the same for all methods, and so are the examples held out, here and in the "
     "objective. The horizontal axis is what was spent: for searches all steps of their "
@@ -133,7 +133,7 @@ class ManyHyperparametersExperiment(AbstractExperiment):
         """The training run whose hyperparameters are tuned, in its box."""
         data = load_images(self.images, self.data_dir, self.batch_size)
         sizes = (data.train[0].shape[1], *_NUM_HIDDEN * (self.width,), 10)
-        active = Several(_between(Logit, _ACTIVE), _NUM_HIDDEN)
+        active = PerGroup(_between(Logit, _ACTIVE), _NUM_HIDDEN)
         model = Model(ft.partial(init_network, sizes), cross_entropy, space={"active": active})
         space = {
             "learning_rate": PerTensor(_between(Log, _RATES)),
@@ -150,14 +150,16 @@ class ManyHyperparametersExperiment(AbstractExperiment):
         return StartInBox(training)
 
     @property
-    def charge(self) -> int:
-        """What a training is charged for one judgment."""
+    def evaluation_cost(self) -> int:
+        """Problem steps that a training is charged for one evaluation."""
         return _NUM_EPISODES * self.horizon
 
     @property
     def num_steps(self) -> int:
-        """What every method may spend: the cost of PES, judgments included."""
-        return self._training_steps(PES, self.num_updates) + (_NUM_RECORDS + 1) * self.charge
+        """Problem steps that every method may spend: the cost of PES, evaluations included."""
+        return (
+            self._training_steps(PES, self.num_updates) + (_NUM_RECORDS + 1) * self.evaluation_cost
+        )
 
     def _training_steps(self, make, num_updates: int) -> int:
         estimator = make(_NUM_PAIRS, _WINDOW, sigma=_SIGMA)
@@ -177,11 +179,15 @@ class ManyHyperparametersExperiment(AbstractExperiment):
 
     def _training(self, label: str, problem: StartInBox) -> Entry:
         make = _TRAININGS[label]
-        left = self.num_steps - (_NUM_RECORDS + 1) * self.charge - self._training_steps(make, 0)
+        left = (
+            self.num_steps
+            - (_NUM_RECORDS + 1) * self.evaluation_cost
+            - self._training_steps(make, 0)
+        )
         num_updates = max(
             1, left // (self._training_steps(make, 1) - self._training_steps(make, 0))
         )
-        # Whole stretches between records: a shorter last one would be compiled for itself.
+        # Whole segments between records: a shorter last one would be compiled for itself.
         num_updates -= num_updates % _NUM_RECORDS if num_updates > _NUM_RECORDS else 0
         every = -(-num_updates // _NUM_RECORDS)
         estimator = make(_NUM_PAIRS, _WINDOW, sigma=_SIGMA)
@@ -214,24 +220,26 @@ class ManyHyperparametersExperiment(AbstractExperiment):
             for label, found in traces.items()
             if (kept := tuple(trace for trace in found if len(trace.losses)))
         }
-        charges = {label: 0 if label in _STRATEGIES else self.charge for label in judged}
+        evaluation_costs = {
+            label: 0 if label in _STRATEGIES else self.evaluation_cost for label in judged
+        }
         gaps = [
-            differences_in_words(judged, label, [other for other in judged if other != label])
+            format_differences(judged, label, [other for other in judged if other != label])
             for label in ("PES", "NRES")
         ]
         note = _NOTE.format(
             episodes=_NUM_EPISODES,
             budget=self.num_steps,
-            ends=ends_in_words(judged),
-            gaps="".join(f"Seed by seed, {words}. " for words in gaps if words),
+            ends=format_final_losses(judged),
+            gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
         )
         return [
             {
-                "title": "The configuration in hand, evaluation included",
+                "title": "The incumbent, evaluation included",
                 "x_label": "problem steps spent, evaluation included",
                 "y_label": "mean validation loss",
                 "note": note.strip(),
-                "series": curves(judged, charges),
+                "series": incumbent_curves(judged, evaluation_costs),
             }
         ]
 

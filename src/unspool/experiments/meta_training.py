@@ -1,4 +1,4 @@
-"""Meta-training of learned optimizers: what the experiments about it share."""
+"""Shared code of the experiments on meta-training learned optimizers."""
 
 import abc
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
-from .in_hand import differences_in_words, ends_in_words, final_loss
+from .incumbent import final_loss, format_differences, format_final_losses
 from .variance import geometric_series, measured_series, variance_of_one_worker
 
 SIGMA = 0.01
@@ -131,7 +131,7 @@ class AbstractMetaTraining(AbstractExperiment):
         ).num_warmup_windows * steps
         num_updates = max(1, left // steps)
         every = max(1, num_updates // _NUM_RECORDS)
-        # Whole stretches between records: a shorter last one would be compiled for itself.
+        # Whole segments between records: a shorter last one would be compiled for itself.
         num_updates -= num_updates % every
         plan = EvaluationPlan(problem, every)
         return Entry(label, problem, estimator, optimizer, num_updates, every, plan)
@@ -214,12 +214,12 @@ class AbstractMetaTraining(AbstractExperiment):
         periods = np.array([*self.periods.values()])
         slope = t_interval(np.polyfit(np.log10(periods), table, 1)[0])
         compared = (("NRES", ["PES", "TES"]), ("PES", ["TES"]))
-        gaps = [differences_in_words(traces, label, others) for label, others in compared]
+        gaps = [format_differences(traces, label, others) for label, others in compared]
         note = _FINAL_NOTE.format(
             seeds=seeds,
-            ends=ends_in_words({label: found for label, found in traces.items() if found}),
-            gaps="".join(f"Seed by seed, {words}. " for words in gaps if words),
-            slope=f"{mean_words(slope)} ({interval_words(slope)})",
+            ends=format_final_losses({label: found for label, found in traces.items() if found}),
+            gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
+            slope=f"{format_mean(slope)} ({format_interval(slope)})",
         )
         return [
             {

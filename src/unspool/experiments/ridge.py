@@ -44,12 +44,12 @@ class Ridge(NamedTuple):
     valid: loaders.Dataset
 
     def weights(self, theta: float) -> Float[np.ndarray, " features"]:
-        """What training comes to with the penalty `exp(theta)`."""
+        """The weights that training converges to with the penalty `exp(theta)`."""
         x, y = self.train
         return np.linalg.solve(x.T @ x + math.exp(theta) * np.eye(x.shape[1]), x.T @ y)
 
     def endless_loss(self, theta: float) -> float:
-        """The validation loss of these weights."""
+        """The validation loss of those weights."""
         x, y = self.valid
         return 0.5 * float(np.sum((x @ self.weights(theta) - y) ** 2))
 

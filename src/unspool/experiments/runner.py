@@ -1,4 +1,4 @@
-"""Running an experiment: all entries and measurements with all seeds, then the words about them."""
+"""Running an experiment: all entries and measurements with all seeds, then `experiment.json`."""
 
 import contextlib
 import importlib
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .base import AbstractExperiment, Picture
-from .folder import EXPERIMENT_FILE, PICTURES_FOLDER, check_directory, read_measured
-from .pool import Failed, work_through
+from .layout import EXPERIMENT_FILE, PICTURES_FOLDER, check_directory, read_measured
+from .pool import TaskFailed, run_tasks
+from .tasks import TaskProgress, run_entry, run_measurement
 from .traces import read_traces
-from .work import Advance, run_entry, run_measurement
 
 
 class Progress(NamedTuple):
@@ -95,16 +95,16 @@ def reproduce(
         [label for label in labels if label not in trainings],
     )
     done, total, failures, description = 0, sum(costs.values()), [], None
-    told = _work_through(experiment, directory, stages, num_processes)
-    with contextlib.closing(told):
-        for label, message in told:
-            if isinstance(message, Failed):
+    messages = _run_stages(experiment, directory, stages, num_processes)
+    with contextlib.closing(messages):
+        for label, message in messages:
+            if isinstance(message, TaskFailed):
                 failures.append(f"{label or 'the description'} ({message.reason})")
-            elif isinstance(message.message, Advance):
-                advance = message.message
-                done += advance.steps
+            elif isinstance(message.message, TaskProgress):
+                progress = message.message
+                done += progress.steps
                 if on_progress is not None:
-                    now = Progress(done, total, advance.label, advance.seed, advance.loss)
+                    now = Progress(done, total, progress.label, progress.seed, progress.loss)
                     on_progress(now)
             else:
                 description = message.message
@@ -119,19 +119,19 @@ def reproduce(
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
 
 
-def _work_through(experiment, directory: Path, stages, num_processes: int | None):
-    """The labels of all stages with what is told of them, one stage after the other."""
+def _run_stages(experiment, directory: Path, stages, num_processes: int | None):
+    """The labels of all stages with their messages, one stage after the other."""
     for labels in filter(None, stages):
         tasks = [(experiment, label, directory) for label in labels]
         count = min(num_processes or _num_cores(), len(tasks))
-        with contextlib.closing(work_through(_perform, tasks, count)) as messages:
+        with contextlib.closing(run_tasks(_run_task, tasks, count)) as messages:
             for message in messages:
                 yield labels[message.task], message
 
 
-def _perform(
+def _run_task(
     experiment: AbstractExperiment, label: str | None, directory: Path
-) -> Iterator[Advance | dict[str, Any]]:
+) -> Iterator[TaskProgress | dict[str, Any]]:
     if label is None:
         yield experiment.describe()
     elif (measurement := experiment.measurement(label)) is not None:
@@ -147,7 +147,7 @@ def _num_cores() -> int:
 
 
 def _measured(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:
-    """What was measured of each label, one row for each seed that has been measured with."""
+    """The measurements of each label, one row for each seed that is there."""
     found = {}
     for measurement in experiment.measurements():
         values = read_measured(directory, measurement.label)
@@ -173,7 +173,7 @@ def _save(picture: Picture, directory: Path) -> dict[str, str]:
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for every number that JSON has no word for."""
+    """The same with null for every number that JSON cannot hold."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

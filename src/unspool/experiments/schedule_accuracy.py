@@ -34,6 +34,6 @@ class ScheduleAccuracyExperiment(AbstractDecayExperiment):
         return ValidAccuracy()
 
     @property
-    def words(self):
+    def objective_labels(self):
         sentence = "The objective is minus the mean accuracy on fresh batches of images held out."
         return {"objective": sentence, "metric": "minus validation accuracy", "scale": "linear"}

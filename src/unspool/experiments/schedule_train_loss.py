@@ -34,6 +34,6 @@ class ScheduleTrainLossExperiment(AbstractDecayExperiment):
         return TrainLoss()
 
     @property
-    def words(self):
+    def objective_labels(self):
         sentence = "The objective is the mean training loss, on a fresh batch after every step."
         return {"objective": sentence, "metric": "mean training loss", "scale": "log"}

@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What became of a trial.
+    """The outcome of a trial.
 
     - `steps`: problem steps that it ran.
     - `loss`: their mean loss; NaN for a run that diverged.
-    - `is_whole`: whether it ran to its end.
+    - `completed`: whether it ran to its end.
     """
 
     steps: int
     loss: float
-    is_whole: bool
+    completed: bool
 
 
-class _Standing(NamedTuple):
-    """How far a search has come, and its incumbent, which is its start until a trial is whole."""
+class _SearchState(NamedTuple):
+    """The incumbent of a search, which is its start until a trial completes, and what was spent."""
 
     params: np.ndarray
     loss: float = math.nan
@@ -49,9 +49,9 @@ class _Standing(NamedTuple):
     steps: int = 0
     dropped: int = 0
 
-    def after(self, point: np.ndarray, outcome: Outcome) -> "_Standing":
-        better = outcome.is_whole and not outcome.loss >= self.loss
-        return _Standing(
+    def after(self, point: np.ndarray, outcome: Outcome) -> "_SearchState":
+        better = outcome.completed and not outcome.loss >= self.loss
+        return _SearchState(
             point if better else self.params,
             outcome.loss if better else self.loss,
             self.trials + 1,
@@ -65,9 +65,9 @@ class Search(AbstractEntry):
     """A search for parameters by trials, as one curve of an experiment.
 
     A trial is an episode with an initialization and batches of its own, and its loss the mean over
-    the episode. The first trial is where trainings start from. What the search has in hand is the
-    whole trial of least loss. One that diverges is never in hand, and told to the strategy as one
-    that was given up.
+    the episode. The first trial is where trainings start from. The incumbent is the
+    completed trial of least loss. One that diverges never becomes it, and is reported to the
+    strategy as one that was given up.
 
     - `label`: its name in tables and figures.
     - `problem`: what is searched, with its box.
@@ -75,7 +75,7 @@ class Search(AbstractEntry):
     - `num_steps`: problem steps of all trials together; the search ends when a further trial might
       exceed them.
     - `num_records`: records, and evaluations, at equal distances; one more at the start.
-    - `evaluation`: how parameters in hand are judged; at every record.
+    - `evaluation`: how incumbents are evaluated; at every record.
 
     A search that is interrupted begins anew.
     """
@@ -141,22 +141,22 @@ class Search(AbstractEntry):
         space = _space(low, high)
         # Before the clock starts; nothing is run yet.
         _advance(self.problem, params, _begin(self.problem, params, key), key, *_range(0, 0))
-        began, logged, standing = time.perf_counter(), 0, _Standing(np.asarray(start))
-        run.append("metrics", _line(standing, 0.0))
-        while standing.steps + horizon <= self.num_steps:
+        began, logged, state = time.perf_counter(), 0, _SearchState(np.asarray(start))
+        run.append("metrics", _line(state, 0.0))
+        while state.steps + horizon <= self.num_steps:
             trial = study.ask(space)
             point = np.array([trial.params[name] for name in space])
             tried = unravel(jnp.asarray(point, start.dtype))
-            trial_key = stream(key, Purpose.DATA, standing.trials)
+            trial_key = stream(key, Purpose.DATA, state.trials)
             outcome = self._run_trial(trial, tried, trial_key)
             _tell(study, trial, outcome)
-            standing = standing.after(point, outcome)
-            is_last = standing.steps + horizon > self.num_steps
-            due = standing.steps * self.num_records // self.num_steps
+            state = state.after(point, outcome)
+            is_last = state.steps + horizon > self.num_steps
+            due = state.steps * self.num_records // self.num_steps
             if is_last or due > logged:
-                run.append("metrics", _line(standing, time.perf_counter() - began))
-                standing, logged = standing._replace(dropped=0), due
-            yield standing.steps, standing.loss
+                run.append("metrics", _line(state, time.perf_counter() - began))
+                state, logged = state._replace(dropped=0), due
+            yield state.steps, state.loss
         run.finish("finished")
 
     def _run_trial(self, trial: "optuna.Trial", params: Params, key: RandomKey) -> Outcome:
@@ -216,25 +216,25 @@ def _space(low: np.ndarray, high: np.ndarray) -> "dict[str, BaseDistribution]":
 def _tell(study: "optuna.Study", trial: "optuna.Trial", outcome: Outcome) -> None:
     import optuna
 
-    if outcome.is_whole:
+    if outcome.completed:
         study.tell(trial, outcome.loss)
     else:
         # Unlike one that failed, a trial that was given up counts as a bad one.
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
-def _line(standing: _Standing, seconds: float) -> dict[str, Any]:
+def _line(state: _SearchState, seconds: float) -> dict[str, Any]:
     """A line of `metrics.jsonl`, of the form that trainings write."""
     return {
-        "update": standing.trials,
+        "update": state.trials,
         "seconds": seconds,
-        "steps": standing.steps,
-        "useful_steps": standing.steps,
+        "steps": state.steps,
+        "useful_steps": state.steps,
         "warmup_steps": 0,
-        "sequential_steps": standing.steps,
-        "loss": standing.loss,
+        "sequential_steps": state.steps,
+        "loss": state.loss,
         "grad_norm": None,
-        "dropped": standing.dropped,
-        "result": "dropped_workers" if standing.dropped else "successful",
-        "params": standing.params.tolist(),
+        "dropped": state.dropped,
+        "result": "dropped_workers" if state.dropped else "successful",
+        "params": state.params.tolist(),
     }

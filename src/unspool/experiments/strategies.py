@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class AbstractStrategy(abc.ABC):
-    """How a search chooses its trials, and when it gives one up."""
+    """The strategy of a search: how trials are chosen, and when they are given up."""
 
     @abc.abstractmethod
     def make_study(self, seed: int, horizon: int) -> "optuna.Study":
@@ -18,7 +18,7 @@ class AbstractStrategy(abc.ABC):
 
     @abc.abstractmethod
     def stops(self, horizon: int) -> tuple[int, ...]:
-        """The steps after which a trial is looked at; the last is its end."""
+        """The steps after which a trial may be given up; the last is its end."""
 
 
 @dataclass(frozen=True)

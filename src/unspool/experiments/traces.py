@@ -7,11 +7,11 @@ import numpy as np
 
 from .._run import Run
 from .base import AbstractExperiment, Trace
-from .folder import run_directory
+from .layout import run_directory
 
 
 def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tuple[Trace, ...]]:
-    """What was logged of each label, one trace for each seed that has any."""
+    """The traces of each label, one for each seed that has logged any record."""
     found: dict[str, tuple[Trace, ...]] = {}
     for entry in experiment.entries():
         traces = []
@@ -26,7 +26,7 @@ def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tu
 
 
 def _trace(run: Run, seed: int) -> Trace | None:
-    """What was logged of a run and how it was evaluated; nothing if it has not begun."""
+    """The trace of a run; None if it has not begun."""
     lines, judged = run.read("metrics"), run.read("evaluation")
     if not lines:
         return None

@@ -126,7 +126,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
         return tuple(self._measurement(label, window) for label, window in self._cases())
 
     def _cases(self) -> Iterator[tuple[str, int]]:
-        """What is measured; that of `ESSingle` is the same for all windows, so fewer will do."""
+        """The measured labels and windows: few for `ESSingle`, which is the same for all."""
         for label in _ESTIMATORS:
             windows = self.windows if label != "ESSingle" else self.windows[::3]
             # Without noise there is nothing to measure.

@@ -1,4 +1,4 @@
-"""The variance of what an estimator finds in an episode: measured, and in closed form."""
+"""The variance of an estimator over an episode: measured, and in closed form."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ from .._random import seeded_key
 from ..extend import AbstractPerturbed, LockStep, Tableau
 
 
-class InStep(AbstractPerturbed):
+class LockStepped(AbstractPerturbed):
     """Another estimator that perturbs, with all workers at the start of an episode.
 
     The estimates of one episode's windows then add up to one estimate of its gradient.
@@ -49,19 +49,19 @@ def window_estimates(
     params: Params,
     keys: Key[Array, " episodes"],
 ) -> tuple[Float[Array, "episodes windows params"], Float[Array, " episodes"]]:
-    """What is found in each window of some episodes at fixed parameters, and the mean losses.
+    """Estimates of each window of some episodes at fixed parameters, and the mean losses.
 
     The estimates of an episode add up to one of the gradient of its total loss.
     """
     num_windows = estimator.plan(problem.horizon).num_windows
-    in_step = InStep(estimator)
+    lock_stepped = LockStepped(estimator)
 
     def estimate(workers, _):
-        found, workers = in_step.estimate(problem, params, workers)
+        found, workers = lock_stepped.estimate(problem, params, workers)
         return workers, (ravel_pytree(found.grad)[0], found.loss)
 
     def episode(key):
-        workers = in_step.init(problem, params, key=key)
+        workers = lock_stepped.init(problem, params, key=key)
         _, (grads, losses) = jax.lax.scan(estimate, workers, length=num_windows)
         return grads * (problem.horizon / num_windows), jnp.mean(losses)
 
@@ -139,7 +139,7 @@ class Linearization:
 
     @property
     def gradient(self) -> Float[np.ndarray, " params"]:
-        """That of the episode's total loss, carried forward."""
+        """The gradient of the episode's total loss, carried forward."""
         H, total = np.zeros_like(self.influence[0]), np.zeros_like(self.direct[0])
         for A, B, a, d in zip(*self._parts, strict=True):
             total += a @ H + d
@@ -212,8 +212,10 @@ def measured_series(
     mean, count = values.mean(axis=0), len(values)
     series = [points | {"style": "points", "y": mean.tolist()}]
     if count > 1:
-        reach = special.stdtrit(count - 1, 0.975) * values.std(axis=0, ddof=1) / math.sqrt(count)
-        ends = {"low": (mean - reach).tolist(), "high": (mean + reach).tolist()}
+        half_width = (
+            special.stdtrit(count - 1, 0.975) * values.std(axis=0, ddof=1) / math.sqrt(count)
+        )
+        ends = {"low": (mean - half_width).tolist(), "high": (mean + half_width).tolist()}
         series.append(points | {"style": "band"} | ends)
     return series
 
@@ -224,5 +226,7 @@ def geometric_series(
     """As `measured_series`, with geometric means and the intervals of the logarithms' means."""
     series = measured_series(label, x, np.log(values))
     heights = ("y", "low", "high")
-    told = [s | {key: np.exp(s[key]).tolist() for key in heights if key in s} for s in series]
-    return [told[0] | {"style": "line"}, *told]
+    exponentiated = [
+        s | {key: np.exp(s[key]).tolist() for key in heights if key in s} for s in series
+    ]
+    return [exponentiated[0] | {"style": "line"}, *exponentiated]

@@ -1,4 +1,4 @@
-"""The way out: what was tuned or meta-trained, for programs that know nothing of this library."""
+"""Export of tuned hyperparameters and learned optimizers, for use without this library."""
 
 from .hyperparameters import load_schedules as load_schedules
 from .hyperparameters import optimizer as optimizer

@@ -27,7 +27,7 @@ def schedules(problem: ModelTraining, params: Params) -> dict[str, Any]:
     - `params`: what tuning arrived at, such as a `Record`'s.
 
     **Returns:** a schedule for each name; for one of `PerTensor` a dictionary of schedules by the
-    tensor's name, for one of `Several` a schedule of vectors. After the horizon the last value of
+    tensor's name, for one of `PerGroup` a schedule of vectors. After the horizon the last value of
     the run holds.
 
     **Example:**
@@ -101,22 +101,22 @@ def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
     steps = jnp.arange(problem.horizon)
     tables = jax.vmap(lambda t: problem.hyper(params, t))(steps)
     values = jax.device_get(tables[0] | tables[1])
-    numbers = jax.device_get(problem.numbers(params))
+    natural = jax.device_get(problem.natural_units(params))
     entries = {}
     for name, entry in (problem.space | problem.model.space).items():
         family = entry if isinstance(entry, AbstractSchedule) else entry.schedule
         table = values[name][0] if isinstance(family, Constant) else values[name]
-        told = {
+        saved = {
             "of": "optimizer" if name in problem.space else "model",
             "family": type(family).__name__,
-            "numbers": _plain(numbers[name]),
+            "numbers": _plain(natural[name]),
         }
         if isinstance(entry, PerTensor):
             each = np.moveaxis(table, -1, 0)
-            told["values"] = {n: _plain(v) for n, v in zip(problem.tensors, each, strict=True)}
+            saved["values"] = {n: _plain(v) for n, v in zip(problem.tensors, each, strict=True)}
         else:
-            told["values"] = _plain(table)
-        entries[name] = told
+            saved["values"] = _plain(table)
+        entries[name] = saved
     contents = {"format": _FORMAT, "horizon": problem.horizon, "hyperparameters": entries}
     path = Path(path)
     partial = path.with_name(path.name + ".partial")

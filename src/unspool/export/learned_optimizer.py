@@ -15,7 +15,7 @@ from ..problems.learned_optimizer import AbstractLearnedOptimizer
 
 
 class OptimizerState(NamedTuple):
-    """What the optimizer goes on from: a plain pytree of arrays, fit for any checkpoint.
+    """State of a learned optimizer in optax: a plain pytree of arrays, fit for any checkpoint.
 
     - `count`: steps made so far.
     - `optimizer`: the learned optimizer's own state.
@@ -88,7 +88,7 @@ def check_params(optimizer: AbstractLearnedOptimizer, params: Params) -> None:
     name = differing[0] if differing else "their order"
     raise ValueError(
         f"params must be those of {type(optimizer).__name__}: {name} must be "
-        f"{_told(wanted, name)}, got {_told(given, name)}"
+        f"{_format_shape(wanted, name)}, got {_format_shape(given, name)}"
     )
 
 
@@ -110,7 +110,7 @@ def named_leaves(params: Params) -> dict[str, Any]:
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array, or what is known of one."""
+    """True if a leaf is an array, or the shape and type of one."""
     return hasattr(leaf, "dtype")
 
 
@@ -119,5 +119,5 @@ def shapes(params: Params) -> dict[str, tuple[int, ...]]:
     return {name: np.shape(leaf) for name, leaf in named_leaves(params).items()}
 
 
-def _told(of: dict[str, tuple[int, ...]], name: str) -> str:
-    return f"of shape {list(of[name])}" if name in of else "left out"
+def _format_shape(known: dict[str, tuple[int, ...]], name: str) -> str:
+    return f"of shape {list(known[name])}" if name in known else "left out"

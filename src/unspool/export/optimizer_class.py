@@ -1,4 +1,4 @@
-"""Which learned optimizer a file speaks of: the name of its class, and its fields."""
+"""The class and the fields of a learned optimizer in a file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -82,10 +82,10 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def as_field(value: Any) -> Any:
+def field_from_json(value: Any) -> Any:
     """A value that was read from JSON, which has lists for tuples."""
     if isinstance(value, list):
-        return tuple(map(as_field, value))
+        return tuple(map(field_from_json, value))
     if not _is_plain(value):
         raise TypeError(f"{value!r} is no field of a learned optimizer")
     return value

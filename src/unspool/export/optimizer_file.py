@@ -24,12 +24,18 @@ from .learned_optimizer import (
     named_leaves,
     shapes,
 )
-from .optimizer_class import OptimizerOrClass, as_field, class_name, fields_of, make_optimizer
+from .optimizer_class import (
+    OptimizerOrClass,
+    class_name,
+    field_from_json,
+    fields_of,
+    make_optimizer,
+)
 
 _FORMAT = 1
 _ENTRY = "unspool.learned_optimizer"
 _KINDS = ("float16", "float32", "float64")
-_NO_DESCRIPTION = (KeyError, TypeError, ValueError, RecursionError)
+_DESCRIPTION_ERRORS = (KeyError, TypeError, ValueError, RecursionError)
 
 
 class SavedOptimizer(NamedTuple):
@@ -37,7 +43,7 @@ class SavedOptimizer(NamedTuple):
 
     - `optimizer`: the learned optimizer.
     - `params`: its parameters.
-    - `notes`: what was written down with them.
+    - `notes`: those that were saved with them.
     """
 
     optimizer: AbstractLearnedOptimizer
@@ -77,7 +83,7 @@ def save_optimizer(
     >>> export.save_optimizer(learned, params, "sgd.safetensors", notes={"task": "digits"})
     """
     check_params(optimizer, params)
-    optimizer, params = whole(optimizer, params)
+    optimizer, params = unfreeze(optimizer, params)
     arrays = {name: np.array(leaf, order="C") for name, leaf in named_leaves(params).items()}
     for name, array in arrays.items():
         if array.dtype.name not in _KINDS:
@@ -105,7 +111,7 @@ def save_optimizer(
     os.replace(partial, path)
 
 
-def whole(
+def unfreeze(
     optimizer: AbstractLearnedOptimizer, params: Params
 ) -> tuple[AbstractLearnedOptimizer, Params]:
     """An optimizer and all its parameters, none of them frozen."""
@@ -162,11 +168,11 @@ def read_optimizer(
     described, arrays = _read(path)
     try:
         name, fields, notes = described["class"], dict(described["fields"]), described["notes"]
-        fields = {str(key): as_field(value) for key, value in fields.items()}
+        fields = {str(key): field_from_json(value) for key, value in fields.items()}
         names = list(described["params"])
         if not (isinstance(name, str) and isinstance(notes, dict) and set(names) == set(arrays)):
             raise ValueError("its description does not fit its contents")
-    except _NO_DESCRIPTION as error:
+    except _DESCRIPTION_ERRORS as error:
         raise ValueError(f"{path} must hold a learned optimizer: {error!r}") from error
     found = make_optimizer(path, name, fields, optimizer)
     like, others = eqx.partition(expected_params(found), is_array)
@@ -198,7 +204,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         described = json.loads(text)
         form = described["format"]
-    except _NO_DESCRIPTION as error:
+    except _DESCRIPTION_ERRORS as error:
         raise ValueError(f"{path} must hold a learned optimizer: {error!r}") from error
     if form != _FORMAT:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the closed-form gradients of this folder share: a `Target`, step by step, in NumPy."""
+"""Shared code of the closed-form gradients: a `Target`, step by step, in NumPy."""
 
 from typing import NamedTuple
 
@@ -49,10 +49,10 @@ def window_starts(horizon: int, target: Target) -> np.ndarray:
     return np.arange(horizon) // window * window
 
 
-def reach(
+def gain_and_variance(
     features: Float[np.ndarray, "steps params"], target: Target, sigma: Vector
 ) -> tuple[Float[np.ndarray, "steps params"], Float[np.ndarray, " steps"]]:
-    r"""How far the copies of the parameters reach into a state that sums them up.
+    r"""Sensitivity and variance of a state that sums up copies of the parameters.
 
     For $s_{t+1} = s_t + f_t \cdot \theta_t$, the derivative of $s_{t+1}$ with respect to a common
     shift of the copies that count, and the variance of $s_{t+1}$ under their noise. The mean of

@@ -7,7 +7,7 @@ from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer, check_positive
-from ._closed_form import flatten, flatten_sigma, reach, unflatten
+from ._closed_form import flatten, flatten_sigma, gain_and_variance, unflatten
 
 
 class CosineAccumulator(AbstractProblem):
@@ -52,8 +52,8 @@ class CosineAccumulator(AbstractProblem):
     def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = np.ones((self.horizon, 1))
-        gain, variance = reach(features, target, flatten_sigma(target, params))
+        gain, variance = gain_and_variance(features, target, flatten_sigma(target, params))
         mean = (features @ flatten(params)).cumsum()
-        slope = -self.frequency * np.sin(self.frequency * mean)
-        slope = slope * np.exp(-(self.frequency**2) * variance / 2)
-        return unflatten(slope @ gain / self.horizon, params)
+        derivative = -self.frequency * np.sin(self.frequency * mean)
+        derivative = derivative * np.exp(-(self.frequency**2) * variance / 2)
+        return unflatten(derivative @ gain / self.horizon, params)

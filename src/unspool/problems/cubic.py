@@ -6,7 +6,7 @@ from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer
-from ._closed_form import flatten, flatten_sigma, ramp, reach, unflatten
+from ._closed_form import flatten, flatten_sigma, gain_and_variance, ramp, unflatten
 
 
 class Cubic(AbstractProblem):
@@ -48,6 +48,6 @@ class Cubic(AbstractProblem):
     def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
-        gain, variance = reach(features, target, flatten_sigma(target, params))
+        gain, variance = gain_and_variance(features, target, flatten_sigma(target, params))
         mean = (features @ flatten(params)).cumsum()
         return unflatten((mean**2 + variance - 1) @ gain / self.horizon, params)

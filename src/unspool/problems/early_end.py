@@ -10,7 +10,7 @@ from .._episodes import Episodes
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer, check_positive
-from ._closed_form import flatten, flatten_sigma, ramp, reach, unflatten
+from ._closed_form import flatten, flatten_sigma, gain_and_variance, ramp, unflatten
 
 
 class EarlyEnd(AbstractProblem):
@@ -73,15 +73,15 @@ class EarlyEnd(AbstractProblem):
            + \tfrac{1}{2} (d - e)^2 \varphi(u) / \sqrt{v}. $$
         """
         features = ramp(self.horizon) * (np.arange(self.horizon) < self.filling)[:, None]
-        gain, variance = reach(features, target, flatten_sigma(target, params))
+        gain, variance = gain_and_variance(features, target, flatten_sigma(target, params))
         mean = (features @ flatten(params)).cumsum()
-        slope = mean - self.goal
+        derivative = mean - self.goal
         for t in range(self.filling, self.horizon):
             drained = (t - self.filling) * self.drain
-            slope[t] = self._drained_slope(mean[t], variance[t], drained)
-        return unflatten(slope @ gain / self.horizon, params)
+            derivative[t] = self._drained_derivative(mean[t], variance[t], drained)
+        return unflatten(derivative @ gain / self.horizon, params)
 
-    def _drained_slope(self, mean: float, variance: float, drained: float) -> float:
+    def _drained_derivative(self, mean: float, variance: float, drained: float) -> float:
         least_loss = drained + self.drain + self.goal
         if variance == 0:
             return (mean - least_loss) * float(mean > drained)

@@ -6,7 +6,7 @@ from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer
-from ._closed_form import flatten, flatten_sigma, ramp, reach, unflatten
+from ._closed_form import flatten, flatten_sigma, gain_and_variance, ramp, unflatten
 
 
 class FinalLoss(AbstractProblem):
@@ -49,7 +49,7 @@ class FinalLoss(AbstractProblem):
     def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
-        gain, variance = reach(features, target, flatten_sigma(target, params))
+        gain, variance = gain_and_variance(features, target, flatten_sigma(target, params))
         error = (features @ flatten(params)).sum() - self.goal
-        slope = error + (error**2 + variance[-1]) / 2
-        return unflatten(slope * gain[-1], params)
+        derivative = error + (error**2 + variance[-1]) / 2
+        return unflatten(derivative * gain[-1], params)

@@ -9,7 +9,7 @@ from .._episodes import Episodes
 from .._problem import AbstractProblem
 from .._target import Target
 from ._check import check_integer
-from ._closed_form import flatten, flatten_sigma, ramp, reach, unflatten
+from ._closed_form import flatten, flatten_sigma, gain_and_variance, ramp, unflatten
 
 
 class RandomLength(AbstractProblem):
@@ -78,10 +78,10 @@ class RandomLength(AbstractProblem):
     def exact_gradient(self, params: Params, target: Target) -> Params:
         """The gradient of the expected total weighted loss of an episode, divided by `horizon`."""
         features = ramp(self.horizon)
-        gain, variance = reach(features, target, flatten_sigma(target, params))
+        gain, variance = gain_and_variance(features, target, flatten_sigma(target, params))
         mean = (features @ flatten(params)).cumsum()
-        slope = np.exp(variance / 2) * np.sinh(mean - self.goal)
-        of_step = slope[:, None] * gain
+        derivative = np.exp(variance / 2) * np.sinh(mean - self.goal)
+        of_step = derivative[:, None] * gain
         of_length = [
             (self.mean_length / n if self.average_per_episode else 1.0) * of_step[:n].sum(axis=0)
             for n in self.lengths

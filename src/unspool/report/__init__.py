@@ -1,2 +1,2 @@
-from .fields import ReportError as ReportError
 from .page import write_report as write_report
+from .schema import ReportError as ReportError

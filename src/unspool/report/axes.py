@@ -1,33 +1,35 @@
-"""How every figure's axes look: quiet lines, units and ticks in words."""
+"""The style of every figure's axes: thin lines, units and ticks as text."""
 
 import math
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from .intervals import MINUS, number_words, superscript
-from .svg import ink
+from .intervals import MINUS, format_number, superscript
+from .svg import page_color
 
 LABEL_SIZE = 9.5
 
 
-def calm(axes: Axes) -> None:
-    """Only the lines a reader needs."""
+def style_axes(axes: Axes) -> None:
+    """Removes the frame, and sets thin lines and muted colors."""
     axes.patch.set_alpha(0.0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(ink("faint"))
+        axes.spines[side].set_color(page_color("faint"))
         axes.spines[side].set_linewidth(0.7)
-    axes.grid(axis="y", color=ink("rule"), linewidth=0.7)
+    axes.grid(axis="y", color=page_color("rule"), linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(which="both", color=ink("faint"), labelcolor=ink("faint"), width=0.7)
+    axes.tick_params(
+        which="both", color=page_color("faint"), labelcolor=page_color("faint"), width=0.7
+    )
     axes.tick_params(labelsize=LABEL_SIZE)
-    axes.xaxis.label.set_color(ink("ink"))
-    axes.yaxis.label.set_color(ink("ink"))
+    axes.xaxis.label.set_color(page_color("ink"))
+    axes.yaxis.label.set_color(page_color("ink"))
 
 
-def tick_words(value: float, _position: int | None = None) -> str:
+def format_tick(value: float, _position: int | None = None) -> str:
     """A tick as plain text; powers of ten without a factor."""
     if value == 0:
         return "0"
@@ -35,13 +37,13 @@ def tick_words(value: float, _position: int | None = None) -> str:
     power = abs(exponent - round(exponent)) < 1e-9
     if power and not -3 <= exponent <= 5:
         return (MINUS if value < 0 else "") + "10" + superscript(round(exponent))
-    return number_words(float(f"{value:.10g}"))
+    return format_number(float(f"{value:.10g}"))
 
 
 def set_scale(
     axes: Axes, which: str, scale: str, ends: tuple[float, float], num_ticks: int = 7
 ) -> None:
-    """A linear or log scale between the ends, with ticks in words, on the `x` or `y` axis."""
+    """A linear or log scale between the ends, with ticks as text, on the `x` or `y` axis."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = ends
     axes.set(**{f"{which}scale": scale, f"{which}lim": ends})
@@ -52,12 +54,12 @@ def set_scale(
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(nbins=num_ticks, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(tick_words))
+    axis.set_major_formatter(FuncFormatter(format_tick))
 
 
-def in_units(largest: float) -> tuple[float, str]:
-    """The unit for counts up to the largest, and the words for it on an axis."""
-    for unit, words in ((1e9, "billions (10⁹)"), (1e6, "millions"), (1e3, "thousands")):
+def count_unit(largest: float) -> tuple[float, str]:
+    """The unit for counts up to the largest, and its name on an axis."""
+    for unit, name in ((1e9, "billions (10⁹)"), (1e6, "millions"), (1e3, "thousands")):
         if largest >= 2 * unit:
-            return unit, f", in {words}"
+            return unit, f", in {name}"
     return 1.0, ""

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cautions import share
+from .diagnostics import format_seeds
 from .experiment import Claim, Experiment
-from .fields import ReportError
 from .intervals import (
     Interval,
-    interval_words,
-    mean_words,
-    number_words,
-    range_words,
+    format_interval,
+    format_mean,
+    format_number,
+    format_range,
     t_interval,
 )
-from .summarize import LabelSummary, Metric, first_reach
+from .schema import ReportError
+from .summarize import LabelSummary, Metric, time_to_target
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def expected(self) -> str:
-        return range_words(self.claim.low, self.claim.high)
+        return format_range(self.claim.low, self.claim.high)
 
 
 def compare(
@@ -48,12 +48,12 @@ def compare(
     comparisons = []
     for claim in experiment.claims:
         kind, _, detail = claim.statistic.partition(":")
-        statistic = _statistic_words(kind, detail, metric, parameter_names)
+        statistic = _format_statistic(kind, detail, metric, parameter_names)
         summary = by_label.get(claim.label)
         if summary is None:
             comparisons.append(Comparison(claim, statistic, "–", "not run"))
         elif kind == "first":
-            comparisons.append(_compare_reach(claim, statistic, summary, metric))
+            comparisons.append(_compare_time(claim, statistic, summary, metric))
         else:
             values = summary.finals
             if kind == "parameter":
@@ -62,11 +62,11 @@ def compare(
     return comparisons
 
 
-def _statistic_words(kind: str, detail: str, metric: Metric, names: tuple[str, ...]) -> str:
+def _format_statistic(kind: str, detail: str, metric: Metric, names: tuple[str, ...]) -> str:
     if kind == "final":
         return f"final {metric.name}"
     if kind == "first":
-        return f"first update {metric.reaching} {number_words(float(detail))}"
+        return f"first update {metric.reaching} {format_number(float(detail))}"
     index = int(detail)
     return f"final {names[index]}" if index < len(names) else f"final parameter {index}"
 
@@ -90,8 +90,8 @@ def _inside(claim: Claim, mean: float) -> bool:
 
 
 def _measured(interval: Interval, unit: str = "") -> str:
-    ends = interval_words(interval)
-    return f"{mean_words(interval)}{unit} ({ends})" if ends else f"{mean_words(interval)}{unit}"
+    ends = format_interval(interval)
+    return f"{format_mean(interval)}{unit} ({ends})" if ends else f"{format_mean(interval)}{unit}"
 
 
 def _compare_values(claim: Claim, statistic: str, values: np.ndarray, num_runs: int) -> Comparison:
@@ -106,14 +106,14 @@ def _compare_values(claim: Claim, statistic: str, values: np.ndarray, num_runs: 
     return Comparison(claim, statistic, measured, verdict)
 
 
-def _compare_reach(
+def _compare_time(
     claim: Claim, statistic: str, summary: LabelSummary, metric: Metric
 ) -> Comparison:
-    reach = first_reach(summary.runs, metric, float(claim.statistic.partition(":")[2]))
-    if reach.num_reached == 0:
+    time = time_to_target(summary.runs, metric, float(claim.statistic.partition(":")[2]))
+    if time.num_reached == 0:
         return Comparison(claim, statistic, "–", "no seed reached it")
-    interval = reach.interval("update")
-    measured = f"{_measured(interval)}, {share(reach.num_reached, reach.num_runs)}"
-    complete = reach.num_reached == reach.num_runs
+    interval = time.interval("update")
+    measured = f"{_measured(interval)}, {format_seeds(time.num_reached, time.num_runs)}"
+    complete = time.num_reached == time.num_runs
     verdict = "inside" if complete and _inside(claim, interval.mean) else "outside"
     return Comparison(claim, statistic, measured, verdict)

@@ -1,4 +1,4 @@
-"""What an experiment directory says of itself: titles, expectations, surface and charts."""
+"""The description of an experiment: titles, expectations, surface and charts."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .fields import Fields, ReportError, read_object
+from .schema import JsonObject, ReportError, read_object
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -126,28 +126,28 @@ def read_experiment(directory: Path) -> Experiment:
     )
 
 
-def _read_factor(fields: Fields) -> float:
+def _read_factor(fields: JsonObject) -> float:
     factor = fields.number("metric_factor", 1.0)
     if not np.isfinite(factor) or factor == 0:
         raise fields.error("metric_factor", "a finite number other than 0")
     return factor
 
 
-def _read_picture(fields: Fields, directory: Path) -> Picture:
+def _read_picture(fields: JsonObject, directory: Path) -> Picture:
     path = directory / fields.text("file")
     if path.suffix != ".png" or not path.is_file():
         raise fields.error("file", f"a PNG file in {directory}")
     return Picture(fields.text("title"), fields.text("note", ""), path)
 
 
-def _read_thresholds(fields: Fields) -> tuple[float, ...]:
+def _read_thresholds(fields: JsonObject) -> tuple[float, ...]:
     thresholds = fields.numbers("thresholds") if fields.has("thresholds") else np.empty(0)
     if not np.all(np.isfinite(thresholds)):
         raise fields.error("thresholds", "a list of finite numbers")
     return tuple(sorted(set(thresholds.tolist()), reverse=True))
 
 
-def _read_range(fields: Fields) -> tuple[float, float]:
+def _read_range(fields: JsonObject) -> tuple[float, float]:
     """The ends of a range; a missing or null end leaves that side open."""
     low = fields.number("low") if fields.has("low") else -np.inf
     high = fields.number("high") if fields.has("high") else np.inf
@@ -156,14 +156,14 @@ def _read_range(fields: Fields) -> tuple[float, float]:
     return low, high
 
 
-def _read_expected(fields: Fields) -> Claim:
+def _read_expected(fields: JsonObject) -> Claim:
     threshold = fields.number("threshold")
     low, high = _read_range(fields)
     text = fields.text("note") if fields.has("note") else ""
     return Claim(text, fields.text("label"), f"first:{threshold:g}", low, high)
 
 
-def _read_claim(fields: Fields) -> Claim:
+def _read_claim(fields: JsonObject) -> Claim:
     statistic = fields.text("statistic")
     number = r"-?\d+(\.\d*)?([eE][-+]?\d+)?"
     if not re.fullmatch(rf"final|parameter:\d+|first:{number}", statistic):
@@ -172,7 +172,7 @@ def _read_claim(fields: Fields) -> Claim:
     return Claim(fields.text("text"), fields.text("label"), statistic, low, high)
 
 
-def _read_surface(fields: Fields) -> Surface:
+def _read_surface(fields: JsonObject) -> Surface:
     x, y = fields.numbers("x"), fields.numbers("y")
     for name, values in (("x", x), ("y", y)):
         if len(values) < 2 or not np.all(np.diff(values) > 0):
@@ -183,12 +183,12 @@ def _read_surface(fields: Fields) -> Surface:
         loss=fields.table("loss", len(y), len(x)),
         label=fields.text("label", "loss"),
         scale=fields.choice("scale", ("log", "linear"), "linear"),
-        x_index=fields.whole("x_index", 0),
-        y_index=fields.whole("y_index", 1),
+        x_index=fields.integer("x_index", 0),
+        y_index=fields.integer("y_index", 1),
     )
 
 
-def _read_chart(fields: Fields) -> Chart:
+def _read_chart(fields: JsonObject) -> Chart:
     return Chart(
         title=fields.text("title"),
         x_label=fields.text("x_label", ""),
@@ -200,7 +200,7 @@ def _read_chart(fields: Fields) -> Chart:
     )
 
 
-def _read_chart_series(fields: Fields) -> ChartSeries:
+def _read_chart_series(fields: JsonObject) -> ChartSeries:
     style = fields.choice("style", ("points", "line", "band"), "line")
     x = fields.numbers("x")
     needed = ("low", "high") if style == "band" else ("y",)

@@ -1,23 +1,24 @@
 """The line figures of the page: the metric against its costs, parameters, further charts."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from .axes import calm, in_units, set_scale
+from .axes import count_unit, set_scale, style_axes
 from .experiment import Chart
-from .intervals import number_words
+from .intervals import format_number
 from .labels import LineEnd, label_ends
 from .summarize import Curve, LabelSummary, Metric, metric_curve, parameter_curve
-from .svg import drawing, ink, new_figure, series_ink, series_line, to_svg
+from .svg import line_style, matplotlib_defaults, new_figure, page_color, series_color, to_svg
 
 WIDTH = 9.6
 WIDE_RATIO = 20.0
-"""How much longer than the shortest the longest curve may be on a linear axis."""
+"""The longest curve may be this many times as long as the shortest on a linear axis."""
 
-LOG_REACH = 30.0
-"""How far a logarithmic axis goes back from the end of the shortest curve."""
+LOG_SPAN = 30.0
+"""A logarithmic axis begins at the end of the shortest curve divided by this."""
 
 DRAWABLE = 1e200
 """The largest value on a log axis; ticks beyond it would overflow."""
@@ -38,6 +39,14 @@ class Drawing:
     notes: tuple[str, ...] = ()
 
 
+class ValueLimits(NamedTuple):
+    """The ends of a value axis, and whether they cut off a curve."""
+
+    low: float
+    high: float
+    cut: bool
+
+
 Colors = dict[str, int]
 """The number of the color of each label, the same in every figure and table."""
 
@@ -55,17 +64,17 @@ def draw_metric(
     ]
     if not curves:
         return None
-    with drawing():
+    with matplotlib_defaults():
         figure = new_figure(WIDTH, 3.9)
         axes = figure.add_subplot()
-        calm(axes)
-        for reach in summaries[0].reaches:
-            axes.axhline(reach.threshold, color=ink("faint"), lw=0.8, linestyle=(0, (1, 3)))
+        style_axes(axes)
+        for time in summaries[0].times_to_target:
+            axes.axhline(time.threshold, color=page_color("faint"), lw=0.8, linestyle=(0, (1, 3)))
         notes = _draw_curves(axes, curves, metric, axis, colors)
-        words = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
+        description = f"Line chart of {metric.name} against {AXIS_LABELS[axis]}. " + "; ".join(
             f"{c.label} goes from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for c in curves
         )
-        return Drawing(to_svg(figure, name, words + "."), notes)
+        return Drawing(to_svg(figure, name, description + "."), notes)
 
 
 def _draw_curves(
@@ -74,23 +83,23 @@ def _draw_curves(
     """Draws the curves into empty axes; returns what the caption must say."""
     notes = []
     ends = [float(curve.x[-1]) for curve in curves]
-    unit, unit_words = in_units(max(ends)) if axis.endswith("steps") else (1.0, "")
-    left = min(ends) / LOG_REACH if max(ends) > WIDE_RATIO * min(ends) else 0.0
+    unit, unit_name = count_unit(max(ends)) if axis.endswith("steps") else (1.0, "")
+    left = min(ends) / LOG_SPAN if max(ends) > WIDE_RATIO * min(ends) else 0.0
     set_scale(axes, "x", "log" if left > 0 else "linear", (left / unit, max(ends) / unit))
     if left > 0:
         notes.append("The horizontal axis is logarithmic, since the runs differ much in length.")
-    low, high, cut = value_limits(curves, metric.scale, rises=metric.rises)
+    low, high, cut = value_limits(curves, metric.scale, higher_is_better=metric.higher_is_better)
     set_scale(axes, "y", metric.scale, (low, high))
     if cut:
-        notes.append(_cut_words(low if metric.rises else high))
+        notes.append(_cut_note(low if metric.higher_is_better else high))
     for curve in curves:
-        color = series_ink(colors[curve.label])
+        color = series_color(colors[curve.label])
         x = curve.x / unit
         if curve.num_seeds > 1:
             band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
             axes.fill_between(x, *band, color=color, alpha=0.18, linewidth=0)
-        axes.plot(x, curve.mean, **series_line(colors[curve.label]))
-    axes.set_xlabel(AXIS_LABELS[axis] + unit_words)
+        axes.plot(x, curve.mean, **line_style(colors[curve.label]))
+    axes.set_xlabel(AXIS_LABELS[axis] + unit_name)
     axes.set_ylabel(metric.name)
     label_ends(axes, _line_ends(curves, colors, unit, (low, high)))
     return tuple(notes)
@@ -99,32 +108,30 @@ def _draw_curves(
 def _line_ends(
     curves: list[Curve], colors: Colors, unit: float, limits: tuple[float, float]
 ) -> list[LineEnd]:
-    """Where each line ends, or leaves the figure for good."""
+    """The end of each line, or the point where it leaves the figure for good."""
     ends = []
     for curve in curves:
         inside = np.flatnonzero((curve.mean >= limits[0]) & (curve.mean <= limits[1]))
         last = min(inside[-1] + 1, len(curve.x) - 1) if len(inside) else -1
         x, y = float(curve.x[last]) / unit, float(np.clip(curve.mean[last], *limits))
-        ends.append(LineEnd(curve.label, series_ink(colors[curve.label]), x, y))
+        ends.append(LineEnd(curve.label, series_color(colors[curve.label]), x, y))
     return ends
 
 
-def _cut_words(high: float) -> str:
-    return f"Values beyond {number_words(float(f'{high:.2g}'))} are cut off."
+def _cut_note(high: float) -> str:
+    return f"Values beyond {format_number(float(f'{high:.2g}'))} are cut off."
 
 
-def value_limits(
-    curves: list[Curve], scale: str, *, rises: bool = False
-) -> tuple[float, float, bool]:
-    """The ends of the value axis, and whether they cut off a curve.
+def value_limits(curves: list[Curve], scale: str, *, higher_is_better: bool = False) -> ValueLimits:
+    """The ends of the value axis for some curves.
 
     Bands may leave the figure; means do so only on a linear axis, above ten times the range
     between the highest start and the lowest value; below that where values rise.
     """
-    if rises and scale == "linear":
+    if higher_is_better and scale == "linear":
         mirrored = [Curve(c.label, c.x, -c.mean, -c.high, -c.low, c.num_seeds) for c in curves]
         low, high, cut = value_limits(mirrored, scale)
-        return -high, -low, cut
+        return ValueLimits(low=-high, high=-low, cut=cut)
     means = np.concatenate([curve.mean for curve in curves])
     low, high = float(np.min(means)), float(np.max(means))
     bands_low = min(float(np.min(curve.low)) for curve in curves)
@@ -135,7 +142,7 @@ def value_limits(
         margin = (top / bottom) ** 0.04
         farthest = 1.0 / DRAWABLE, DRAWABLE
         bottom, top = np.clip([bottom / margin, top * margin], *farthest).tolist()
-        return bottom, top, high > DRAWABLE
+        return ValueLimits(low=bottom, high=top, cut=high > DRAWABLE)
     start = max(float(curve.mean[0]) for curve in curves)
     cut = start > low and high > start + 9 * (start - low)
     high = start + 2 * (start - low) if cut else high
@@ -143,7 +150,7 @@ def value_limits(
     bottom, top = max(bands_low, low - 0.3 * span), high
     if not cut:
         top = min(bands_high, high + 0.3 * span)
-    return bottom - 0.04 * span, top + 0.04 * span, cut
+    return ValueLimits(low=bottom - 0.04 * span, high=top + 0.04 * span, cut=cut)
 
 
 def draw_parameters(
@@ -156,40 +163,40 @@ def draw_parameters(
     ]
     if not panels or not all(panels):
         return None
-    with drawing():
+    with matplotlib_defaults():
         figure = new_figure(WIDTH, 0.5 + 2.4 * len(panels))
         notes: list[str] = []
         last = max(float(curve.x[-1]) for curves in panels for curve in curves)
         all_axes = [figure.add_subplot(len(panels), 1, row + 1) for row in range(len(panels))]
         for row, (axes, curves) in enumerate(zip(all_axes, panels, strict=True)):
-            calm(axes)
+            style_axes(axes)
             low, high, cut = value_limits(curves, "linear")
             if cut:
-                notes.append(f"{names[row]}: {_cut_words(high)}")
+                notes.append(f"{names[row]}: {_cut_note(high)}")
             set_scale(axes, "x", "linear", (0.0, last))
             set_scale(axes, "y", "linear", (low, high), num_ticks=5)
             axes.set_ylabel(names[row])
             for curve in curves:
-                color = series_ink(colors[curve.label])
+                color = series_color(colors[curve.label])
                 band = np.clip(curve.low, low, high), np.clip(curve.high, low, high)
                 axes.fill_between(curve.x, *band, color=color, alpha=0.18, linewidth=0)
-                axes.plot(curve.x, curve.mean, **series_line(colors[curve.label]))
+                axes.plot(curve.x, curve.mean, **line_style(colors[curve.label]))
             label_ends(axes, _line_ends(curves, colors, 1.0, (low, high)))
         all_axes[-1].set_xlabel(AXIS_LABELS["update"])
-        words = f"Line charts of {', '.join(names)} against updates."
-        return Drawing(to_svg(figure, name, words), tuple(notes))
+        description = f"Line charts of {', '.join(names)} against updates."
+        return Drawing(to_svg(figure, name, description), tuple(notes))
 
 
 def draw_chart(chart: Chart, colors: Colors, name: str) -> Drawing:
     """A chart that the experiment brought along."""
-    with drawing():
+    with matplotlib_defaults():
         figure = new_figure(WIDTH, 3.9)
         axes = figure.add_subplot()
-        calm(axes)
+        style_axes(axes)
         axes.set(xscale=chart.x_scale, yscale=chart.y_scale)
         ends = []
         for series in chart.series:
-            color = series_ink(colors[series.label])
+            color = series_color(colors[series.label])
             if series.style == "band":
                 axes.fill_between(
                     series.x, series.low, series.high, color=color, alpha=0.2, linewidth=0
@@ -197,7 +204,7 @@ def draw_chart(chart: Chart, colors: Colors, name: str) -> Drawing:
             if series.style == "points":
                 axes.plot(series.x, series.y, "o", color=color, markersize=4)
             elif len(series.y):
-                axes.plot(series.x, series.y, **series_line(colors[series.label]))
+                axes.plot(series.x, series.y, **line_style(colors[series.label]))
                 finite = np.flatnonzero(np.isfinite(series.y))
                 if len(finite):
                     last = finite[-1]
@@ -210,5 +217,5 @@ def draw_chart(chart: Chart, colors: Colors, name: str) -> Drawing:
         set_scale(axes, "y", chart.y_scale, axes.get_ylim())
         label_ends(axes, ends)
         labels = ", ".join(dict.fromkeys(series.label for series in chart.series))
-        words = f"Chart of {chart.y_label} against {chart.x_label}: {labels}."
-        return Drawing(to_svg(figure, name, words))
+        description = f"Chart of {chart.y_label} against {chart.x_label}: {labels}."
+        return Drawing(to_svg(figure, name, description))

@@ -1,4 +1,4 @@
-"""Means over seeds with their 95 % intervals, and numbers with the digits they deserve."""
+"""Means over seeds with their 95 % intervals, and numbers with as many digits as they justify."""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Interval:
 
 
 def t_factor(count: int) -> float:
-    """How many standard errors the 95 % interval of a mean of `count` values reaches out."""
+    """Half the width of the 95 % interval of a mean of `count` values, in standard errors."""
     return float(special.stdtrit(count - 1, 0.975)) if count > 1 else math.nan
 
 
@@ -49,8 +49,8 @@ def t_interval(values: np.ndarray) -> Interval:
         error = float(np.std(finite, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
     if count == 1:
         return Interval(mean, math.nan, math.nan, math.nan, 1)
-    reach = t_factor(count) * error
-    return Interval(mean, mean - reach, mean + reach, error, count)
+    half_width = t_factor(count) * error
+    return Interval(mean, mean - half_width, mean + half_width, error, count)
 
 
 def decimals_allowed(standard_error: float) -> int:
@@ -76,7 +76,7 @@ def _decimals(interval: Interval) -> int:
 
 
 def _unit(interval: Interval) -> tuple[float, str]:
-    """The scale in which a mean is printed, or its error if that is larger, and words for it."""
+    """The scale in which a mean is printed, or its error if that is larger, and its name."""
     known = interval.known and math.isfinite(interval.standard_error)
     size = max(abs(interval.mean), interval.standard_error if known else 0.0)
     if size == 0 or 1e-3 <= size < 1e6:
@@ -91,7 +91,7 @@ def superscript(exponent: int) -> str:
     return str(exponent).translate(_SUPERSCRIPTS)
 
 
-def fixed(value: float, decimals: int) -> str:
+def format_fixed(value: float, decimals: int) -> str:
     """A number rounded to so many decimals, with thin spaces between thousands."""
     rounded = round(value, decimals) + 0.0
     text = f"{abs(rounded):,.{max(decimals, 0)}f}"
@@ -100,26 +100,29 @@ def fixed(value: float, decimals: int) -> str:
     return (MINUS if rounded < 0 else "") + text.replace(",", THIN_SPACE)
 
 
-def mean_words(interval: Interval) -> str:
+def format_mean(interval: Interval) -> str:
     """The mean, with the digits its standard error allows; a dash if there is none."""
     if interval.count == 0:
         return "–"
     scale, unit = _unit(interval)
     decimals = _decimals(interval) + round(math.log10(scale))
-    return fixed(interval.mean / scale, decimals) + unit
+    return format_fixed(interval.mean / scale, decimals) + unit
 
 
-def interval_words(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
     """The ends of the interval in the digits of its mean; empty if there are none."""
     if not interval.known:
         return ""
     scale, unit = _unit(interval)
     decimals = _decimals(interval) + round(math.log10(scale))
-    low, high = fixed(interval.low / scale, decimals), fixed(interval.high / scale, decimals)
+    low, high = (
+        format_fixed(interval.low / scale, decimals),
+        format_fixed(interval.high / scale, decimals),
+    )
     return f"{low} to {high}{unit}"
 
 
-def number_words(value: float, digits: int = 6) -> str:
+def format_number(value: float, digits: int = 6) -> str:
     """A given number, such as a threshold or an end of an expected range, at full length."""
     if not math.isfinite(value):
         return "no limit"
@@ -131,12 +134,12 @@ def number_words(value: float, digits: int = 6) -> str:
     return f"{mantissa}{TIMES_TEN}{superscript(int(exponent))}"
 
 
-def range_words(low: float, high: float) -> str:
-    """An expected range in words, open sides included."""
+def format_range(low: float, high: float) -> str:
+    """An expected range as text, open sides included."""
     if not math.isfinite(low) and not math.isfinite(high):
         return "any"
     if not math.isfinite(low):
-        return f"at most {number_words(high)}"
+        return f"at most {format_number(high)}"
     if not math.isfinite(high):
-        return f"at least {number_words(low)}"
-    return f"{number_words(low)} to {number_words(high)}"
+        return f"at least {format_number(low)}"
+    return f"{format_number(low)} to {format_number(high)}"

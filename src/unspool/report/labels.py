@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .axes import LABEL_SIZE
-from .svg import ink
+from .svg import page_color
 
 EDGE = 0.94
 """Lines that end beyond this part of the axes get their label in the margin."""
@@ -46,10 +46,10 @@ def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
     placed: list[np.ndarray] = []
     for index, end in enumerate(ends):
         if index not in margin:
-            place = _free_place(points[index] * size, end.label, obstacles, placed, size)
-            placed.append(place)
+            position = _free_position(points[index] * size, end.label, obstacles, placed, size)
+            placed.append(position)
             middle = [0.0, LINE_HEIGHT / 2]
-            _write_inside(axes, end, points[index], (place[:2] + middle) / size)
+            _write_inside(axes, end, points[index], (position[:2] + middle) / size)
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
@@ -83,13 +83,13 @@ def _write_in_margin(axes: Axes, end: LineEnd, point: np.ndarray, height: float)
         height,
         end.label,
         transform=axes.transAxes,
-        color=ink("ink"),
+        color=page_color("ink"),
         fontsize=LABEL_SIZE,
         verticalalignment="center",
     )
 
 
-def _free_place(
+def _free_position(
     point: np.ndarray,
     label: str,
     obstacles: np.ndarray,
@@ -114,25 +114,25 @@ def _free_place(
     return best
 
 
-def _write_inside(axes: Axes, end: LineEnd, point: np.ndarray, place: np.ndarray) -> None:
-    """The label at its place, with a dot at the end of the line and a stroke between the two."""
+def _write_inside(axes: Axes, end: LineEnd, point: np.ndarray, position: np.ndarray) -> None:
+    """The label at its position, with a dot at the end of the line and a stroke between the two."""
     axes.plot(*point, "o", transform=axes.transAxes, color=end.color, markersize=3.5, zorder=4)
-    if place[0] > point[0]:
+    if position[0] > point[0]:
         axes.plot(
-            [point[0], place[0]],
-            [point[1], place[1]],
+            [point[0], position[0]],
+            [point[1], position[1]],
             transform=axes.transAxes,
             color=end.color,
             linewidth=0.8,
         )
     axes.text(
-        float(place[0]),
-        float(place[1]),
+        float(position[0]),
+        float(position[1]),
         end.label,
         transform=axes.transAxes,
-        color=ink("ink"),
+        color=page_color("ink"),
         fontsize=LABEL_SIZE,
         verticalalignment="center",
-        bbox={"facecolor": ink("paper"), "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
+        bbox={"facecolor": page_color("paper"), "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
         zorder=5,
     )

@@ -3,31 +3,31 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cautions import study_warnings
-from .fields import ReportError
+from .diagnostics import study_warnings
 from .read import Study, read_studies
+from .schema import ReportError
 from .sections import (
     Findings,
     charts,
     comparisons,
     final_values,
-    first_reaches,
     learning_curves,
     parameters,
     pictures,
-    what_was_run,
+    run_settings,
+    times_to_target,
 )
 from .style import stylesheet
 from .summarize import Metric, choose_metric, summarize
 from .tables import escape
 
 SECTIONS = (
-    what_was_run,
+    run_settings,
     learning_curves,
     pictures,
     parameters,
     final_values,
-    first_reaches,
+    times_to_target,
     comparisons,
     charts,
 )
@@ -134,6 +134,6 @@ def _head(study: Study, metric: Metric) -> str:
             "that of perturbed parameters for estimators that perturb."
         )
     if warnings:
-        words = "".join(f"<p>{escape(warning)}</p>" for warning in warnings)
-        lines.append(f'<div class="warning" role="note">{words}</div>')
+        text = "".join(f"<p>{escape(warning)}</p>" for warning in warnings)
+        lines.append(f'<div class="warning" role="note">{text}</div>')
     return "\n".join(lines)

@@ -8,17 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 
-from .axes import LABEL_SIZE, calm, set_scale
+from .axes import LABEL_SIZE, set_scale, style_axes
 from .experiment import Experiment, Surface
-from .fields import ReportError
 from .figures import WIDTH, Colors, Drawing
 from .read import Run
+from .schema import ReportError
 from .summarize import MAX_POINTS, LabelSummary
-from .svg import drawing, ink, new_figure, series_ink, to_svg
+from .svg import matplotlib_defaults, new_figure, page_color, series_color, to_svg
 
 COLUMNS = 3
 SHAPES = {"cross": "X", "star": "*", "diamond": "D", "plus": "P", "square": "s", "triangle": "^"}
-_GREYS = LinearSegmentedColormap.from_list("unspool", ["#ffffff", "#e3e6ea", "#b4bac3", "#858c98"])
+_GRAYS = LinearSegmentedColormap.from_list("unspool", ["#ffffff", "#e3e6ea", "#b4bac3", "#858c98"])
 
 
 def draw_paths(
@@ -40,15 +40,15 @@ def draw_paths(
     columns = min(len(shown), COLUMNS)
     rows = math.ceil(len(shown) / columns)
     width = WIDTH if columns > 1 else 6.4
-    with drawing():
+    with matplotlib_defaults():
         figure = new_figure(width, 0.6 + rows * (3.1 if columns > 1 else 4.4))
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         mesh = None
         for panel, summary in zip(panels, shown, strict=False):
             mesh = _draw_surface(panel, surface)
-            panel.set_title(summary.label, fontsize=10.5, color=ink("ink"), loc="left")
+            panel.set_title(summary.label, fontsize=10.5, color=page_color("ink"), loc="left")
             for run in summary.runs:
-                _draw_path(panel, run, surface, series_ink(colors[summary.label]))
+                _draw_path(panel, run, surface, series_color(colors[summary.label]))
             _draw_markers(panel, experiment, surface)
         for index, panel in enumerate(panels := list(figure.axes)):
             if index >= len(shown):
@@ -61,13 +61,15 @@ def draw_paths(
         assert mesh is not None
         bar = figure.colorbar(mesh, ax=panels, label=surface.label, aspect=28, pad=0.02)
         bar.outline.set_visible(False)
-        bar.ax.tick_params(color=ink("faint"), labelcolor=ink("faint"), labelsize=LABEL_SIZE)
+        bar.ax.tick_params(
+            color=page_color("faint"), labelcolor=page_color("faint"), labelsize=LABEL_SIZE
+        )
         set_scale(bar.ax, "y", surface.scale, bar.ax.get_ylim())
-        words = f"Paths of the parameters over the {surface.label} for " + ", ".join(
+        description = f"Paths of the parameters over the {surface.label} for " + ", ".join(
             summary.label for summary in shown
         )
-        notes = (_caption(experiment, surface), *_leaving_words(shown, surface))
-        return Drawing(to_svg(figure, name, words + "."), notes)
+        notes = (_caption(experiment, surface), *_leaving_note(shown, surface))
+        return Drawing(to_svg(figure, name, description + "."), notes)
 
 
 def _name(names: tuple[str, ...], index: int) -> str:
@@ -92,7 +94,7 @@ def _check_indices(surface: Surface, experiment: Experiment, summaries: list[Lab
 
 def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
     """The loss as an image, brighter where it is lower, with a few lines of equal loss."""
-    calm(axes)
+    style_axes(axes)
     axes.grid(visible=False)
     loss = np.ma.masked_invalid(surface.loss)
     if surface.scale == "log":
@@ -102,7 +104,7 @@ def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
     low, high = float(loss.min()), float(loss.max())
     norm = LogNorm(low, high) if surface.scale == "log" else Normalize(low, high)
     mesh = axes.pcolormesh(
-        surface.x, surface.y, loss, norm=norm, cmap=_GREYS, shading="nearest", rasterized=True
+        surface.x, surface.y, loss, norm=norm, cmap=_GRAYS, shading="nearest", rasterized=True
     )
     if high > low:
         space = np.geomspace if surface.scale == "log" else np.linspace
@@ -132,7 +134,7 @@ def _draw_path(axes: Axes, run: Run, surface: Surface, color: str) -> None:
     if len(path) == 0:
         return
     axes.plot(*path.T, color=color, linewidth=0.8, alpha=0.8)
-    axes.plot(*path[0], "o", color=ink("ink"), markersize=4.5, zorder=4)
+    axes.plot(*path[0], "o", color=page_color("ink"), markersize=4.5, zorder=4)
     axes.plot(*path[-1], "o", color=color, markersize=5, markeredgecolor="white", mew=0.8, zorder=5)
 
 
@@ -143,7 +145,7 @@ def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface) -> None:
             marker.point[surface.y_index],
             SHAPES[shape],
             color="white",
-            markeredgecolor=ink("ink"),
+            markeredgecolor=page_color("ink"),
             markersize=8,
             markeredgewidth=0.9,
             zorder=6,
@@ -151,15 +153,15 @@ def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface) -> None:
 
 
 def _caption(experiment: Experiment, surface: Surface) -> str:
-    words = (
+    caption = (
         "One line for each seed; the dark dot is the start, the colored dots are the ends. "
         f"Brighter means lower {surface.label}."
     )
     marked = zip(experiment.markers, cycle(SHAPES), strict=False)
-    return words + "".join(f" White {shape}: {marker.label}." for marker, shape in marked)
+    return caption + "".join(f" White {shape}: {marker.label}." for marker, shape in marked)
 
 
-def _leaving_words(summaries: list[LabelSummary], surface: Surface) -> tuple[str, ...]:
+def _leaving_note(summaries: list[LabelSummary], surface: Surface) -> tuple[str, ...]:
     """Names the labels whose paths leave the region of the surface."""
     leaving = []
     for summary in summaries:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .experiment import EXPERIMENT_FILE, Experiment, read_experiment
-from .fields import Fields, ReportError, read_lines, read_object
+from .schema import JsonObject, ReportError, read_lines, read_object
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -26,7 +26,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """What training logged, one entry per record; values that were null are NaN.
+    """The records of training, one entry each; values that were null are NaN.
 
     `steps` leaves out the steps of the warm-up, which `warmup_steps` counts;
     `sequential_steps` has them in.
@@ -53,10 +53,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Status:
-    """How a run ended: `finished`, `stopped`, `failed`, or `unfinished` if it runs still, or was
-    killed."""
+    """The end of a run: `state` is `finished`, `stopped`, `failed`, or `unfinished` if it was
+    killed or still runs."""
 
-    word: str
+    state: str
     message: str
 
 
@@ -148,18 +148,18 @@ def read_run(directory: Path) -> Run:
     config = read_object(directory / CONFIG_FILE)
     config.check_format(1)
     estimator = config.object("estimator")
-    num_params = config.whole("num_params")
+    num_params = config.integer("num_params")
     records = _read_records(directory / METRICS_FILE, num_params)
     evaluation = directory / EVALUATION_FILE
     return Run(
         path=directory,
         label=config.text("label"),
-        seed=config.whole("seed"),
+        seed=config.integer("seed"),
         problem=_read_setting(config.object("problem")),
         estimator=_read_setting(estimator),
         estimand=estimator.text("estimand"),
         optimizer=_read_setting(config.object("optimizer")),
-        num_updates=config.whole("num_updates"),
+        num_updates=config.integer("num_updates"),
         num_params=num_params,
         parameter_names=config.texts("parameter_names"),
         environment=config.mapping("environment"),
@@ -169,7 +169,7 @@ def read_run(directory: Path) -> Run:
     )
 
 
-def _read_setting(fields: Fields) -> Setting:
+def _read_setting(fields: JsonObject) -> Setting:
     return Setting(fields.text("name"), fields.mapping("options"))
 
 
@@ -177,19 +177,19 @@ def _read_status(path: Path) -> Status:
     if not path.exists():
         return Status("unfinished", "")
     fields = read_object(path)
-    word = fields.choice("status", ("finished", "stopped", "failed", "running"))
+    state = fields.choice("status", ("finished", "stopped", "failed", "running"))
     return Status(
-        "unfinished" if word == "running" else word,
+        "unfinished" if state == "running" else state,
         fields.text("message") if fields.has("message") else "",
     )
 
 
-def _latest(lines: list[Fields]) -> list[Fields]:
+def _latest(lines: list[JsonObject]) -> list[JsonObject]:
     """The lines by increasing update; a resumed run repeats some, and the later ones count."""
-    kept: list[Fields] = []
+    kept: list[JsonObject] = []
     for line in lines:
-        update = line.whole("update")
-        while kept and kept[-1].whole("update") >= update:
+        update = line.integer("update")
+        while kept and kept[-1].integer("update") >= update:
             kept.pop()
         kept.append(line)
     return kept
@@ -218,7 +218,7 @@ def _read_records(path: Path, num_params: int) -> Records:
     )
 
 
-def _read_params(line: Fields, num_params: int) -> np.ndarray:
+def _read_params(line: JsonObject, num_params: int) -> np.ndarray:
     params = line.numbers("params")
     if len(params) != num_params:
         raise line.error("params", f"a list of {num_params} numbers, as 'num_params' says")
@@ -228,7 +228,7 @@ def _read_params(line: Fields, num_params: int) -> np.ndarray:
 def _read_evaluation(path: Path, records: Records) -> Evaluation | None:
     """The evaluations at updates that the records cover, since only those have a cost."""
     lines = [
-        line for line in _latest(read_lines(path)) if line.whole("update") <= records.update[-1]
+        line for line in _latest(read_lines(path)) if line.integer("update") <= records.update[-1]
     ]
     if not lines:
         return None

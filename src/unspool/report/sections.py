@@ -1,11 +1,11 @@
-"""The sections of a report: figures and tables with the words that belong to them."""
+"""The sections of a report: figures and tables with their captions."""
 
 import base64
 from dataclasses import dataclass
 
 from .compare import compare
 from .figures import Drawing, draw_chart, draw_metric, draw_parameters
-from .intervals import number_words
+from .intervals import format_number
 from .paths import draw_paths
 from .read import Study
 from .summarize import MAX_POINTS, LabelSummary, Metric
@@ -18,8 +18,8 @@ from .tables import (
     final_table,
     legend,
     parameter_table,
-    reach_table,
     settings_table,
+    time_to_target_table,
 )
 
 FIGURE_TITLES = {
@@ -44,22 +44,22 @@ class Findings:
     name: str
 
 
-def _heading(words: str) -> str:
-    return f"<h2>{escape(words[0].upper() + words[1:])}</h2>"
+def _heading(text: str) -> str:
+    return f"<h2>{escape(text[0].upper() + text[1:])}</h2>"
 
 
-def _note(words: str) -> str:
-    return f'<p class="note">{escape(words)}</p>'
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _figure(drawing: Drawing, caption: str = "", kind: str = "") -> str:
-    words = escape(" ".join((caption, *drawing.notes)).strip())
-    below = f"<figcaption>{words}</figcaption>" if words else ""
+    text = escape(" ".join((caption, *drawing.notes)).strip())
+    below = f"<figcaption>{text}</figcaption>" if text else ""
     opening = f'<figure class="{kind}">' if kind else "<figure>"
     return f'{opening}<div class="drawing">{drawing.svg}</div>{below}</figure>'
 
 
-def what_was_run(findings: Findings) -> list[str]:
+def run_settings(findings: Findings) -> list[str]:
     return [
         _heading("what was run"),
         facts(findings.study.runs),
@@ -75,40 +75,44 @@ def learning_curves(findings: Findings) -> list[str]:
         name = f"{findings.name}-{axis}"
         drawing = draw_metric(summaries, metric, axis, findings.colors, name)
         if drawing is not None:
-            words = f"{metric.name} {title}"
-            parts += [f"<h3>{escape(words[0].upper() + words[1:])}</h3>", _figure(drawing)]
+            text = f"{metric.name} {title}"
+            parts += [f"<h3>{escape(text[0].upper() + text[1:])}</h3>", _figure(drawing)]
     if not parts:
         return [_heading(metric.name), "<p>No run has two finite values to draw.</p>"]
     labels = legend([summary.label for summary in summaries], findings.colors)
     labels = labels if len(summaries) > 1 else ""
-    return [_heading(metric.name), _note(_reading_words(findings)), labels, *parts]
+    return [_heading(metric.name), _note(_curve_note(findings)), labels, *parts]
 
 
-def _reading_words(findings: Findings) -> str:
-    """How the curves were made."""
+def _curve_note(findings: Findings) -> str:
+    """A note on how the curves were computed."""
     summaries, metric = findings.summaries, findings.metric
-    words = []
+    sentences = []
     if any(len(summary.series) > 1 for summary in summaries):
-        words.append("Lines are means over seeds, bands their 95 % t-intervals.")
+        sentences.append("Lines are means over seeds, bands their 95 % t-intervals.")
         if metric.scale == "log":
-            words.append(
+            sentences.append(
                 "On the logarithmic axis both are taken of the logarithms: the line is a "
                 "geometric mean."
             )
-        words.append("Runs are interpolated on the range that all seeds of a label cover.")
+        sentences.append("Runs are interpolated on the range that all seeds of a label cover.")
     if metric.clipped:
-        floor = number_words(float(f"{metric.floor:.3g}"))
-        words.append(f"Values of zero or less are drawn at the smallest positive one, {floor}.")
-    words.append(f"Curves have at most {MAX_POINTS} points. Evaluations are not counted as cost.")
+        floor = format_number(float(f"{metric.floor:.3g}"))
+        sentences.append(f"Values of zero or less are drawn at the smallest positive one, {floor}.")
+    sentences.append(
+        f"Curves have at most {MAX_POINTS} points. Evaluations are not counted as cost."
+    )
     if metric.source == "training":
-        words.append("The loss is that of training, at perturbed parameters where those are used.")
-    thresholds = [number_words(reach.threshold) for reach in summaries[0].reaches]
+        sentences.append(
+            "The loss is that of training, at perturbed parameters where those are used."
+        )
+    thresholds = [format_number(time.threshold) for time in summaries[0].times_to_target]
     if thresholds:
-        words.append(f"Dotted lines mark {', '.join(thresholds)}.")
+        sentences.append(f"Dotted lines mark {', '.join(thresholds)}.")
     missing = [summary.label for summary in summaries if not summary.series]
     if missing:
-        words.append(f"Without a curve: {', '.join(missing)}.")
-    return " ".join(words)
+        sentences.append(f"Without a curve: {', '.join(missing)}.")
+    return " ".join(sentences)
 
 
 def parameters(findings: Findings) -> list[str]:
@@ -147,8 +151,8 @@ def final_values(findings: Findings) -> list[str]:
     ]
 
 
-def first_reaches(findings: Findings) -> list[str]:
-    if not findings.summaries[0].reaches:
+def times_to_target(findings: Findings) -> list[str]:
+    if not findings.summaries[0].times_to_target:
         return []
     note = (
         f"The first value {findings.metric.reaching} the threshold counts, and noise makes it come "
@@ -158,7 +162,7 @@ def first_reaches(findings: Findings) -> list[str]:
     )
     return [
         _heading("what it costs to get there"),
-        reach_table(findings.summaries, findings.metric, findings.colors),
+        time_to_target_table(findings.summaries, findings.metric, findings.colors),
         _note(note),
     ]
 

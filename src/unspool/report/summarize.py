@@ -1,4 +1,4 @@
-"""Statistics over seeds: the metric of each run, its curves, final values and first reaches."""
+"""Statistics over seeds: the metric of each run, its curves, final values, times to targets."""
 
 import math
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from .intervals import Interval, t_factor, t_interval
 from .read import Records, Run, Study
 
 AXES = ("update", "steps", "sequential_steps", "seconds")
-"""What the metric is drawn and counted against; `steps` has the warm-up in."""
+"""The axes that the metric is drawn and counted against; `steps` includes the warm-up."""
 
 MAX_POINTS = 400
 
 WIDE_RATIO = 20.0
-"""From which ratio on losses without a negative one are drawn on a log scale, unless told."""
+"""Losses without a negative one are drawn on a log scale beyond this ratio, by default."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Which loss is reported: `evaluation` or `training`, its name and the scale of its axis.
+    """The loss that is reported: `evaluation` or `training`, its name and the scale of its axis.
 
     `floor` is the smallest positive value of all runs; on a log scale what lies below it is
     drawn there. `clipped` says whether there is any such value. Losses are shown times `factor`:
@@ -34,14 +34,14 @@ class Metric:
     factor: float = 1.0
 
     @property
-    def rises(self) -> bool:
-        """Whether more is better."""
+    def higher_is_better(self) -> bool:
+        """True if larger values are better."""
         return self.factor < 0
 
     @property
     def reaching(self) -> str:
-        """How a value that reaches a threshold lies to it."""
-        return "at or above" if self.rises else "at or below"
+        """The side of a threshold on which a value has reached it."""
+        return "at or above" if self.higher_is_better else "at or below"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,8 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Reach:
-    """Where each run of a label first reaches a threshold of the metric; NaN if never."""
+class TimeToTarget:
+    """The cost at which each run of a label first reaches a threshold; NaN if it never does."""
 
     threshold: float
     positions: dict[str, np.ndarray]
@@ -94,7 +94,7 @@ class LabelSummary:
     series: tuple[Series, ...]
     finals: np.ndarray
     parameters: tuple[Interval, ...]
-    reaches: tuple[Reach, ...]
+    times_to_target: tuple[TimeToTarget, ...]
 
     @property
     def final(self) -> Interval:
@@ -102,7 +102,7 @@ class LabelSummary:
 
 
 def positions_at(records: Records, updates: np.ndarray) -> dict[str, np.ndarray]:
-    """What had been spent at the given updates, along every axis."""
+    """The costs at the given updates, along every axis."""
     spent = {
         "steps": records.steps + records.warmup_steps,
         "sequential_steps": records.sequential_steps,
@@ -153,7 +153,7 @@ def metric_series(run: Run, metric: Metric) -> Series | None:
 
 
 def tail_length(count: int) -> int:
-    """How many of so many evaluations are the last 20 %, rounded up."""
+    """The number of evaluations in the last 20 % of `count`, rounded up."""
     return -(-count // 5)
 
 
@@ -163,19 +163,19 @@ def final_value(series: Series) -> float:
     return float(np.mean(tail)) if np.all(np.isfinite(tail)) else math.nan
 
 
-def first_reach(runs: tuple[Run, ...], metric: Metric, threshold: float) -> Reach:
-    """Where each run first has the metric at the threshold, or on the better side of it."""
+def time_to_target(runs: tuple[Run, ...], metric: Metric, threshold: float) -> TimeToTarget:
+    """The cost at which each run first has the metric at the threshold, or better."""
     positions = {axis: np.full(len(runs), math.nan) for axis in AXES}
     for index, run in enumerate(runs):
         series = metric_series(run, metric)
         if series is None:
             continue
-        sign = -1 if metric.rises else 1
+        sign = -1 if metric.higher_is_better else 1
         hits = np.flatnonzero(sign * series.value <= sign * threshold)
         if len(hits):
             for axis in AXES:
                 positions[axis][index] = series.positions[axis][hits[0]]
-    return Reach(threshold, positions)
+    return TimeToTarget(threshold, positions)
 
 
 def final_parameters(runs: tuple[Run, ...]) -> tuple[Interval, ...]:
@@ -194,8 +194,10 @@ def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
         runs = tuple(run for run in study.runs if run.label == label)
         series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
         finals = np.array([final_value(one) for one in series])
-        reaches = tuple(first_reach(runs, metric, threshold) for threshold in thresholds)
-        summaries.append(LabelSummary(label, runs, series, finals, final_parameters(runs), reaches))
+        times_to_target = tuple(time_to_target(runs, metric, threshold) for threshold in thresholds)
+        summaries.append(
+            LabelSummary(label, runs, series, finals, final_parameters(runs), times_to_target)
+        )
     return tuple(summaries)
 
 
@@ -204,7 +206,7 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 
     On a log scale mean and interval are those of the logarithms.
     """
-    pairs = [_finite_start(one.positions[axis], one.value) for one in summary.series]
+    pairs = [_finite_prefix(one.positions[axis], one.value) for one in summary.series]
     if metric.scale == "linear":
         return mean_curve(summary.label, pairs)
     logs = [(x, np.log(np.maximum(value, metric.floor))) for x, value in pairs]
@@ -219,14 +221,14 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
     """One parameter of a label against updates."""
     pairs = [
-        _finite_start(run.records.update, run.records.params[:, index])
+        _finite_prefix(run.records.update, run.records.params[:, index])
         for run in summary.runs
         if run.records.params is not None
     ]
     return mean_curve(summary.label, pairs)
 
 
-def _finite_start(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values before the first that is not finite."""
     broken = np.flatnonzero(~np.isfinite(value))
     end = broken[0] if len(broken) else len(value)
@@ -239,18 +241,18 @@ def mean_curve(label: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Curve 
     if not pairs:
         return None
     start, stop = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)
-    longest = max(len(x) for x, _ in pairs)
+    num_points = max(len(x) for x, _ in pairs)
     if start >= stop:
         return None
     first = pairs[0][0]
-    if longest <= MAX_POINTS and all(np.array_equal(x, first) for x, _ in pairs):
+    if num_points <= MAX_POINTS and all(np.array_equal(x, first) for x, _ in pairs):
         grid = first
     else:
-        grid = np.linspace(start, stop, min(longest, MAX_POINTS))
+        grid = np.linspace(start, stop, min(num_points, MAX_POINTS))
     values = np.stack([np.interp(grid, x, value) for x, value in pairs])
     mean = values.mean(axis=0)
     if len(values) == 1:
         return Curve(label, grid, mean, mean, mean, 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        reach = t_factor(len(values)) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    return Curve(label, grid, mean, mean - reach, mean + reach, len(values))
+        half_width = t_factor(len(values)) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    return Curve(label, grid, mean, mean - half_width, mean + half_width, len(values))

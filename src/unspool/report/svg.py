@@ -27,25 +27,25 @@ _CODES = {name: f"#0a00{index:02x}" for index, name in enumerate(NAMED)}
 _NAMES = {code: name for name, code in _CODES.items()}
 
 
-def ink(name: str) -> str:
-    """A stand-in for a color of the page, to draw with; `to_svg` turns it into a variable."""
+def page_color(name: str) -> str:
+    """The placeholder for a color of the page; `to_svg` turns it into a CSS variable."""
     return _CODES[name]
 
 
-def series_ink(index: int) -> str:
-    """The stand-in for the color of the series of that number; after eight they repeat."""
-    return ink(f"series-{index % len(PALETTE)}")
+def series_color(index: int) -> str:
+    """The placeholder for the color of the series of that number; after eight they repeat."""
+    return page_color(f"series-{index % len(PALETTE)}")
 
 
-def series_line(index: int) -> dict[str, Any]:
-    """How the line of a series is drawn; where colors repeat, dashes tell lines apart."""
+def line_style(index: int) -> dict[str, Any]:
+    """Matplotlib options of a series' line; where colors repeat, dashes tell lines apart."""
     dashes = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
     style = dashes[index // len(PALETTE) % len(dashes)]
-    return {"color": series_ink(index), "linestyle": style, "linewidth": 1.5}
+    return {"color": series_color(index), "linestyle": style, "linewidth": 1.5}
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def matplotlib_defaults() -> Iterator[None]:
     """Matplotlib's own defaults and `SETTINGS`, whatever the user's settings; undone at the end."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -64,7 +64,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an `<svg>` element: the same bytes every time, without metadata.
 
     `name` keeps its identifiers apart from those of other figures in the page; `description`
-    is what a screen reader says in its place. Called, as all drawing, within `drawing`.
+    is what a screen reader says in its place. Called, as all drawing, within `matplotlib_defaults`.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": f"unspool-{name}"}):
@@ -79,10 +79,10 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
         f'aria-label="{html.escape(description)}">'
     )
-    return opening + _lighter(_following_the_page(body), name)
+    return opening + _compact(_with_css_variables(body), name)
 
 
-def _following_the_page(body: str) -> str:
+def _with_css_variables(body: str) -> str:
     def variable(match: re.Match[str]) -> str:
         name = _NAMES.get(match.group(0))
         return f"var(--{name}, {NAMED[name][0]})" if name else match.group(0)
@@ -91,13 +91,13 @@ def _following_the_page(body: str) -> str:
     return colored.replace("#000000", f"var(--ink, {INK[0]})")
 
 
-def _lighter(body: str, name: str) -> str:
+def _compact(body: str, name: str) -> str:
     """Two decimals in paths, no unused identifiers, no metadata, names of its own."""
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r'(<image [^>]*?) id="[^"]*"', r"\1", body)
-    body = re.sub(r' d="[^"]*"', _shorter_path, body)
+    body = re.sub(r' d="[^"]*"', _round_path, body)
     body = body.replace("xlink:href", "href")
     prefix = "f" + hashlib.sha256(name.encode()).hexdigest()[:6]
     body = re.sub(r'\bid="', f'id="{prefix}', body)
@@ -105,7 +105,7 @@ def _lighter(body: str, name: str) -> str:
     return re.sub(r"\n\s*", "\n", body).strip()
 
 
-def _shorter_path(match: re.Match[str]) -> str:
+def _round_path(match: re.Match[str]) -> str:
     def shorter(number: re.Match[str]) -> str:
         return f"{float(number.group(0)):.2f}".rstrip("0").rstrip(".")
 

@@ -3,10 +3,10 @@
 import html
 from collections.abc import Sequence
 
-from .cautions import cautions
 from .compare import Comparison
-from .intervals import Interval, interval_words, mean_words, number_words
-from .options import options_words
+from .diagnostics import diagnose
+from .intervals import Interval, format_interval, format_mean, format_number
+from .options import format_options
 from .read import Run, Setting, Study
 from .style import series_variable
 from .summarize import AXES, LabelSummary, Metric
@@ -14,7 +14,7 @@ from .summarize import AXES, LabelSummary, Metric
 MAX_PARAMETER_COLUMNS = 4
 MAX_PARAMETER_ROWS = 32
 
-REACH_HEADINGS = {
+COST_HEADINGS = {
     "update": "updates",
     "steps": "problem steps",
     "sequential_steps": "sequential steps",
@@ -52,16 +52,16 @@ def legend(labels: Sequence[str], colors: dict[str, int]) -> str:
 
 
 def _interval_cell(interval: Interval) -> str:
-    ends = interval_words(interval)
+    ends = format_interval(interval)
     below = f'<span class="ends">{escape(ends)}</span>' if ends else ""
-    return f'<td><span class="value">{escape(mean_words(interval))}</span>{below}</td>'
+    return f'<td><span class="value">{escape(format_mean(interval))}</span>{below}</td>'
 
 
 def _setting_cell(settings: Sequence[Setting]) -> str:
     """The distinct settings of the runs of one label, one below the other."""
     lines = []
     for setting in settings:
-        options = escape(options_words(setting.options))
+        options = escape(format_options(setting.options))
         line = f'{escape(setting.name)} <span class="options">{options}</span>'
         if line not in lines:
             lines.append(line)
@@ -69,12 +69,12 @@ def _setting_cell(settings: Sequence[Setting]) -> str:
 
 
 def settings_table(study: Study, colors: dict[str, int]) -> str:
-    """What was run: one row for each label."""
+    """The settings of the runs, one row for each label."""
     rows = []
     for label in study.labels:
         runs = [run for run in study.runs if run.label == label]
         estimands = ", ".join(dict.fromkeys(run.estimand for run in runs))
-        updates = ", ".join(dict.fromkeys(number_words(float(run.num_updates)) for run in runs))
+        updates = ", ".join(dict.fromkeys(format_number(float(run.num_updates)) for run in runs))
         rows.append(
             f"<tr>{label_cell(label, colors)}"
             f"{_setting_cell([run.estimator for run in runs])}<td>{escape(estimands)}</td>"
@@ -89,11 +89,11 @@ def facts(runs: Sequence[Run]) -> str:
     """Problems and environments of the runs, each once."""
     entries: dict[str, list[str]] = {"problem": [], "environment": []}
     for run in runs:
-        options = options_words(run.problem.options)
+        options = format_options(run.problem.options)
         problem = f"{run.problem.name} ({options})" if options else run.problem.name
         for name, value in (
             ("problem", problem),
-            ("environment", options_words(run.environment)),
+            ("environment", format_options(run.environment)),
         ):
             if value and value not in entries[name]:
                 entries[name].append(value)
@@ -105,7 +105,7 @@ def facts(runs: Sequence[Run]) -> str:
     return f"<dl>{lines}</dl>"
 
 
-def _seeds_words(summary: LabelSummary) -> str:
+def _format_num_seeds(summary: LabelSummary) -> str:
     distinct, runs = len({run.seed for run in summary.runs}), len(summary.runs)
     return str(distinct) if distinct == runs else f"{distinct} ({runs} runs)"
 
@@ -116,19 +116,19 @@ def final_table(
     names: tuple[str, ...],
     colors: dict[str, int],
 ) -> str:
-    """Final metric and parameters of each label, and when not to trust them."""
+    """Final metric and parameters of each label, with diagnostics."""
     shown = names if len(names) <= MAX_PARAMETER_COLUMNS else ()
     rows = []
     for summary in summaries:
         parameters = summary.parameters if len(summary.parameters) == len(shown) else ()
         cells = [_interval_cell(interval) for interval in parameters]
         cells += ["<td>–</td>"] * (len(shown) - len(cells))
-        found = cautions(summary, metric)
-        words = "".join(f"<li>{escape(caution)}</li>" for caution in found)
+        found = diagnose(summary, metric)
+        text = "".join(f"<li>{escape(diagnostic)}</li>" for diagnostic in found)
         rows.append(
-            f"<tr>{label_cell(summary.label, colors)}<td>{_seeds_words(summary)}</td>"
+            f"<tr>{label_cell(summary.label, colors)}<td>{_format_num_seeds(summary)}</td>"
             f"{_interval_cell(summary.final)}{''.join(cells)}"
-            f"<td>{f'<ul>{words}</ul>' if found else 'none'}</td></tr>"
+            f"<td>{f'<ul>{text}</ul>' if found else 'none'}</td></tr>"
         )
     headings = ("label", "seeds", f"final {metric.name}", *shown, "caution")
     return table(headings, rows)
@@ -144,23 +144,25 @@ def parameter_table(summaries: Sequence[LabelSummary], names: tuple[str, ...]) -
     return table(("parameter", *(summary.label for summary in shown)), rows) if shown else ""
 
 
-def reach_table(summaries: Sequence[LabelSummary], metric: Metric, colors: dict[str, int]) -> str:
-    """What it cost each label to reach each threshold; empty without thresholds."""
+def time_to_target_table(
+    summaries: Sequence[LabelSummary], metric: Metric, colors: dict[str, int]
+) -> str:
+    """The costs of each label up to each threshold; empty without thresholds."""
     rows = []
-    for index in range(len(summaries[0].reaches)):
-        threshold = number_words(summaries[0].reaches[index].threshold)
+    for index in range(len(summaries[0].times_to_target)):
+        threshold = format_number(summaries[0].times_to_target[index].threshold)
         heading = escape(f"{metric.name} {metric.reaching} {threshold}")
         rows.append(
             f'<tr class="group"><th scope="colgroup" colspan="{len(AXES) + 2}">{heading}</th></tr>'
         )
         for summary in summaries:
-            reach = summary.reaches[index]
-            cells = "".join(_interval_cell(reach.interval(axis)) for axis in AXES)
+            time = summary.times_to_target[index]
+            cells = "".join(_interval_cell(time.interval(axis)) for axis in AXES)
             rows.append(
                 f"<tr>{label_cell(summary.label, colors)}"
-                f"<td>{reach.num_reached} of {reach.num_runs}</td>{cells}</tr>"
+                f"<td>{time.num_reached} of {time.num_runs}</td>{cells}</tr>"
             )
-    return table(("label", "reached by", *(REACH_HEADINGS[axis] for axis in AXES)), rows)
+    return table(("label", "reached by", *(COST_HEADINGS[axis] for axis in AXES)), rows)
 
 
 def comparison_table(comparisons: Sequence[Comparison], colors: dict[str, int]) -> str:
@@ -177,9 +179,9 @@ def comparison_table(comparisons: Sequence[Comparison], colors: dict[str, int]) 
         kind = "inside" if comparison.verdict == "inside" else "outside"
         if comparison.verdict == "not run":
             kind = "options"
-        words = f'<br><span class="options">{escape(claim.text)}</span>' if claim.text else ""
+        text = f'<br><span class="options">{escape(claim.text)}</span>' if claim.text else ""
         rows.append(
-            f"<tr>{head}<td>{escape(comparison.statistic)}{words}</td>"
+            f"<tr>{head}<td>{escape(comparison.statistic)}{text}</td>"
             f"<td>{escape(comparison.expected)}</td><td>{escape(comparison.measured)}</td>"
             f'<td><span class="{kind}">{escape(comparison.verdict)}</span></td></tr>'
         )

@@ -1,4 +1,4 @@
-"""Policies, and bodies that they are to move."""
+"""Control problems and their policies."""
 
 from .ant import Ant as Ant
 from .brax_environment import BraxEnvironment as BraxEnvironment

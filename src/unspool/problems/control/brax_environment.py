@@ -9,7 +9,7 @@ from typing import Any
 from ..._wrapper import AbstractWrapper
 from .jax_environment import JaxEnvironment
 from .linear_policy import LinearPolicy
-from .mujoco_rows import draw_without_screen
+from .mujoco_rows import use_headless_rendering
 from .policy import AbstractPolicy
 
 
@@ -49,7 +49,7 @@ class BraxEnvironment(AbstractWrapper):
 @ft.lru_cache
 def _make(id: str, backend: str) -> Any:
     """One for each name: compiled programs are looked up by the environment they were made for."""
-    draw_without_screen()
+    use_headless_rendering()
     try:
         # The import prints that an optional package of Nvidia is not there, and warns of packages
         # that Brax should not use any more.

@@ -1,4 +1,4 @@
-"""Environments of Gymnasium, played by a policy whose weights are the parameters."""
+"""Environments of Gymnasium, controlled by a policy whose weights are the parameters."""
 
 import dataclasses
 import functools as ft
@@ -11,8 +11,8 @@ import numpy as np
 from ..._black_box import AbstractSimulatorProblem
 from .._check import check_integer
 from .linear_policy import LinearPolicy
-from .make_options import Options, keep_options, pass_options
-from .mujoco_rows import draw_without_screen
+from .make_options import Options, freeze_options, thaw_options
+from .mujoco_rows import use_headless_rendering
 from .normalization import Normalization, measure
 from .policy import AbstractPolicy
 from .registration import read_registration
@@ -20,8 +20,8 @@ from .registration import read_registration
 _SEEDS = 2**31
 
 
-class _Play:
-    """An environment, and what it showed last."""
+class _Simulator:
+    """An environment with its last observation."""
 
     def __init__(self, environment: Any):
         self.environment = environment
@@ -29,14 +29,14 @@ class _Play:
 
     def begin(self, seed: int) -> None:
         observation, _ = self.environment.reset(seed=seed % _SEEDS)
-        self._see(observation)
+        self._observe(observation)
 
     def act(self, action: Any) -> tuple[float, bool]:
         observation, reward, terminated, truncated, _ = self.environment.step(action)
-        self._see(observation)
+        self._observe(observation)
         return float(reward), bool(terminated or truncated)
 
-    def _see(self, observation: Any) -> None:
+    def _observe(self, observation: Any) -> None:
         flatten = _gymnasium().spaces.utils.flatten
         flat = flatten(self.environment.observation_space, observation)
         self.observation = np.asarray(flat, float)
@@ -87,7 +87,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         check_integer("normalize_over", self.normalize_over, least=0)
         if not isinstance(self.policy, AbstractPolicy):
             raise ValueError(f"policy must be an AbstractPolicy, got {self.policy!r}")
-        object.__setattr__(self, "make_options", keep_options(self.make_options))
+        object.__setattr__(self, "make_options", freeze_options(self.make_options))
         if self.horizon is not None:
             check_integer("horizon", self.horizon)
         elif (limit := self._spaces.limit) is None:
@@ -102,15 +102,15 @@ class GymnasiumProblem(AbstractSimulatorProblem):
 
     @property
     def _spaces(self) -> "_Spaces":
-        return _look_at(self.version, self.id, self._options)
+        return _read_spaces(self.version, self.id, self._options)
 
     @property
     def _normalization(self) -> Normalization:
-        return _play_at_random(self.version, self.id, self._options, self.normalize_over)
+        return _random_rollout(self.version, self.id, self._options, self.normalize_over)
 
     @property
     def version(self) -> Hashable:
-        """How the environment is registered, with the files that its options name."""
+        """The registration of the environment, with the files that its options name."""
         gymnasium = _gymnasium()
         try:
             return read_registration(gymnasium, self.id, dict(self._options).values())
@@ -122,13 +122,13 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         num_outputs = _num_outputs(self._spaces.action, self.id)
         return self.policy.init_params(num_observations, num_outputs, key=key)
 
-    def make(self) -> _Play:
-        return _Play(_make(self.id, self._options))
+    def make(self) -> _Simulator:
+        return _Simulator(_make(self.id, self._options))
 
-    def reset(self, simulator: _Play, params, *, seed: int) -> None:
+    def reset(self, simulator: _Simulator, params, *, seed: int) -> None:
         simulator.begin(seed)
 
-    def commands(self, simulators: Sequence[_Play], params, t) -> Sequence[Any]:
+    def commands(self, simulators: Sequence[_Simulator], params, t) -> Sequence[Any]:
         observations = np.stack([simulator.observation for simulator in simulators])
         if self.normalize_over:
             observations = self._normalization.apply(observations)
@@ -136,7 +136,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         space = simulators[0].environment.action_space
         return list(_as_actions(space, outputs, self.clip_actions))
 
-    def step(self, simulator: _Play, command) -> tuple[float, bool]:
+    def step(self, simulator: _Simulator, command) -> tuple[float, bool]:
         reward, done = simulator.act(command)
         return (0.0 if done and self.dead_last_step else -reward), done
 
@@ -148,7 +148,7 @@ class _Spaces(NamedTuple):
 
 
 def _gymnasium() -> ModuleType:
-    draw_without_screen()
+    use_headless_rendering()
     # Here and not above: who has other problems need not have it.
     try:
         import gymnasium
@@ -162,7 +162,7 @@ def _gymnasium() -> ModuleType:
 def _make(id: str, options: Options) -> Any:
     gymnasium = _gymnasium()
     # The checker looks at the first steps of every environment, and slows down the others.
-    given: dict[str, Any] = {"disable_env_checker": True} | pass_options(options)
+    given: dict[str, Any] = {"disable_env_checker": True} | thaw_options(options)
     try:
         return gymnasium.make(id, **given)
     except gymnasium.error.Error as error:
@@ -170,7 +170,7 @@ def _make(id: str, options: Options) -> Any:
 
 
 @ft.lru_cache
-def _look_at(version: Hashable, id: str, options: Options) -> _Spaces:
+def _read_spaces(version: Hashable, id: str, options: Options) -> _Spaces:
     environment = _make(id, options)
     limit = environment.spec.max_episode_steps if environment.spec else None
     spaces = _Spaces(environment.observation_space, environment.action_space, limit)
@@ -184,21 +184,21 @@ def _look_at(version: Hashable, id: str, options: Options) -> _Spaces:
 
 
 @ft.lru_cache
-def _play_at_random(version: Hashable, id: str, options: Options, count: int) -> Normalization:
-    play = _Play(_make(id, options))
-    play.environment.action_space.seed(0)
+def _random_rollout(version: Hashable, id: str, options: Options, count: int) -> Normalization:
+    simulator = _Simulator(_make(id, options))
+    simulator.environment.action_space.seed(0)
     done, seen = True, []
     for step in range(count):
         if done:
-            play.begin(seed=step)
-        _, done = play.act(play.environment.action_space.sample())
-        seen.append(play.observation)
-    play.environment.close()
+            simulator.begin(seed=step)
+        _, done = simulator.act(simulator.environment.action_space.sample())
+        seen.append(simulator.observation)
+    simulator.environment.close()
     return measure(np.stack(seen))
 
 
 def _num_outputs(space: Any, id: str) -> int:
-    """How many outputs of a policy make an action.
+    """The number of a policy's outputs that make an action.
 
     **Raises:** `ValueError` if none do.
     """

@@ -76,7 +76,7 @@ class JaxEnvironment(AbstractProblem):
 
 
 def _observe(state: Any) -> jax.Array:
-    """What the policy sees, as one vector."""
+    """The observation of the policy, as one vector."""
     observation = state.obs
     if isinstance(observation, Mapping):
         if "state" not in observation:

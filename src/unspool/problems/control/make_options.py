@@ -20,13 +20,13 @@ class _Dictionary(dict):
         return hash((dict, frozenset(self.items())))
 
 
-def keep_options(options: Mapping[str, Any] | Options) -> Options:
+def freeze_options(options: Mapping[str, Any] | Options) -> Options:
     """Options in order, as copies that nobody changes, so that equal ones are equal.
 
     **Raises:** `ValueError` for a value that is, or holds, neither hashable nor a list or a
     dictionary.
     """
-    kept = tuple((name, _keep(value)) for name, value in sorted(dict(options).items(), key=_name))
+    kept = tuple((name, _freeze(value)) for name, value in sorted(dict(options).items(), key=_name))
     for name, value in kept:
         try:
             hash(value)
@@ -38,26 +38,26 @@ def keep_options(options: Mapping[str, Any] | Options) -> Options:
     return kept
 
 
-def pass_options(options: Options) -> dict[str, Any]:
+def thaw_options(options: Options) -> dict[str, Any]:
     """Copies of the options for an environment, which may change them."""
-    return {name: _pass(value) for name, value in options}
+    return {name: _thaw(value) for name, value in options}
 
 
 def _name(option: tuple[str, Any]) -> str:
     return option[0]
 
 
-def _keep(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     if isinstance(value, list):
-        return _List(map(_keep, value))
+        return _List(map(_freeze, value))
     if isinstance(value, dict):
-        return _Dictionary((name, _keep(item)) for name, item in value.items())
-    return tuple(map(_keep, value)) if type(value) is tuple else value
+        return _Dictionary((name, _freeze(item)) for name, item in value.items())
+    return tuple(map(_freeze, value)) if type(value) is tuple else value
 
 
-def _pass(value: Any) -> Any:
+def _thaw(value: Any) -> Any:
     if isinstance(value, _List):
-        return list(map(_pass, value))
+        return list(map(_thaw, value))
     if isinstance(value, _Dictionary):
-        return {name: _pass(item) for name, item in value.items()}
-    return tuple(map(_pass, value)) if type(value) is tuple else value
+        return {name: _thaw(item) for name, item in value.items()}
+    return tuple(map(_thaw, value)) if type(value) is tuple else value

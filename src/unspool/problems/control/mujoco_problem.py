@@ -1,4 +1,4 @@
-"""What problems of bodies that learn to move have in common."""
+"""Shared code of the MuJoCo control problems."""
 
 import abc
 import dataclasses
@@ -21,10 +21,10 @@ from .policy import AbstractPolicy
 MujocoState = dict[str, np.ndarray]
 """`simulation`, MuJoCo's full state of each row, and the fields that are `carried` with it."""
 
-Numbers = Float[np.ndarray, " rows"]
+RowValues = Float[np.ndarray, " rows"]
 Actions = Float[np.ndarray, "rows actions"]
 
-_MOST_PLAYERS = 16
+_MAX_ROLLOUTS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,25 +63,25 @@ class AbstractMujocoProblem(AbstractHostProblem):
 
     @abc.abstractmethod
     def observe(self, state: MujocoState) -> Float[np.ndarray, "rows observations"]:
-        """What is seen of a state, before it is normalized."""
+        """Observations of the states, before they are normalized."""
 
     @abc.abstractmethod
-    def reward(self, before: MujocoState, actions: Actions, after: MujocoState) -> Numbers:
-        """What a step is worth."""
+    def reward(self, before: MujocoState, actions: Actions, after: MujocoState) -> RowValues:
+        """Rewards of a step."""
 
     @abc.abstractmethod
     def draw_start(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """What is added to the model's own positions and velocities at the start."""
+        """Draws the offsets of the model's own positions and velocities at the start."""
 
     @ft.cached_property
     def simulations(self) -> MujocoRows:
-        """What runs the states: made when it is first needed, and not sent along with a problem."""
+        """The simulator of the rows, made at its first use and not pickled with the problem."""
         return MujocoRows(load_model(self.model_file), self.num_threads, self.carried)
 
     @ft.cached_property
     def normalization(self) -> Normalization:
         """Mean and standard deviation of observations, measured once, by random play."""
-        return self._play_at_random()
+        return self._random_rollout()
 
     @ft.cached_property
     def seconds(self) -> float:
@@ -103,7 +103,7 @@ class AbstractMujocoProblem(AbstractHostProblem):
         return after, -rewards
 
     def act(self, params: HostParams, state: MujocoState) -> Actions:
-        """What the policy does in each row's state, by each row's parameters."""
+        """Actions of the policy in each row's state, by each row's parameters."""
         observations = self.observe(state)
         if self.normalize_over:
             observations = self.normalization.apply(observations)
@@ -113,14 +113,13 @@ class AbstractMujocoProblem(AbstractHostProblem):
             actions = np.minimum(np.maximum(actions, low), high)
         return actions
 
-    def take(self, state: MujocoState, actions: Actions) -> tuple[MujocoState, Numbers]:
+    def take(self, state: MujocoState, actions: Actions) -> tuple[MujocoState, RowValues]:
         """The states that actions lead to, and their rewards."""
         found = self.simulations.advance(state["simulation"], actions, self.frame_skip)
-        rows, carried, lost = found
-        after = {"simulation": rows, **carried}
+        after = {"simulation": found.rows, **found.carried}
         rewards = self.reward(state, actions, after)
-        if lost is not None:
-            rewards[lost] = np.nan
+        if found.lost is not None:
+            rewards[found.lost] = np.nan
         return after, rewards
 
     def positions(self, state: MujocoState) -> Float[np.ndarray, "rows positions"]:
@@ -131,8 +130,8 @@ class AbstractMujocoProblem(AbstractHostProblem):
         """The generalized velocities, `qvel`."""
         return state["simulation"][:, self.simulations.velocities]
 
-    def forward_velocity(self, before: MujocoState, after: MujocoState) -> Numbers:
-        """How fast the first of the positions has grown, which is where the body is along $x$."""
+    def forward_velocity(self, before: MujocoState, after: MujocoState) -> RowValues:
+        """Velocity of the body along $x$, the first of its positions."""
         x = self.simulations.positions.start
         return (after["simulation"][:, x] - before["simulation"][:, x]) / self.seconds
 
@@ -159,14 +158,14 @@ class AbstractMujocoProblem(AbstractHostProblem):
         """
         check_integer("every", every)
         row = jax.tree.map(lambda x: np.asarray(x)[np.newaxis], params)
-        state, moments = self._start(np.array([seed], np.uint64)), []
+        state, frames = self._start(np.array([seed], np.uint64)), []
         for t in range(min(num_steps, self.horizon) + 1):
             if t % every == 0:
-                moments.append(self.simulations.data_of(state["simulation"][0]))
+                frames.append(self.simulations.data_of(state["simulation"][0]))
             if self._is_done(state)[0]:
                 break
             state, _ = self.take(state, self.act(row, state))
-        return draw(self.simulations.model, moments, self.view, size)
+        return draw(self.simulations.model, frames, self.view, size)
 
     def _start(self, seeds: np.ndarray) -> MujocoState:
         model = self.simulations.model
@@ -179,20 +178,20 @@ class AbstractMujocoProblem(AbstractHostProblem):
         is_done = self.episodes.is_done
         return np.zeros(len(state["simulation"]), bool) if is_done is None else is_done(state)
 
-    def _play_at_random(self) -> Normalization:
+    def _random_rollout(self) -> Normalization:
         """Several episodes side by side, the same for every instance and every process."""
-        players = min(_MOST_PLAYERS, self.normalize_over)
+        num_rollouts = min(_MAX_ROLLOUTS, self.normalize_over)
         generator = np.random.default_rng(0)
         low, high = self.simulations.model.actuator_ctrlrange.T
-        seeds, age = np.arange(players, dtype=np.uint64), np.zeros(players, int)
+        seeds, age = np.arange(num_rollouts, dtype=np.uint64), np.zeros(num_rollouts, int)
         state, seen = self._start(seeds), []
-        for _ in range(-(-self.normalize_over // players)):
-            state, _ = self.take(state, generator.uniform(low, high, (players, len(low))))
+        for _ in range(-(-self.normalize_over // num_rollouts)):
+            state, _ = self.take(state, generator.uniform(low, high, (num_rollouts, len(low))))
             seen.append(self.observe(state))
             age += 1
             done = np.flatnonzero(self._is_done(state) | (age == self.horizon))
             if done.size:
-                seeds[done] += players
+                seeds[done] += num_rollouts
                 age[done] = 0
                 for old, new in zip(state.values(), self._start(seeds[done]).values(), strict=True):
                     old[done] = new

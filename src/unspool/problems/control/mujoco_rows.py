@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,7 +14,7 @@ Rows = Float[np.ndarray, "rows numbers"]
 """Full states, as MuJoCo lays them out: one in each row."""
 
 
-def draw_without_screen() -> None:
+def use_headless_rendering() -> None:
     """Has MuJoCo draw where there is no screen; it asks once, as it is first imported."""
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
@@ -25,7 +25,7 @@ def import_mujoco() -> tuple[ModuleType, Path]:
 
     **Raises:** `ImportError` if one of the two is missing.
     """
-    draw_without_screen()
+    use_headless_rendering()
     # Here and not above: who has other problems need not have them.
     try:
         import gymnasium
@@ -41,13 +41,27 @@ def import_mujoco() -> tuple[ModuleType, Path]:
 def load_model(file: str) -> Any:
     """A model of Gymnasium's by the name of its file."""
     mujoco, folder = import_mujoco()
-    told = mujoco.get_mju_user_warning()
+    handler = mujoco.get_mju_user_warning()
     # A model that is written in an old way would otherwise say so on every start, and in a file.
     mujoco.set_mju_user_warning(lambda message: None)
     try:
         return mujoco.MjModel.from_xml_path(str(folder / file))
     finally:
-        mujoco.set_mju_user_warning(told)
+        mujoco.set_mju_user_warning(handler)
+
+
+class Advanced(NamedTuple):
+    """The result of `MujocoRows.advance`.
+
+    - `rows`: the states after the steps.
+    - `carried`: the fields that are carried with them.
+    - `lost`: a mask of the rows whose simulation MuJoCo began anew, since its numbers had grown
+      beyond all bounds; None if there are none.
+    """
+
+    rows: Rows
+    carried: dict[str, np.ndarray]
+    lost: Bool[np.ndarray, " rows"] | None
 
 
 class MujocoRows:
@@ -67,10 +81,10 @@ class MujocoRows:
         self._batch: Any = None
         self._data: Any = None
         mujoco, _ = import_mujoco()
-        self._whole = mujoco.mjtState.mjSTATE_INTEGRATION
-        self.positions = self._place(mujoco.mjtState.mjSTATE_QPOS)
-        self.velocities = self._place(mujoco.mjtState.mjSTATE_QVEL)
-        self._controls = self._place(mujoco.mjtState.mjSTATE_CTRL)
+        self._full_state = mujoco.mjtState.mjSTATE_INTEGRATION
+        self.positions = self._state_slice(mujoco.mjtState.mjSTATE_QPOS)
+        self.velocities = self._state_slice(mujoco.mjtState.mjSTATE_QVEL)
+        self._controls = self._state_slice(mujoco.mjtState.mjSTATE_CTRL)
         warnings = mujoco.mjtWarning
         # These three have MuJoCo begin the simulation anew. They have numbers in a row.
         self._fatal = slice(int(warnings.mjWARN_BADQPOS), int(warnings.mjWARN_BADQACC) + 1)
@@ -83,7 +97,7 @@ class MujocoRows:
         """The states of these positions and velocities, and what is carried with them."""
         mujoco, _ = import_mujoco()
         num_rows = len(positions)
-        ids = self._make_room(num_rows)
+        ids = self._ensure_capacity(num_rows)
         self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         state = self._batch.state[:num_rows]
         state[:, self.positions], state[:, self.velocities] = positions, velocities
@@ -92,14 +106,10 @@ class MujocoRows:
 
     def advance(
         self, rows: Rows, controls: Float[np.ndarray, "rows controls"], num_steps: int
-    ) -> tuple[Rows, dict[str, np.ndarray], Bool[np.ndarray, " rows"] | None]:
-        """States after so many steps, what is carried with them, and which rows were lost.
-
-        MuJoCo begins a simulation anew when its numbers grow beyond all bounds; such a row is
-        lost. None instead of an array stands for no row.
-        """
+    ) -> Advanced:
+        """The states after so many steps, what is carried with them, and which rows were lost."""
         num_rows = len(rows)
-        ids = self._make_room(num_rows)
+        ids = self._ensure_capacity(num_rows)
         batch = self._batch
         state = batch.state[:num_rows]
         state[:] = rows
@@ -109,24 +119,25 @@ class MujocoRows:
         if batch.warning.any():
             lost = batch.warning[:num_rows, self._fatal, 1].any(1)
             batch.warning[:] = 0
-        return state.copy(), self._carry(num_rows, after_step=True), lost
+        carried = self._carry(num_rows, after_step=True)
+        return Advanced(rows=state.copy(), carried=carried, lost=lost)
 
     def data_of(self, row: Float[np.ndarray, " numbers"]) -> Any:
         """An `MjData` of one state, with all that follows from it."""
         mujoco, _ = import_mujoco()
         data = mujoco.MjData(self.model)
-        mujoco.mj_setState(self.model, data, row, self._whole)
+        mujoco.mj_setState(self.model, data, row, self._full_state)
         mujoco.mj_forward(self.model, data)
         return data
 
-    def _place(self, component: Any) -> slice:
-        """Where a component lies in a state: after all those whose bits are lower."""
+    def _state_slice(self, component: Any) -> slice:
+        """The slice of a component in a state: after all those whose bits are lower."""
         mujoco, _ = import_mujoco()
-        start = mujoco.mj_stateSize(self.model, int(self._whole) & (int(component) - 1))
+        start = mujoco.mj_stateSize(self.model, int(self._full_state) & (int(component) - 1))
         return slice(start, start + mujoco.mj_stateSize(self.model, int(component)))
 
-    def _make_room(self, num_rows: int) -> np.ndarray | None:
-        """What a call must name to run so many rows; a larger batch if there are too few."""
+    def _ensure_capacity(self, num_rows: int) -> np.ndarray | None:
+        """The row ids to pass to a call, after making the batch larger if it is too small."""
         if self._batch is None or num_rows > self._batch.nsim:
             mujoco, _ = import_mujoco()
             # Whole simulations are kept only where more than their states is asked of them.
@@ -154,7 +165,7 @@ class MujocoRows:
 
 
 def _num_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

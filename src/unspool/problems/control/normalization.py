@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normalization:
-    """What is taken from every observation, and what it is then divided by."""
+    """The mean that is subtracted from observations, and the deviation they are divided by."""
 
     mean: Float[np.ndarray, " observation"]
     deviation: Float[np.ndarray, " observation"]
@@ -18,6 +18,6 @@ class Normalization:
 
 
 def measure(observations: Float[np.ndarray, "steps observation"]) -> Normalization:
-    """That of these observations. What has not varied keeps its scale."""
+    """The normalization of these observations. Constant entries keep their scale."""
     deviation = observations.std(0)
     return Normalization(observations.mean(0), np.where(deviation > 1e-8, deviation, 1.0))

@@ -11,14 +11,14 @@ _TORSO = 1
 
 
 class View(NamedTuple):
-    """Where a camera that follows the torso is: meters away from it, and two angles in degrees."""
+    """Camera that follows the torso: its distance in meters, and two angles in degrees."""
 
     distance: float = 4.0
     elevation: float = -20.0
     azimuth: float = 90.0
 
 
-def draw(model: Any, moments: Sequence[Any], view: View, size: tuple[int, int]) -> list[np.ndarray]:
+def draw(model: Any, frames: Sequence[Any], view: View, size: tuple[int, int]) -> list[np.ndarray]:
     """One picture of each of these `MjData`, as bytes of height x width x 3.
 
     **Raises:** `RuntimeError` where MuJoCo finds nothing to draw with.
@@ -40,7 +40,7 @@ def draw(model: Any, moments: Sequence[Any], view: View, size: tuple[int, int]) 
         ) from error
     pictures = []
     try:
-        for data in moments:
+        for data in frames:
             renderer.update_scene(data, camera)
             pictures.append(renderer.render().copy())
     finally:

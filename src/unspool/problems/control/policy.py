@@ -1,4 +1,4 @@
-"""What every policy is: a function of parameters and an observation, without either."""
+"""The interface of policies: a function of parameters and an observation."""
 
 import abc
 from typing import Any

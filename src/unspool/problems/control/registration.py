@@ -1,4 +1,4 @@
-"""What Gymnasium makes an environment from, at this moment."""
+"""The current registration of a Gymnasium environment."""
 
 import os
 from collections.abc import Hashable, Iterable
@@ -26,7 +26,7 @@ class Registration:
 
 
 def read_registration(gymnasium: Any, id: str, options: Iterable[Any]) -> Registration:
-    """How `id` is registered; files are looked for among what it and `options` are given."""
+    """Reads the registration of `id`, with the files named among its arguments and `options`."""
     spec = gymnasium.spec(id)
     entry = spec.entry_point
     if isinstance(entry, str):

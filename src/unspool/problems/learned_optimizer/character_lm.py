@@ -1,4 +1,4 @@
-"""A recurrent network that says which character of a text comes next."""
+"""A recurrent network that predicts the next character of a text."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ class CharacterLM(AbstractNetwork):
     $$ (h_{t+1}, c_{t+1}) = \mathrm{LSTM}\big( E[x_t], h_t, c_t \big), \qquad
        \mathrm{scores}_t = D\, h_{t+1} + d $$
 
-    It reads stretches of a text from states of zero, and scores every character that could follow
+    It reads segments of a text from states of zero, and scores every character that could follow
     each one. The gate of what is kept has one added before its sigmoid, so that it starts open;
     entries of the embedding have the scale of a unit with one input.
 
@@ -56,7 +56,7 @@ class CharacterLM(AbstractNetwork):
 
     def check_inputs(self, shape):
         if len(shape) != 1:
-            raise ValueError(f"inputs must be stretches of characters, got the shape {shape}")
+            raise ValueError(f"inputs must be segments of characters, got the shape {shape}")
 
     def scores(self, weights, inputs):
         lstm = weights["lstm"]
@@ -64,7 +64,7 @@ class CharacterLM(AbstractNetwork):
         table = dense(
             {"bias": lstm["bias"], "matrix": lstm["input"]}, weights["embedding"]["matrix"]
         )
-        shown = table[jnp.swapaxes(inputs, 0, 1).astype(int)]
+        gates = table[jnp.swapaxes(inputs, 0, 1).astype(int)]
 
         def read(state, gates):
             hidden, cell = state
@@ -74,5 +74,5 @@ class CharacterLM(AbstractNetwork):
             return (hidden, cell), hidden
 
         start = jnp.zeros((len(inputs), self.num_hidden), table.dtype)
-        _, hidden = jax.lax.scan(read, (start, start), shown)
+        _, hidden = jax.lax.scan(read, (start, start), gates)
         return dense(weights["decoder"], jnp.swapaxes(hidden, 0, 1))

@@ -10,7 +10,7 @@ from .._check import check_integer
 from .dense import Activation, dense
 from .network import AbstractNetwork, Tensor
 
-_REACH = 3
+_KERNEL_SIZE = 3
 
 
 class CNN(AbstractNetwork):
@@ -59,7 +59,7 @@ class CNN(AbstractNetwork):
         height, width, *colors = self.image_shape
         into, layers = math.prod(colors), {}
         for index, out in enumerate(self.channels):
-            shape = (_REACH, _REACH, into, out)
+            shape = (_KERNEL_SIZE, _KERNEL_SIZE, into, out)
             kernel = Tensor(shape, math.prod(shape[:-1]))
             layers[f"layer{index}"] = {"bias": Tensor((out,)), "kernel": kernel}
             height, width, into = height // 2, width // 2, out
@@ -90,8 +90,8 @@ def _convolve(layer: dict[str, Array], images: Float[Array, "n h w _"]) -> Array
     """
     count, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    places = [(i, j) for i in range(_REACH) for j in range(_REACH)]
-    patches = [padded[:, i : i + height, j : j + width] for i, j in places]
+    offsets = [(i, j) for i in range(_KERNEL_SIZE) for j in range(_KERNEL_SIZE)]
+    patches = [padded[:, i : i + height, j : j + width] for i, j in offsets]
     pixels = jnp.reshape(jnp.concatenate(patches, axis=-1), (count * height * width, -1))
     kernel = layer["kernel"]
     matrix = jnp.reshape(kernel, (-1, kernel.shape[-1]))

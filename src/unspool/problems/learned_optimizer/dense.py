@@ -10,7 +10,7 @@ Activation = Callable[[Array], Array]
 
 
 def dense(layer: Layer, inputs: Float[Array, "*examples _"]) -> Float[Array, "*examples _"]:
-    """What a layer makes of the examples, before its activation."""
+    """Outputs of a layer for each example, before its activation."""
     product = inputs @ layer["matrix"]
     return product + jnp.broadcast_to(layer["bias"], product.shape)
 
@@ -18,7 +18,7 @@ def dense(layer: Layer, inputs: Float[Array, "*examples _"]) -> Float[Array, "*e
 def dense_layers(
     layers: Sequence[Layer], inputs: Float[Array, "*examples _"], activation: Activation
 ) -> Float[Array, "*examples _"]:
-    """What layers make of the examples one after the other, activations between them."""
+    """Outputs of layers one after the other for each example, activations between them."""
     *hidden, last = layers
     for layer in hidden:
         inputs = activation(dense(layer, inputs))

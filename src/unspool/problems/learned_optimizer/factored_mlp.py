@@ -88,7 +88,7 @@ class FactoredMLP(AbstractLearnedOptimizer):
         }
 
     def update(self, params, gradients, state, weights, t):
-        momenta = jax.tree.map(self._remember, state["momenta"], gradients)
+        momenta = jax.tree.map(self._update_momenta, state["momenta"], gradients)
         average = lambda v, g: _SECOND_DECAY * v + (1 - _SECOND_DECAY) * g**2
         second = jax.tree.map(average, state["second"], gradients)
         leaves, structure = jax.tree.flatten(weights)
@@ -99,16 +99,16 @@ class FactoredMLP(AbstractLearnedOptimizer):
         rate = jnp.exp(params["log_rate"])
 
         def step(momenta, outputs):
-            ball = momenta[0]
-            direction, magnitude = jnp.reshape(outputs, (2, *ball.shape))
-            moved = ball + jnp.sqrt(jnp.mean(ball**2) + _TINY) * direction
+            momentum = momenta[0]
+            direction, magnitude = jnp.reshape(outputs, (2, *momentum.shape))
+            moved = momentum + jnp.sqrt(jnp.mean(momentum**2) + _TINY) * direction
             scale = rate * jnp.exp(2 * jnp.tanh(magnitude / 2))
-            return (-scale * moved).astype(ball.dtype)
+            return (-scale * moved).astype(momentum.dtype)
 
         updates = map(step, of_tensors[1], outputs)
         return jax.tree.unflatten(structure, updates), {"momenta": momenta, "second": second}
 
-    def _remember(self, momenta: Float[Array, "momenta ..."], gradient: Float[Array, "..."]):
+    def _update_momenta(self, momenta: Float[Array, "momenta ..."], gradient: Float[Array, "..."]):
         """The heavy ball and the means of one tensor, with the newest gradient in."""
         decays = (self.momentum, *_DECAYS)
         gains = (1.0, *(1 - decay for decay in _DECAYS))
@@ -119,7 +119,7 @@ class FactoredMLP(AbstractLearnedOptimizer):
 def _features(
     weight: Array, gradient: Array, momenta: Array, second: Array
 ) -> Float[Array, "features weights"]:
-    """What the network is shown of one tensor, each feature over its root mean square."""
+    """Features of one tensor's weights, each over its root mean square."""
     row, column, factored = map(_root, _factors(second))
     root, means = _root(second), [*momenta[1:]]
     features = [gradient, weight, *means]

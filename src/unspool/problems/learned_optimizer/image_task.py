@@ -50,10 +50,10 @@ def image_task(
     """
     model = classifier(network, init_scale, clip)
     check_images("images", images, network)
-    return Task(model, held_out_data(images, batch_size), name_of(network, batch_size))
+    return Task(model, held_out_data(images, batch_size), task_name(network, batch_size))
 
 
-def name_of(network: AbstractNetwork, batch_size: int) -> str:
+def task_name(network: AbstractNetwork, batch_size: int) -> str:
     """A task of a network in words."""
     tensors = [tensor for layer in network.tensors.values() for tensor in layer.values()]
     count = sum(math.prod(tensor.shape) for tensor in tensors)

@@ -57,11 +57,11 @@ class LearnedAdam(AbstractLearnedOptimizer):
 
     def update(self, params, gradients, state, weights, t):
         rate, eps = jnp.exp(params["log_rate"]), jnp.exp(params["log_eps"])
-        remember, first_weight = _memory(params["log_one_minus_b1"], t)
-        first = jax.tree.map(remember, state["first"], gradients)
-        remember, second_weight = _memory(params["log_one_minus_b2"], t)
+        average, first_weight = _moving_average(params["log_one_minus_b1"], t)
+        first = jax.tree.map(average, state["first"], gradients)
+        average, second_weight = _moving_average(params["log_one_minus_b2"], t)
         squares = jax.tree.map(jnp.square, gradients)
-        second = jax.tree.map(remember, state["second"], squares)
+        second = jax.tree.map(average, state["second"], squares)
 
         def step(m, v):
             root = jnp.sqrt(v / second_weight + _EPS_ROOT)
@@ -78,9 +78,9 @@ class LearnedAdam(AbstractLearnedOptimizer):
         }
 
 
-def _memory(log_gain, t):
-    """How a mean takes in what is new, and the weight of all that it holds after step `t`."""
+def _moving_average(log_gain, t):
+    """The update of a moving average, and the sum of its weights after step `t`."""
     gain, decay = jnp.exp(log_gain), -jnp.expm1(log_gain)
-    remember = lambda old, new: (decay * old + gain * new).astype(old.dtype)
+    average = lambda old, new: (decay * old + gain * new).astype(old.dtype)
     # Not one minus a power, of which float32 leaves few digits in the first steps.
-    return remember, -jnp.expm1((t + 1) * jnp.log1p(-gain))
+    return average, -jnp.expm1((t + 1) * jnp.log1p(-gain))

@@ -47,8 +47,8 @@ class LearnedSGD(AbstractLearnedOptimizer):
 
     def update(self, params, gradients, state, weights, t):
         rate, momentum = jnp.exp(params["log_rate"]), jax.nn.sigmoid(params["logit_momentum"])
-        remember = lambda m, g: (momentum * m + g).astype(m.dtype)
-        state = jax.tree.map(remember, state, gradients)
+        accumulate = lambda m, g: (momentum * m + g).astype(m.dtype)
+        state = jax.tree.map(accumulate, state, gradients)
         return jax.tree.map(lambda m: (-rate * m).astype(m.dtype), state), state
 
     def _coordinates(self):

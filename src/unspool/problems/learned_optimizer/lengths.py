@@ -1,4 +1,4 @@
-"""How long the training runs are that a learned optimizer is meta-trained on."""
+"""Lengths of the training runs that a learned optimizer is meta-trained on."""
 
 import abc
 import math

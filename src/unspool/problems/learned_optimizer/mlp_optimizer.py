@@ -50,7 +50,7 @@ class MLPOptimizer(AbstractLearnedOptimizer):
         return jax.tree.map(lambda w: jnp.zeros((len(_DECAYS), *w.shape), w.dtype), weights)
 
     def update(self, params, gradients, state, weights, t):
-        momenta = jax.tree.map(_remember, state, gradients)
+        momenta = jax.tree.map(_update_momenta, state, gradients)
         leaves, structure = jax.tree.flatten(weights)
         features = map(_features, jax.tree.leaves(gradients), leaves, jax.tree.leaves(momenta))
         time = jnp.tanh(t / jnp.asarray(_TIMES, leaves[0].dtype) - 1)
@@ -62,14 +62,14 @@ class MLPOptimizer(AbstractLearnedOptimizer):
         return jax.tree.unflatten(structure, updates), momenta
 
 
-def _remember(momenta: Float[Array, "decays ..."], gradient: Float[Array, "..."]) -> Array:
+def _update_momenta(momenta: Float[Array, "decays ..."], gradient: Float[Array, "..."]) -> Array:
     """The momenta of one tensor, with the newest gradient in."""
     decays = jnp.asarray(_DECAYS, gradient.dtype).reshape(-1, *[1] * gradient.ndim)
     return decays * momenta + (1 - decays) * gradient[None]
 
 
 def _features(gradient: Array, weight: Array, momenta: Array) -> Float[Array, "features weights"]:
-    """What the network is shown of one tensor, each feature over its root mean square."""
+    """Features of one tensor's weights, each over its root mean square."""
     stacked = jnp.concatenate([gradient[None], weight[None], momenta])
     columns = jnp.reshape(stacked, (len(stacked), -1))
     return columns * jax.lax.rsqrt(1e-5 + jnp.mean(columns**2, axis=1, keepdims=True))

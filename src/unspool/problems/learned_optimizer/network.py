@@ -1,4 +1,4 @@
-"""What every network that tells classes apart is: tensors, and scores made of them."""
+"""The interface of classifying networks: tensors, and scores made of them."""
 
 import abc
 import math
@@ -37,7 +37,7 @@ class AbstractNetwork(eqx.Module):
     @property
     @abc.abstractmethod
     def num_classes(self) -> int:
-        """How many classes are told apart."""
+        """The number of classes."""
 
     @property
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What every learned optimizer is: parameters, a state, and an update made of both."""
+"""The interface of learned optimizers: parameters, a state, and an update made of both."""
 
 import abc
 from typing import Any
@@ -31,7 +31,7 @@ class AbstractLearnedOptimizer(eqx.Module):
     def update(
         self, params: Params, gradients: Params, state: Any, weights: Params, t: IntScalar
     ) -> tuple[Params, Any]:
-        """What is to be added to the weights, a tree like theirs, and the next state.
+        """Returns the change of the weights, a tree like theirs, and the next state.
 
         **Arguments:**
 

@@ -8,7 +8,7 @@ from ..._problem import AbstractProblem
 from ..._random import seeded_key
 from .._check import check_integer
 from ..schedules import AbstractObjective, ValidLoss
-from ..schedules.objectives import Moment
+from ..schedules.objectives import StepContext
 from .lengths import AbstractLengths, Fixed
 from .optimizer import AbstractLearnedOptimizer
 from .task import Task
@@ -84,8 +84,8 @@ class OptimizerTraining(AbstractProblem):
         loss, gradients = jax.value_and_grad(model.loss)(weights, batch)
         updates, memory = self.optimizer.update(params, gradients, state["optimizer"], weights, t)
         weights = optax.apply_updates(weights, updates)
-        moment = Moment(model, data, weights, {}, self.lengths.mean(self.horizon))
-        remembered, measured = self.objective.loss(moment, state["objective"], objective_key)
+        context = StepContext(model, data, weights, {}, self.lengths.mean(self.horizon))
+        remembered, measured = self.objective.loss(context, state["objective"], objective_key)
         measured = jnp.where(jnp.isfinite(loss), measured, jnp.nan)
         return {"weights": weights, "optimizer": memory, "objective": remembered}, measured
 

@@ -30,26 +30,26 @@ def init_network(sizes: Sequence[int], key: RandomKey) -> Params:
 
 def apply_network(
     params: Params,
-    of_weights: Sequence[Float[Array, "features _"]],
-    of_step: Float[Array, " times"],
+    weight_features: Sequence[Float[Array, "features _"]],
+    step_features: Float[Array, " times"],
 ) -> list[Float[Array, "outputs _"]]:
-    """What the network makes of every weight, tensor by tensor.
+    """Outputs of the network for every weight, tensor by tensor.
 
-    `of_weights` are the features of each tensor's weights, one column a weight; `of_step` are those
-    that all weights share. Rectifiers are between the layers.
+    `weight_features` are the features of each tensor's weights, one column a weight;
+    `step_features` are those that all weights share. Rectifiers are between the layers.
     """
     params = jax.tree.map(jnp.asarray, params)
     # By name, for a tree sorts its names as words.
     first, *others = (params[f"layer{index}"] for index in range(len(params)))
-    features = jnp.concatenate(of_weights, axis=1)
+    features = jnp.concatenate(weight_features, axis=1)
     # Features x weights, so that products are as wide as there are weights; and what all weights
     # share enters as if it were a bias: together half of the time.
     count = features.shape[0]
-    shared = first["bias"] + first["matrix"][:, count:] @ of_step
+    shared = first["bias"] + first["matrix"][:, count:] @ step_features
     outputs = first["matrix"][:, :count] @ features + _column(shared, features)
     for layer in others:
         outputs = layer["matrix"] @ jax.nn.relu(outputs) + _column(layer["bias"], outputs)
-    return jnp.split(outputs, np.cumsum([x.shape[1] for x in of_weights])[:-1], axis=1)
+    return jnp.split(outputs, np.cumsum([x.shape[1] for x in weight_features])[:-1], axis=1)
 
 
 def _column(bias: Float[Array, " out"], like: Float[Array, "_ weights"]) -> Array:

@@ -1,4 +1,4 @@
-"""How well the scores of classes fit the labels."""
+"""Losses and accuracies of the scores of classes."""
 
 import jax.numpy as jnp
 import optax

@@ -6,7 +6,7 @@ from .._check import check_integer
 from ..schedules import Data
 from .character_lm import CharacterLM
 from .classifier import classifier
-from .image_task import name_of
+from .image_task import task_name
 from .network import AbstractNetwork
 from .task import Task
 
@@ -20,7 +20,7 @@ def text_task(
 ) -> Task:
     """Makes the `Task` of predicting every next character of a text, whose last fifth is held out.
 
-    Both parts are cut into stretches, one after the other, of which a batch has some. Each is read
+    Both parts are cut into segments, one after the other, of which a batch has some. Each is read
     from the same state, and every character in it predicted from those before. Characters are
     numbered in the order of their code points.
 
@@ -28,11 +28,11 @@ def text_task(
 
     - `text`: what is read, `unspool.data.text("book.txt")` for instance.
     - `network`: what is trained; by default `CharacterLM` with as many characters as there are.
-    - `length`: predictions in a stretch.
-    - `batch_size`: stretches in a batch, to train on or held out, drawn with replacement.
+    - `length`: predictions in a segment.
+    - `batch_size`: segments in a batch, to train on or held out, drawn with replacement.
     - `clip`: as in `classifier`, of every prediction.
 
-    **Raises:** `ValueError` for a text whose last fifth has no whole stretch, or a network with
+    **Raises:** `ValueError` for a text whose last fifth has no whole segment, or a network with
     less classes than there are characters.
 
     **Example:**
@@ -48,7 +48,7 @@ def text_task(
     count = len(text) - len(text) * 4 // 5
     if count < length + 1:
         raise ValueError(
-            f"text must have at least {5 * length + 1} characters, for a stretch of {length + 1} "
+            f"text must have at least {5 * length + 1} characters, for a segment of {length + 1} "
             f"in its last fifth, got {len(text)}"
         )
     if network is None:
@@ -60,13 +60,13 @@ def text_task(
         )
     network.check_inputs((length,))
     codes = codes.astype(np.min_scalar_type(len(characters) - 1))
-    train, valid = (_stretches(part, length) for part in np.split(codes, [len(text) * 4 // 5]))
+    train, valid = (_segments(part, length) for part in np.split(codes, [len(text) * 4 // 5]))
     model = classifier(network, clip=clip)
-    return Task(model, Data(train, valid, batch_size), name_of(network, batch_size))
+    return Task(model, Data(train, valid, batch_size), task_name(network, batch_size))
 
 
-def _stretches(codes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is read and what comes next, in rows."""
+def _segments(codes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets: segments of the text, and the same one character later, in rows."""
     count = (len(codes) - 1) // length
     read, following = codes[: count * length], codes[1 : count * length + 1]
     return read.reshape(count, length), following.reshape(count, length)

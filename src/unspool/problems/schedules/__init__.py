@@ -20,8 +20,8 @@ from .objectives import Normalized as Normalized
 from .objectives import TrainLoss as TrainLoss
 from .objectives import ValidAccuracy as ValidAccuracy
 from .objectives import ValidLoss as ValidLoss
+from .space import PerGroup as PerGroup
 from .space import PerTensor as PerTensor
-from .space import Several as Several
 from .transforms import AbstractTransform as AbstractTransform
 from .transforms import Identity as Identity
 from .transforms import Log as Log

@@ -27,8 +27,8 @@ class AbstractSchedule(eqx.Module):
         """The coordinates at the start of tuning."""
 
     @abc.abstractmethod
-    def numbers(self, coordinates: PyTree) -> PyTree:
-        """The same tree in the hyperparameter's own units."""
+    def natural_units(self, coordinates: PyTree) -> PyTree:
+        """The same tree in the hyperparameter's natural units, in which the optimizer takes it."""
 
     @abc.abstractmethod
     def value(self, coordinates: PyTree, t: IntScalar | int, horizon: int) -> Scalar:
@@ -53,15 +53,15 @@ class Constant(AbstractSchedule):
     def init(self):
         return self.transform.coordinate("start", self.start)
 
-    def numbers(self, coordinates):
+    def natural_units(self, coordinates):
         return self.transform.value(coordinates)
 
     def value(self, coordinates, t, horizon):
         return self.transform.value(coordinates)
 
 
-class _FromTo(AbstractSchedule):
-    """Between two values."""
+class _TwoValues(AbstractSchedule):
+    """A schedule between two values."""
 
     first: eqx.AbstractVar[float]
     last: eqx.AbstractVar[float]
@@ -74,20 +74,20 @@ class _FromTo(AbstractSchedule):
         coordinate = self.transform.coordinate
         return {"first": coordinate("first", self.first), "last": coordinate("last", self.last)}
 
-    def numbers(self, coordinates):
+    def natural_units(self, coordinates):
         return jax.tree.map(self.transform.value, coordinates)
 
     @abc.abstractmethod
-    def _way(self, fraction: Scalar) -> Scalar:
-        """How much of the way from the first to the last is done, from 0 to 1."""
+    def _weight(self, fraction: Scalar) -> Scalar:
+        """The weight of the last value, from 0 to 1; that of the first is the rest."""
 
     def value(self, coordinates, t, horizon):
-        ends = self.numbers(coordinates)
-        way = self._way(_fraction(t, horizon))
-        return (1 - way) * ends["first"] + way * ends["last"]
+        ends = self.natural_units(coordinates)
+        weight = self._weight(_fraction(t, horizon))
+        return (1 - weight) * ends["first"] + weight * ends["last"]
 
 
-class Linear(_FromTo):
+class Linear(_TwoValues):
     r"""A straight line, $\frac{T - t}{T}\, \mathrm{first} + \frac{t}{T}\, \mathrm{last}$.
 
     **Arguments:** `first` and `last`, the values that tuning starts from, and `transform`.
@@ -97,11 +97,11 @@ class Linear(_FromTo):
     last: float
     transform: AbstractTransform = Log()
 
-    def _way(self, fraction):
+    def _weight(self, fraction):
         return fraction
 
 
-class Cosine(_FromTo):
+class Cosine(_TwoValues):
     r"""Half a period of a cosine, $\mathrm{last} + (\mathrm{first} - \mathrm{last})\,
     \frac{1}{2} (1 + \cos(\pi t / T))$.
 
@@ -112,7 +112,7 @@ class Cosine(_FromTo):
     last: float
     transform: AbstractTransform = Log()
 
-    def _way(self, fraction):
+    def _weight(self, fraction):
         return (1 - jnp.cos(jnp.pi * fraction)) / 2
 
 
@@ -144,18 +144,18 @@ class InverseTime(AbstractSchedule):
         first = self.transform.coordinate("first", self.first)
         return {"first": first, "decay": Log().coordinate("decay", self.decay)}
 
-    def numbers(self, coordinates):
+    def natural_units(self, coordinates):
         first = self.transform.value(coordinates["first"])
         return {"first": first, "decay": jnp.exp(coordinates["decay"])}
 
     def value(self, coordinates, t, horizon):
-        numbers = self.numbers(coordinates)
-        stretch = 1 + jnp.asarray(t, numbers["first"].dtype) / (self.timescale or horizon)
-        return numbers["first"] / stretch ** numbers["decay"]
+        values = self.natural_units(coordinates)
+        base = 1 + jnp.asarray(t, values["first"].dtype) / (self.timescale or horizon)
+        return values["first"] / base ** values["decay"]
 
 
-class _Several(AbstractSchedule):
-    """Made of several values, spread over the run."""
+class _ValueSequence(AbstractSchedule):
+    """A schedule made of several values, spread over the run."""
 
     values: eqx.AbstractVar[tuple[float, ...]]
     transform: eqx.AbstractVar[AbstractTransform]
@@ -168,11 +168,11 @@ class _Several(AbstractSchedule):
     def init(self):
         return self.transform.coordinate("values", self.values)
 
-    def numbers(self, coordinates):
+    def natural_units(self, coordinates):
         return self.transform.value(coordinates)
 
 
-class Piecewise(_Several):
+class Piecewise(_ValueSequence):
     """Constant on parts of equal length.
 
     **Arguments:** `values`, one for each part, that tuning starts from, and `transform`.
@@ -187,7 +187,7 @@ class Piecewise(_Several):
         return self.transform.value(coordinates[part])
 
 
-class Spline(_Several):
+class Spline(_ValueSequence):
     """A natural cubic spline of the coordinates, so that values are legal between knots too.
 
     **Arguments:** `values` at evenly spread knots, the first at step 0 and the last at the end of
@@ -212,5 +212,5 @@ class Spline(_Several):
 
 
 def _fraction(t: Any, horizon: int) -> Scalar:
-    """How much of the run lies behind step `t`, from 0 to 1."""
+    """The fraction of the run before step `t`, from 0 to 1."""
     return jnp.clip(jnp.asarray(t, jnp.result_type(float)) / horizon, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""How a model learns with given hyperparameters, from start to end."""
+"""The learning curve of a model with given hyperparameters."""
 
 from typing import NamedTuple
 
@@ -77,17 +77,17 @@ def _curve(problem: ModelTraining, params: Params, key: RandomKey, every: int) -
 
     def step(state, t):
         batch = data.draw_train(jax.random.fold_in(key, t))
-        *state, _ = problem.update(params, state, t, batch)
-        return tuple(state), None
+        after = problem.update(params, state, t, batch)
+        return (after.weights, after.optimizer), None
 
-    def part(state, start):
+    def segment(state, start):
         state, _ = jax.lax.scan(step, state, start + jnp.arange(every))
         return state, judge(state[0], start + every - 1)
 
     weights = model.init(key)
     start = weights, problem.optimizer(problem.hyper(params, 0)[0]).init(weights)
     steps = jnp.arange(0, problem.horizon - every + 1, every)
-    _, later = jax.lax.scan(part, start, steps)
+    _, later = jax.lax.scan(segment, start, steps)
     loss, accuracy = jax.tree.map(
         lambda first, rest: jnp.concatenate([jnp.atleast_1d(first), rest]), judge(weights, 0), later
     )

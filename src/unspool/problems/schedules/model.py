@@ -42,7 +42,7 @@ class Model(eqx.Module):
         for name, entry in self.space.items():
             if isinstance(entry, PerTensor):
                 raise ValueError(
-                    f"space[{name!r}] must be a schedule or Several, for PerTensor is about the "
+                    f"space[{name!r}] must be a schedule or PerGroup, for PerTensor is about the "
                     f"optimizer, got {entry!r}"
                 )
 

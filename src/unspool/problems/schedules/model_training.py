@@ -1,21 +1,34 @@
 """A training run as one unrolled computation, with hyperparameters for parameters."""
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.tree_util import keystr, tree_leaves_with_path, tree_map_with_path
 
-from ..._custom_types import IntScalar, Params
+from ..._custom_types import IntScalar, Params, Scalar
 from ..._problem import AbstractProblem
 from ..._random import seeded_key
 from .._check import check_integer
 from .data import Batch, Data
 from .model import Model
-from .objectives import AbstractObjective, Moment, TrainLoss
-from .space import PerTensor, Space, check_space, init_space, numbers_in, values_in
+from .objectives import AbstractObjective, StepContext, TrainLoss
+from .space import PerTensor, Space, check_space, init_space, natural_units_in, values_in
+
+
+class TrainingStep(NamedTuple):
+    """The result of one step of training.
+
+    - `weights`: the model's, after the step.
+    - `optimizer`: the optimizer's state after it.
+    - `loss`: the training loss of its batch, before it.
+    """
+
+    weights: Any
+    optimizer: Any
+    loss: Scalar
 
 
 class ModelTraining(AbstractProblem):
@@ -26,9 +39,9 @@ class ModelTraining(AbstractProblem):
        \ell_t = \mathrm{objective}(w_{t+1}) $$
 
     One step of the problem is one step of training. The parameters $\theta$ are the coordinates
-    of all schedules, a dictionary by name; `numbers` turns them into the hyperparameters' own
-    units. Weights and optimizer are the state. A run whose training loss is no longer finite has
-    no loss, whatever the objective: its worker is dropped, and counted.
+    of all schedules, a dictionary by name; `natural_units` turns them into values of the
+    hyperparameters. Weights and optimizer are the state. A run whose training loss is no longer
+    finite has no loss, whatever the objective: its worker is dropped, and counted.
 
     **Arguments:**
 
@@ -73,9 +86,9 @@ class ModelTraining(AbstractProblem):
     def init_params(self, *, key):
         return init_space(self.space | self.model.space, len(self.tensors))
 
-    def numbers(self, params: Params) -> Params:
-        """The parameters in the hyperparameters' own units, in the same tree."""
-        return numbers_in(self.space | self.model.space, jax.tree.map(jnp.asarray, params))
+    def natural_units(self, params: Params) -> Params:
+        """The parameters in the hyperparameters' natural units, in the same tree."""
+        return natural_units_in(self.space | self.model.space, jax.tree.map(jnp.asarray, params))
 
     def hyper(self, params: Params, t: IntScalar | int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The hyperparameters of the optimizer and of the model at step `t`, by name."""
@@ -117,16 +130,18 @@ class ModelTraining(AbstractProblem):
 
     def step(self, params, state, t, *, key):
         train_key, objective_key = jax.random.split(key)
-        weights, optimizer, loss = self.update(
-            params, (state["weights"], state["optimizer"]), t, self.data.draw_train(train_key)
-        )
-        moment = Moment(self.model, self.data, weights, self.hyper(params, t)[1], self.horizon)
-        memory, measured = self.objective.loss(moment, state["objective"], objective_key)
+        before = state["weights"], state["optimizer"]
+        weights, optimizer, loss = self.update(params, before, t, self.data.draw_train(train_key))
+        _, hyper = self.hyper(params, t)
+        context = StepContext(self.model, self.data, weights, hyper, self.horizon)
+        memory, measured = self.objective.loss(context, state["objective"], objective_key)
         measured = jnp.where(jnp.isfinite(loss), measured, jnp.nan)
         return {"weights": weights, "optimizer": optimizer, "objective": memory}, measured
 
-    def update(self, params: Params, before: tuple[Any, Any], t: IntScalar | int, batch: Batch):
-        """The weights, the optimizer's state and the training loss of one step on a batch."""
+    def update(
+        self, params: Params, before: tuple[Any, Any], t: IntScalar | int, batch: Batch
+    ) -> TrainingStep:
+        """One step on a batch from `before`, the weights and the optimizer's state."""
         weights, optimizer_state = before
         hyper, model_hyper = self.hyper(params, t)
         loss, gradient = jax.value_and_grad(self.model.loss)(weights, batch, **model_hyper)
@@ -134,7 +149,8 @@ class ModelTraining(AbstractProblem):
         updates, optimizer_state = optimizer.update(
             gradient, optimizer_state, weights, value=loss, grad=gradient
         )
-        return optax.apply_updates(weights, updates), optimizer_state, loss
+        weights = optax.apply_updates(weights, updates)
+        return TrainingStep(weights=weights, optimizer=optimizer_state, loss=loss)
 
 
 def _name(path) -> str:

@@ -1,4 +1,4 @@
-"""Objectives: what hyperparameters are tuned for."""
+"""Objectives that hyperparameters are tuned for."""
 
 import abc
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .data import Data
 from .model import Model
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """A training run after one of its steps.
 
     - `model`, `data`: what is trained, and on what.
@@ -35,30 +35,30 @@ class AbstractObjective(eqx.Module):
         """Raises `ValueError` if something that is needed is missing."""
 
     def init(self, key: RandomKey) -> Any:
-        """What has to be remembered through an episode; nothing by default."""
+        """The memory at the start of an episode; empty by default."""
         return ()
 
     @abc.abstractmethod
-    def loss(self, moment: Moment, memory: Any, key: RandomKey) -> tuple[Any, Scalar]:
-        """What is remembered after a step, and the loss of the step."""
+    def loss(self, context: StepContext, memory: Any, key: RandomKey) -> tuple[Any, Scalar]:
+        """Returns the memory after a step, and the loss of the step."""
 
 
 class AbstractMean(AbstractObjective):
     """The mean over the run of something that is measured on a fresh batch after every step."""
 
     @abc.abstractmethod
-    def measure(self, moment: Moment, key: RandomKey) -> Scalar:
+    def measure(self, context: StepContext, key: RandomKey) -> Scalar:
         """The measurement, on the batch that `key` draws."""
 
-    def loss(self, moment, memory, key):
-        return memory, self.measure(moment, key)
+    def loss(self, context, memory, key):
+        return memory, self.measure(context, key)
 
 
 class TrainLoss(AbstractMean):
     """The mean training loss: how fast the model learns."""
 
-    def measure(self, moment, key):
-        return moment.model.loss(moment.weights, moment.data.draw_train(key), **moment.hyper)
+    def measure(self, context, key):
+        return context.model.loss(context.weights, context.data.draw_train(key), **context.hyper)
 
 
 class ValidLoss(AbstractMean):
@@ -67,9 +67,9 @@ class ValidLoss(AbstractMean):
     def check(self, model, data):
         _check_valid(self, data)
 
-    def measure(self, moment, key):
-        batch = moment.data.draw_valid(key)
-        return moment.model.loss_held_out(moment.weights, batch, **moment.hyper)
+    def measure(self, context, key):
+        batch = context.data.draw_valid(key)
+        return context.model.loss_held_out(context.weights, batch, **context.hyper)
 
 
 class ValidAccuracy(AbstractMean):
@@ -80,10 +80,10 @@ class ValidAccuracy(AbstractMean):
         if model.accuracy is None:
             raise ValueError("the objective ValidAccuracy needs a model with an accuracy, got None")
 
-    def measure(self, moment, key):
-        assert moment.model.accuracy is not None
-        batch = moment.data.draw_valid(key)
-        return -moment.model.accuracy(moment.weights, batch, **moment.hyper)
+    def measure(self, context, key):
+        assert context.model.accuracy is not None
+        batch = context.data.draw_valid(key)
+        return -context.model.accuracy(context.weights, batch, **context.hyper)
 
 
 class Clipped(AbstractMean):
@@ -102,8 +102,8 @@ class Clipped(AbstractMean):
     def check(self, model, data):
         self.objective.check(model, data)
 
-    def measure(self, moment, key):
-        return jnp.minimum(self.objective.measure(moment, key), self.most)
+    def measure(self, context, key):
+        return jnp.minimum(self.objective.measure(context, key), self.most)
 
 
 class Logarithm(AbstractMean):
@@ -121,8 +121,8 @@ class Logarithm(AbstractMean):
         check_positive("epsilon", self.epsilon)
         self.objective.check(model, data)
 
-    def measure(self, moment, key):
-        return jnp.log(self.objective.measure(moment, key) + self.epsilon)
+    def measure(self, context, key):
+        return jnp.log(self.objective.measure(context, key) + self.epsilon)
 
 
 class Normalized(AbstractMean):
@@ -141,8 +141,8 @@ class Normalized(AbstractMean):
         check_positive("unit", self.unit)
         self.objective.check(model, data)
 
-    def measure(self, moment, key):
-        return self.objective.measure(moment, key) / self.unit
+    def measure(self, context, key):
+        return self.objective.measure(context, key) / self.unit
 
 
 class Final(AbstractObjective):
@@ -167,11 +167,11 @@ class Final(AbstractObjective):
     def init(self, key):
         return {"key": key, "before": jnp.zeros(())}
 
-    def loss(self, moment, memory, key):
-        now = self.objective.measure(moment, memory["key"])
+    def loss(self, context, memory, key):
+        now = self.objective.measure(context, memory["key"])
         change = now - memory["before"].astype(now.dtype)
         memory = memory | {"before": now.astype(memory["before"].dtype)}
-        return memory, moment.horizon * change
+        return memory, context.horizon * change
 
 
 def _check_valid(objective: AbstractObjective, data: Data) -> None:

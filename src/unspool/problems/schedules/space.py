@@ -1,4 +1,4 @@
-"""Spaces of hyperparameters: schedules by name, one for all or one for each of several things."""
+"""Spaces of hyperparameters: schedules by name, one for all or one for each of several groups."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from ..._custom_types import IntScalar, Params
 from .families import AbstractSchedule
 
 
-class Several(eqx.Module):
-    """Schedules of one family for `count` things, with coordinates of their own.
+class PerGroup(eqx.Module):
+    """Schedules of one family for `count` groups, with coordinates of their own.
 
     Its value is a vector of shape (count,): the active units of each layer, say.
     """
@@ -34,7 +34,7 @@ class PerTensor(eqx.Module):
     schedule: AbstractSchedule
 
 
-Entry = AbstractSchedule | Several | PerTensor
+Entry = AbstractSchedule | PerGroup | PerTensor
 Space = dict[str, Any]
 """An `Entry` for each name, as `check_space` makes sure."""
 
@@ -55,19 +55,19 @@ def init_space(space: Space, num_tensors: int) -> Params:
     return {name: _init(entry, num_tensors) for name, entry in space.items()}
 
 
-def numbers_in(space: Space, params: Params) -> Params:
-    """The same tree in the hyperparameters' own units."""
+def natural_units_in(space: Space, params: Params) -> Params:
+    """The same tree in the hyperparameters' natural units."""
 
     def one(entry: Entry, coordinates):
         if isinstance(entry, AbstractSchedule):
-            return entry.numbers(coordinates)
-        return jax.vmap(entry.schedule.numbers)(coordinates)
+            return entry.natural_units(coordinates)
+        return jax.vmap(entry.schedule.natural_units)(coordinates)
 
     return {name: one(entry, params[name]) for name, entry in space.items()}
 
 
 def values_in(space: Space, params: Params, t: IntScalar | int, horizon: int) -> dict[str, Any]:
-    """The hyperparameters at step `t`: scalars, and vectors of `Several` and `PerTensor`."""
+    """The hyperparameters at step `t`: scalars, and vectors of `PerGroup` and `PerTensor`."""
 
     def one(entry: Entry, coordinates):
         if isinstance(entry, AbstractSchedule):
@@ -80,5 +80,5 @@ def values_in(space: Space, params: Params, t: IntScalar | int, horizon: int) ->
 def _init(entry: Entry, num_tensors: int):
     if isinstance(entry, AbstractSchedule):
         return entry.init()
-    count = entry.count if isinstance(entry, Several) else num_tensors
+    count = entry.count if isinstance(entry, PerGroup) else num_tensors
     return rows.repeat(entry.schedule.init(), count)

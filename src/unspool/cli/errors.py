@@ -1,4 +1,4 @@
-"""What ends a command early, each as one sentence for the one who typed it."""
+"""Errors that end a command early, each reported to the user as one sentence."""
 
 import contextlib
 import difflib
@@ -18,8 +18,8 @@ from .._run import RunError
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
-SAID_IN_ONE_SENTENCE = (CheckpointError, MemoryError, RunError, TrainingError)
-"""Errors whose message is fit to be printed as it is."""
+REPORTABLE_ERRORS = (CheckpointError, MemoryError, RunError, TrainingError)
+"""Errors whose message is printed as it is."""
 
 _REWORDED = {
     r"^Error parsing (\S+):": r"\1",
@@ -33,16 +33,16 @@ _REWORDED = {
 }
 
 
-class Mistake(Exception):
-    """What was typed cannot be done; the message names the value and what is legal."""
+class UsageError(Exception):
+    """A wrong command line; the message names the value and legal ones."""
 
 
-class Failure(Exception):
-    """A run broke down; the message says why and where its directory is."""
+class RunFailure(Exception):
+    """A run failed; the message says why and where its directory is."""
 
 
 def suggest(word: str, legal: Iterable[str]) -> str:
-    """`; did you mean X?` for a near miss, else the legal words themselves."""
+    """`; did you mean X?` for a near miss, else all legal names."""
     folded = {name.casefold(): name for name in legal}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
     there = ", ".join(folded.values())
@@ -50,50 +50,52 @@ def suggest(word: str, legal: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def mistakes_of_the_user(doing: str) -> Iterator[None]:
-    """Turns whatever the user's code or settings raise into a `Mistake`.
+def as_usage_errors(doing: str) -> Iterator[None]:
+    """Turns any error that the user's code or settings raise into a `UsageError`.
 
-    An error of the library's own checks is said as it is; one that comes out of the user's code
-    with file and line. With `UNSPOOL_TRACEBACK` set in the environment nothing is caught.
+    An error of the library's own checks keeps its message; one that comes out of the user's code
+    gets file and line. With `UNSPOOL_TRACEBACK` set in the environment nothing is caught.
     """
     try:
         yield
-    except Mistake:
+    except UsageError:
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("UNSPOOL_TRACEBACK"):
             raise
-        raise Mistake(describe_error(error, doing)) from error
+        raise UsageError(describe_error(error, doing)) from error
 
 
 def describe_error(error: BaseException, doing: str) -> str:
-    """One line: the library's own sentence, or the place in the user's code and what it said."""
-    said = first_line(str(error))
+    """One line: the library's own message, or the line in the user's code and its error."""
+    message = first_line(str(error))
     if isinstance(error, SyntaxError):
-        return f"{_shown(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        return (
+            f"{_display_path(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        )
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename.startswith(_LIBRARY) or not frame.filename.startswith((*_FOREIGN, "<"))
     ]
     users = [frame for frame in frames if not frame.filename.startswith(_LIBRARY)]
-    own = (FileNotFoundError, ImportError, ValueError, *SAID_IN_ONE_SENTENCE)
+    own = (FileNotFoundError, ImportError, ValueError, *REPORTABLE_ERRORS)
     checked = isinstance(error, own)
-    if checked and said and frames and frames[-1] not in users:
-        return said
-    where = f"{_shown(users[-1].filename)}:{users[-1].lineno}: " if users else ""
-    return f"{where}{type(error).__name__} {doing}: {said or 'without a message'}"
+    if checked and message and frames and frames[-1] not in users:
+        return message
+    where = f"{_display_path(users[-1].filename)}:{users[-1].lineno}: " if users else ""
+    return f"{where}{type(error).__name__} {doing}: {message or 'without a message'}"
 
 
-def sentence_in(box: str) -> str:
-    """What tyro complains of in a box that it drew: below the title, up to a rule or a gap."""
+def message_in_box(box: str) -> str:
+    """The error message in a box that tyro drew: below the title, up to a rule or a gap."""
     lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
     is_text = lambda line: bool(line.strip("─-╰╯"))
     below = itertools.dropwhile(lambda line: not is_text(line), lines)
-    said = " ".join(itertools.takewhile(is_text, below)).rstrip(". ")
-    for pattern, words in _REWORDED.items():
-        said = re.sub(pattern, words, said)
-    return said
+    message = " ".join(itertools.takewhile(is_text, below)).rstrip(". ")
+    for pattern, replacement in _REWORDED.items():
+        message = re.sub(pattern, replacement, message)
+    return message
 
 
 def first_line(text: str) -> str:
@@ -102,12 +104,12 @@ def first_line(text: str) -> str:
     return lines[0] if lines else ""
 
 
-def complain(message: str) -> None:
-    """The one line on stderr."""
+def print_error(message: str) -> None:
+    """Prints the message as one line on stderr."""
     print(f"unspool: {' '.join(message.split())}", file=sys.stderr)
 
 
-def _shown(file: str | None) -> str:
+def _display_path(file: str | None) -> str:
     if file is None:
         return "?"
     path = os.path.relpath(file)

@@ -1,4 +1,4 @@
-"""Checked reading of JSON: every value that is missing or wrong is named with what is legal."""
+"""The schema of JSON files: values are checked as they are read, and errors name legal ones."""
 
 import json
 import math
@@ -12,7 +12,7 @@ class ReportError(ValueError):
     """A file of a report cannot be read or written; the message is one sentence."""
 
 
-def shortened(value: Any) -> str:
+def abbreviated(value: Any) -> str:
     """The value as it would be typed, cut so that it fits into a sentence."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -27,7 +27,7 @@ def read_text(path: Path) -> str:
         raise ReportError(f"{path} cannot be read ({error}).") from None
 
 
-def read_object(path: Path) -> "Fields":
+def read_object(path: Path) -> "JsonObject":
     """The JSON object in a file, whose `format` must be one this version knows."""
     try:
         values = json.loads(read_text(path))
@@ -35,10 +35,10 @@ def read_object(path: Path) -> "Fields":
         raise ReportError(
             f"{path} is not valid JSON ({error.msg} in line {error.lineno})."
         ) from None
-    return Fields(str(path), values)
+    return JsonObject(str(path), values)
 
 
-def read_lines(path: Path) -> list["Fields"]:
+def read_lines(path: Path) -> list["JsonObject"]:
     """The JSON objects in a file of one per line; a last line cut off while writing is left out."""
     text = read_text(path)
     lines = text.split("\n")
@@ -53,7 +53,7 @@ def read_lines(path: Path) -> list["Fields"]:
             if number == len(lines):
                 break
             raise ReportError(f"{where} is not valid JSON ({error.msg}).") from None
-        objects.append(Fields(where, values))
+        objects.append(JsonObject(where, values))
     return objects
 
 
@@ -61,8 +61,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class Fields:
-    """The named values of one JSON object.
+class JsonObject:
+    """The fields of one JSON object, checked as they are read.
 
     `where` names the object in messages. In the reading methods `default=None` means that the
     value must be there.
@@ -70,18 +70,18 @@ class Fields:
 
     def __init__(self, where: str, values: Any):
         if not isinstance(values, dict):
-            raise ReportError(f"{where} holds {shortened(values)}, but must hold a JSON object.")
+            raise ReportError(f"{where} holds {abbreviated(values)}, but must hold a JSON object.")
         self.where = where
         self._values = values
 
     def has(self, name: str) -> bool:
-        """Whether the value is there and not null."""
+        """True if the value is there and not null."""
         return self._values.get(name) is not None
 
     def error(self, name: str, legal: str) -> ReportError:
         if name not in self._values:
             return ReportError(f"{self.where}: {name!r} is missing; it must be {legal}.")
-        value = shortened(self._values[name])
+        value = abbreviated(self._values[name])
         return ReportError(f"{self.where}: {name!r} is {value}, but must be {legal}.")
 
     def check_format(self, known: int) -> None:
@@ -100,7 +100,7 @@ class Fields:
             raise self.error(name, "one of " + ", ".join(json.dumps(word) for word in legal))
         return value
 
-    def whole(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         value = self._values.get(name, default)
         if not _is_number(value) or not math.isfinite(value) or value != int(value):
             raise self.error(name, "a whole number")
@@ -133,7 +133,7 @@ class Fields:
             raise self.error(name, legal)
         table = np.empty((num_rows, num_columns))
         for index, row in enumerate(rows):
-            numbers = Fields(self.where, {name: row}).numbers(name)
+            numbers = JsonObject(self.where, {name: row}).numbers(name)
             if len(numbers) != num_columns:
                 raise self.error(name, legal)
             table[index] = numbers
@@ -155,17 +155,17 @@ class Fields:
             raise self.error(name, "a JSON object")
         return dict(value or {})
 
-    def object(self, name: str) -> "Fields":
+    def object(self, name: str) -> "JsonObject":
         if not isinstance(self._values.get(name), dict):
             raise self.error(name, "a JSON object")
-        return Fields(f"{self.where}: {name!r}", self._values[name])
+        return JsonObject(f"{self.where}: {name!r}", self._values[name])
 
-    def objects(self, name: str) -> list["Fields"]:
+    def objects(self, name: str) -> list["JsonObject"]:
         """A list of JSON objects; empty where it is missing or null."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, list):
             raise self.error(name, "a list of JSON objects")
         return [
-            Fields(f"{self.where}: {name!r}, entry {index}", item)
+            JsonObject(f"{self.where}: {name!r}, entry {index}", item)
             for index, item in enumerate(value or [], start=1)
         ]

@@ -13,15 +13,15 @@ from .._random import Purpose, seeded_key, stream
 from .._records import TrainingError
 from .._run import Run
 from .base import AbstractEntry, AbstractExperiment, Measurement
-from .folder import open_run, read_measured, write_measured
+from .layout import open_run, read_measured, write_measured
 from .losses import losses_at
 from .traces import read_traces
 
 _DONE = ("finished", "stopped")
 
 
-class Advance(NamedTuple):
-    """What one task has just done.
+class TaskProgress(NamedTuple):
+    """The progress of one task since its last message.
 
     - `label`, `seed`: the run at work.
     - `steps`: problem steps done since the last message; skipped ones count.
@@ -34,7 +34,9 @@ class Advance(NamedTuple):
     loss: float
 
 
-def run_entry(experiment: AbstractExperiment, label: str, directory: Path) -> Iterator[Advance]:
+def run_entry(
+    experiment: AbstractExperiment, label: str, directory: Path
+) -> Iterator[TaskProgress]:
     """Trains and evaluates an entry with every seed, one after the other.
 
     All in one process, so that every program is compiled once. What is finished is kept.
@@ -45,12 +47,12 @@ def run_entry(experiment: AbstractExperiment, label: str, directory: Path) -> It
         params = entry.problem.init_params(key=stream(key, Purpose.PARAMS))
         run = open_run(experiment, entry, seed, params, directory)
         for steps, loss in _run_and_evaluate(run, entry, key, params):
-            yield Advance(label, seed, steps, loss)
+            yield TaskProgress(label, seed, steps, loss)
 
 
 def run_measurement(
     experiment: AbstractExperiment, measurement: Measurement, directory: Path
-) -> Iterator[Advance]:
+) -> Iterator[TaskProgress]:
     """Measures with every seed that has not been measured with, one after the other."""
     values = read_measured(directory, measurement.label)
     traces = read_traces(experiment, directory)
@@ -60,7 +62,7 @@ def run_measurement(
             logged = {label: t for label, found in traces.items() for t in found if t.seed == seed}
             values[seed], loss = measurement.measure(seeded_key(seed), logged)
             write_measured(experiment, directory, measurement.label, values)
-        yield Advance(measurement.label, seed, measurement.num_steps, loss)
+        yield TaskProgress(measurement.label, seed, measurement.num_steps, loss)
 
 
 def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[tuple[int, float]]:

@@ -1,21 +1,21 @@
-"""What the configuration in hand is worth against all that was spent on it, and who wins."""
+"""The loss of the incumbent against all steps spent on it, and comparisons of methods."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..report.intervals import interval_words, mean_words, t_interval
+from ..report.intervals import format_interval, format_mean, t_interval
 from ..report.summarize import mean_curve, tail_length
 from .base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]
 
 
-def spent(trace: Trace, charge: int) -> np.ndarray:
-    """Problem steps run by the end of each evaluation, at `charge` steps for each of these."""
+def steps_spent(trace: Trace, evaluation_cost: int) -> np.ndarray:
+    """Problem steps run by the end of each evaluation, which costs `evaluation_cost` of them."""
     steps = np.interp(trace.evaluated, trace.updates, trace.steps)
-    return steps + charge * np.arange(1, len(steps) + 1)
+    return steps + evaluation_cost * np.arange(1, len(steps) + 1)
 
 
 def final_loss(trace: Trace) -> float:
@@ -23,17 +23,19 @@ def final_loss(trace: Trace) -> float:
     return float(np.mean(trace.losses[-tail_length(len(trace.losses)) :]))
 
 
-def curves(traces: Traces, charges: Mapping[str, int]) -> list[dict[str, Any]]:
+def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[dict[str, Any]]:
     """A line of means over seeds, and the band of their 95 % intervals, for each label.
 
     **Arguments:**
 
     - `traces`: the runs of each label.
-    - `charges`: the steps that each label is charged for an evaluation.
+    - `evaluation_costs`: the steps that each label is charged for an evaluation.
     """
     series: list[dict[str, Any]] = []
     for label, found in traces.items():
-        curve = mean_curve(label, [_finite_start(trace, charges[label]) for trace in found])
+        curve = mean_curve(
+            label, [_finite_prefix(trace, evaluation_costs[label]) for trace in found]
+        )
         if curve is None:
             continue
         x = {"label": label, "x": curve.x.tolist()}
@@ -44,19 +46,19 @@ def curves(traces: Traces, charges: Mapping[str, int]) -> list[dict[str, Any]]:
     return series
 
 
-def ends_in_words(traces: Traces) -> str:
+def format_final_losses(traces: Traces) -> str:
     """The final losses of all labels, as means over seeds with their 95 % intervals."""
     ends = []
     for label, found in traces.items():
         interval = t_interval(np.array([final_loss(trace) for trace in found]))
-        ends.append(f"{label} {mean_words(interval)}{_in_brackets(interval_words(interval))}")
+        ends.append(f"{label} {format_mean(interval)}{_in_brackets(format_interval(interval))}")
     return "; ".join(ends)
 
 
-def differences_in_words(traces: Traces, label: str, others: Sequence[str]) -> str:
-    """How far below or above others a label ends, seed by seed."""
+def format_differences(traces: Traces, label: str, others: Sequence[str]) -> str:
+    """The differences between the final losses of a label and of others, seed by seed."""
     own = {trace.seed: final_loss(trace) for trace in traces.get(label, ())}
-    words = []
+    parts = []
     for other in others:
         pairs = [
             final_loss(trace) - own[trace.seed]
@@ -68,16 +70,16 @@ def differences_in_words(traces: Traces, label: str, others: Sequence[str]) -> s
         gap = gap if gap.mean >= 0 else t_interval(-np.array(pairs))
         if gap.known:
             chance = "" if gap.low > 0 else ", which may be chance"
-            words.append(f"{mean_words(gap)} ({interval_words(gap)}) {side} {other}{chance}")
-    return f"{label} ends {'; '.join(words)}" if words else ""
+            parts.append(f"{format_mean(gap)} ({format_interval(gap)}) {side} {other}{chance}")
+    return f"{label} ends {'; '.join(parts)}" if parts else ""
 
 
-def _in_brackets(words: str) -> str:
-    return f" ({words})" if words else ""
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
-def _finite_start(trace: Trace, charge: int) -> tuple[np.ndarray, np.ndarray]:
-    """What was spent and what was in hand for it, before the first loss that is not finite."""
+def _finite_prefix(trace: Trace, evaluation_cost: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps spent and the incumbent's losses, before the first that is not finite."""
     broken = np.flatnonzero(~np.isfinite(trace.losses))
     end = int(broken[0]) if len(broken) else len(trace.losses)
-    return spent(trace, charge)[:end], trace.losses[:end]
+    return steps_spent(trace, evaluation_cost)[:end], trace.losses[:end]

@@ -1,4 +1,4 @@
-"""What a report warns of, beside a row of its tables and above a study."""
+"""Diagnostics of a report, beside a row of its tables and above a study."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from support.report import (
     write_json,
     write_run,
 )
-from unspool.report.cautions import cautions, study_warnings
+from unspool.report.diagnostics import diagnose, study_warnings
 
 
-def words_about(directory: Path) -> list[str]:
+def diagnostics_of(directory: Path) -> list[str]:
     study, metric, summaries = read_study(directory)
-    return cautions(summaries[study.labels[0]], metric)
+    return diagnose(summaries[study.labels[0]], metric)
 
 
 def flat(*values: float) -> tuple[tuple[float, ...], ...]:
@@ -34,12 +34,12 @@ def write_seeds(directory: Path, losses=STEADY, **config) -> Path:
     return directory
 
 
-def test_a_sound_row_has_no_caution(tmp_path):
-    assert words_about(write_seeds(tmp_path)) == []
+def test_a_sound_row_has_no_diagnostic(tmp_path):
+    assert diagnostics_of(write_seeds(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
-    "losses, config, caution",
+    "losses, config, diagnostic",
     [
         (flat(50.0), {}, "only 1 seed, so no interval"),
         (flat(50.0, 50.5), {}, "only 2 seeds"),
@@ -80,28 +80,28 @@ def test_a_sound_row_has_no_caution(tmp_path):
         ((tuple(range(100, 60, -2)),), {}, "the metric was still falling at the end"),
     ],
 )
-def test_a_caution_says_why(tmp_path, losses, config, caution):
+def test_a_diagnostic_says_why(tmp_path, losses, config, diagnostic):
     losses = [[None if v is None else float(v) for v in one] for one in losses]
-    assert caution in words_about(write_seeds(tmp_path, losses, **config))
+    assert diagnostic in diagnostics_of(write_seeds(tmp_path, losses, **config))
 
 
 def test_scatter_is_not_taken_for_a_fall(tmp_path):
     noise = np.random.default_rng(0).normal(size=(3, 100))
-    assert words_about(write_seeds(tmp_path, (50 + 5 * noise).tolist())) == []
+    assert diagnostics_of(write_seeds(tmp_path, (50 + 5 * noise).tolist())) == []
 
 
 def test_a_seed_that_never_reached_a_threshold_is_named(tmp_path):
     write_experiment(tmp_path)
     write_run(tmp_path / "nres-109", [100.0, 90.0, 79.0, 60.0, 51.0], seed=109)
     _, metric, summaries = read_study(tmp_path)
-    assert "1 of 4 seeds never reached 50" in cautions(summaries["NRES"], metric)
-    assert "no seed reached 50" in cautions(summaries["TES"], metric)
+    assert "1 of 4 seeds never reached 50" in diagnose(summaries["NRES"], metric)
+    assert "no seed reached 50" in diagnose(summaries["TES"], metric)
 
 
 def test_unlike_runs_under_one_label_are_named(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", optimizer={"name": "sgd", "options": {"learning_rate": 0.1}})
-    assert "runs of this label differ in optimizer learning_rate" in words_about(tmp_path)
+    assert "runs of this label differ in optimizer learning_rate" in diagnostics_of(tmp_path)
 
 
 def test_labels_that_cannot_be_compared_are_named(tmp_path):
@@ -125,4 +125,4 @@ def test_still_rising_is_not_called_falling(tmp_path):
     for seed, values in enumerate(losses):
         write_run(tmp_path / f"run-{seed}", values, seed=seed)
     _, metric, labels = read_study(tmp_path)
-    assert "the metric was still rising at the end" in cautions(labels["NRES"], metric)
+    assert "the metric was still rising at the end" in diagnose(labels["NRES"], metric)

@@ -1,4 +1,4 @@
-"""Which directory an experiment may use, and what its runs' `config.json` say."""
+"""The layout of an experiment's directory, and the `config.json` of its runs."""
 
 import dataclasses
 import json
@@ -22,17 +22,17 @@ _MAY_DIFFER = ("unspool", "environment")
 
 
 def run_directory(directory: Path, label: str, seed: int) -> Path:
-    """Where the run of a label with a seed is kept."""
+    """The directory of the run of a label with a seed."""
     return directory / f"{label.replace(' ', '-')}-{seed}"
 
 
 def measured_file(directory: Path, label: str) -> Path:
-    """Where the numbers of a measurement are kept."""
+    """The file of the numbers of a measurement."""
     return directory / MEASURED_FOLDER / f"{label.replace(' ', '-')}.json"
 
 
 def read_measured(directory: Path, label: str) -> dict[int, list[float]]:
-    """What has been measured so far, seed by seed."""
+    """The numbers measured so far, by seed."""
     file = measured_file(directory, label)
     values = _read(file).get("values", {}) if file.exists() else {}
     return {int(seed): numbers for seed, numbers in values.items()}
@@ -41,7 +41,7 @@ def read_measured(directory: Path, label: str) -> dict[int, list[float]]:
 def write_measured(
     experiment: AbstractExperiment, directory: Path, label: str, values: dict[int, list[float]]
 ) -> None:
-    """Writes what has been measured so far, whole or not at all."""
+    """Writes the numbers measured so far, whole or not at all."""
     contents = {
         "experiment": identity(experiment),
         "unspool": version(),
@@ -57,7 +57,7 @@ def write_measured(
 
 
 def identity(experiment: AbstractExperiment) -> dict[str, Any]:
-    """What runs must agree in to share a directory: all settings but the number of seeds."""
+    """The settings that runs in one directory must share: all but the number of seeds."""
     fields = dataclasses.asdict(experiment)  # pyright: ignore[reportArgumentType]
     fields.pop("seeds", None)
     return json.loads(json.dumps({"name": experiment.name, "options": fields}))
@@ -84,9 +84,9 @@ def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
                 f"the directory {directory} holds the experiment {name!r}, not "
                 f"{experiment.name!r}: name another directory"
             )
-    elif not files and (strangers := sorted(path.name for path in directory.iterdir())):
+    elif not files and (unknown := sorted(path.name for path in directory.iterdir())):
         raise RunError(
-            f"the directory {directory} holds {strangers[0]}, which is no run of an experiment: "
+            f"the directory {directory} holds {unknown[0]}, which is no run of an experiment: "
             "name another directory, or an empty one"
         )
 
@@ -136,7 +136,7 @@ def _config(
 
 
 def _difference(found: Any, experiment: AbstractExperiment) -> str:
-    """What a run is of, if it is not of this experiment; empty if it is."""
+    """Description of the experiment of a run if it is another one; empty if it is this one."""
     wanted = identity(experiment)
     if found == wanted:
         return ""

@@ -1,4 +1,4 @@
-"""What one `unspool train` trains: built from words, and written down as words again."""
+"""The configuration of one `unspool train`, parsed from `argv` and written as `argv` again."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,21 +21,21 @@ from .._random import Purpose, seeded_key, stream
 from .._train import predict_memory
 from . import choices
 from .docs import summary
-from .mistakes import Mistake, mistakes_of_the_user
-from .options import Option, as_arguments, find_options, out_of_reach, read
+from .errors import UsageError, as_usage_errors
+from .options import Option, find_options, missing_arguments, parse, to_argv
 from .settings import Settings, training_options
 
-_FILL = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
-_SHOWN = {"window": "a tenth of the horizon", "period": "the window"}
+_DEFAULTS = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
+_SHOWN_DEFAULTS = {"window": "a tenth of the horizon", "period": "the window"}
 _SIGMA = "standard deviation of the perturbation, in units of the parameters, above 0"
-_MOST_NAMED = 32
+_MAX_NAMED = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Everything that a training needs, and the words that give it.
+class TrainConfig:
+    """All that a training needs, and the arguments that give it.
 
-    `words` names every setting but the directory, so that a later default changes nothing.
+    `argv` names every setting but the directory, so that a later default changes nothing.
     """
 
     problem: AnyProblem
@@ -44,7 +44,7 @@ class Job:
     optimizer: optax.GradientTransformation
     settings: Settings
     estimator_options: dict[str, Any]
-    words: list[str]
+    argv: list[str]
     name: str
 
     @property
@@ -62,18 +62,18 @@ class Job:
 
         Everything is traced and compiled, so that what is wrong shows before a run begins.
         """
-        with mistakes_of_the_user("in the problem"):
+        with as_usage_errors("in the problem"):
             params = self.joint.init_params(key=stream(self.key, Purpose.PARAMS))
             self.joint.check(params)
-            log_every = min(self.settings.filled_in().log_every or 1, self.settings.num_updates)
+            log_every = min(self.settings.with_defaults().log_every or 1, self.settings.num_updates)
             memory = predict_memory(
                 self.joint, self.chunked, self.optimizer, params, log_every=log_every
             )
             memory.check()
         return params, memory
 
-    def config(self, params: Params) -> dict[str, Any]:
-        """What `config.json` says of the run, besides how to build it again."""
+    def describe(self, params: Params) -> dict[str, Any]:
+        """The contents of `config.json`, besides the arguments that build it again."""
         settings, estimator = self.settings, describe(self.estimator)
         estimator["options"] |= self.estimator_options
         trained, _ = split(params)
@@ -89,31 +89,31 @@ class Job:
             },
             "num_updates": settings.num_updates,
             "num_params": num_params,
-            "parameter_names": name_entries(trained) if num_params <= _MOST_NAMED else None,
+            "parameter_names": name_entries(trained) if num_params <= _MAX_NAMED else None,
             "float64": jnp.result_type(float) == jnp.float64,
             "environment": environment(),
         }
 
 
-def wants_float64(words: Sequence[str]) -> bool:
-    """Whether the words ask for double precision: it has to be known before anything is loaded."""
-    asked = [word for word in words if word in ("--float64", "--no-float64")]
+def wants_float64(argv: Sequence[str]) -> bool:
+    """True if the arguments ask for double precision, which must be known before all else."""
+    asked = [argument for argument in argv if argument in ("--float64", "--no-float64")]
     return bool(asked) and asked[-1] == "--float64"
 
 
-def build_job(words: Sequence[str], start: Path) -> Job:
-    """The job that `PROBLEM ESTIMATOR [options]` asks for; `start` is where files are looked for.
+def build_train_config(argv: Sequence[str], start: Path) -> TrainConfig:
+    """The configuration for `PROBLEM ESTIMATOR [options]`, whose files are relative to `start`.
 
-    **Raises:** `Mistake`; `SystemExit` after the help that `--help` prints.
+    **Raises:** `UsageError`; `SystemExit` after the help that `--help` prints.
     """
-    spec, name, *rest = words
+    spec, name, *rest = argv
     found = choices.load_problem(spec, start)
     make_estimator = choices.choose("estimator", name, choices.estimators())
     of_problem = find_options(found) if isinstance(found, type) else []
     of_estimator = estimator_options(make_estimator)
     of_training = training_options()
     kinds = (found if isinstance(found, type) else type(found), make_estimator)
-    given = read(
+    given = parse(
         rest,
         prog=f"unspool train {spec} {name}",
         description="\n\n".join(f"{kind.__name__}: {summary(kind)}" for kind in kinds),
@@ -125,27 +125,36 @@ def build_job(words: Sequence[str], start: Path) -> Job:
     optimizer = choices.choose("optimizer", settings.optimizer, choices.optimizers())
     values, chosen = given["problem"], given["estimator"]
     problem = _construct(found, of_problem, values, spec) if isinstance(found, type) else found
-    with mistakes_of_the_user("in the problem"):
+    with as_usage_errors("in the problem"):
         joint = as_joint(problem)
-    fill_in(of_estimator, chosen, joint.horizon)
-    with mistakes_of_the_user("in the estimator"):
+    fill_defaults(of_estimator, chosen, joint.horizon)
+    with as_usage_errors("in the estimator"):
         estimator = make_estimator(**chosen)
-    settings = settings.filled_in()
-    told = dataclasses.asdict(settings) | {"directory": None}
-    words = [
+    settings = settings.with_defaults()
+    training_values = dataclasses.asdict(settings) | {"directory": None}
+    argv = [
         spec,
-        choices.kebab(make_estimator.__name__),
-        *as_arguments(of_problem, values, "problem."),
-        *as_arguments(of_estimator, chosen),
-        *as_arguments(of_training, told),
+        choices.kebab_case(make_estimator.__name__),
+        *to_argv(of_problem, values, "problem."),
+        *to_argv(of_estimator, chosen),
+        *to_argv(of_training, training_values),
     ]
-    short = choices.kebab(type(problem).__name__) + "-" + words[1]
+    short = choices.kebab_case(type(problem).__name__) + "-" + argv[1]
     step = optimizer(settings.learning_rate)
-    return Job(problem, joint, estimator, step, settings, chosen, words, short)
+    return TrainConfig(
+        problem=problem,
+        joint=joint,
+        estimator=estimator,
+        optimizer=step,
+        settings=settings,
+        estimator_options=chosen,
+        argv=argv,
+        name=short,
+    )
 
 
-def fill_in(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
-    """Puts in what an estimator's options are by default where that depends on the problem."""
+def fill_defaults(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
+    """Fills in the estimator's defaults that depend on the problem."""
     if "window" in chosen and chosen["window"] is None:
         chosen["window"] = max(1, horizon // 10)
     if any(option.name == "period" and option.shown for option in options):
@@ -153,12 +162,12 @@ def fill_in(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> 
 
 
 def estimator_options(estimator: type) -> list[Option]:
-    options = find_options(estimator, _FILL)
-    asked = set(out_of_reach(estimator, []))
+    options = find_options(estimator, _DEFAULTS)
+    asked = set(missing_arguments(estimator, []))
     return [
         dataclasses.replace(
             option,
-            shown=_SHOWN.get(option.name) if option.name in asked else None,
+            shown=_SHOWN_DEFAULTS.get(option.name) if option.name in asked else None,
             help=_SIGMA if option.name == "sigma" else option.help,
         )
         for option in options
@@ -171,13 +180,13 @@ def _construct(
     values: dict[str, Any],
     spec: str,
 ) -> Any:
-    missing = out_of_reach(make, options)
+    missing = missing_arguments(make, options)
     if missing:
-        raise Mistake(
+        raise UsageError(
             f"{spec} needs {', '.join(missing)}, which the command line cannot give: make an "
             "instance in a file and name that, file.py:INSTANCE"
         )
-    with mistakes_of_the_user(f"while making {spec}"):
+    with as_usage_errors(f"while making {spec}"):
         return make(**values)
 
 

@@ -1,4 +1,4 @@
-"""What a learned optimizer is compared with, and the training runs that are compared."""
+"""The baselines of learned optimizers, and the training runs that are compared."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ _HALF_DECADES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 _POINTS = 50
 
 
-class Contender(NamedTuple):
+class Baseline(NamedTuple):
     """An optimizer that needs a learning rate, and the rates that it is tried with."""
 
     make: Callable[[Any], optax.GradientTransformation]
@@ -33,9 +33,9 @@ def _adam(rate: Any) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
-CONTENDERS = {
-    "Adam": Contender(_adam, _HALF_DECADES[:9]),
-    "momentum SGD": Contender(_sgd, _HALF_DECADES[2:]),
+BASELINES = {
+    "Adam": Baseline(_adam, _HALF_DECADES[:9]),
+    "momentum SGD": Baseline(_sgd, _HALF_DECADES[2:]),
 }
 
 

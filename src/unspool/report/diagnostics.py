@@ -1,26 +1,26 @@
-"""When not to trust a row of numbers, in words."""
+"""Diagnostics: reasons not to trust a row of numbers."""
 
 import json
 import math
 
 import numpy as np
 
-from .intervals import number_words, t_interval
-from .options import options_words
+from .intervals import format_number, t_interval
+from .options import format_options
 from .read import Run, Study
 from .summarize import LabelSummary, Metric, Series, tail_length
 
-FEWEST_SEEDS = 3
+MIN_SEEDS = 3
 
 
-def cautions(summary: LabelSummary, metric: Metric) -> list[str]:
-    """Why the numbers of a label may mislead; empty if nothing speaks against them."""
+def diagnose(summary: LabelSummary, metric: Metric) -> list[str]:
+    """Reasons why the numbers of a label may mislead; empty if there are none."""
     found = [
-        *_about_seeds(summary.runs),
-        *_about_settings(summary.runs),
-        *_about_endings(summary.runs),
-        *_about_values(summary, metric),
-        *_about_thresholds(summary),
+        *_seed_diagnostics(summary.runs),
+        *_setting_diagnostics(summary.runs),
+        *_status_diagnostics(summary.runs),
+        *_value_diagnostics(summary, metric),
+        *_threshold_diagnostics(summary),
     ]
     final = summary.final
     if final.known and final.standard_error < 1e-6 * abs(final.mean):
@@ -29,24 +29,26 @@ def cautions(summary: LabelSummary, metric: Metric) -> list[str]:
         found.append("interval wider than half the mean")
     if any(np.any(run.records.dropped > 0) for run in summary.runs):
         count = sum(bool(np.any(run.records.dropped > 0)) for run in summary.runs)
-        found.append(f"workers were dropped in {share(count, len(summary.runs))}")
+        found.append(f"workers were dropped in {format_seeds(count, len(summary.runs))}")
     if still_improving(summary, metric):
-        found.append(f"the metric was still {'rising' if metric.rises else 'falling'} at the end")
+        found.append(
+            f"the metric was still {'rising' if metric.higher_is_better else 'falling'} at the end"
+        )
     return found
 
 
-def share(count: int, total: int) -> str:
+def format_seeds(count: int, total: int) -> str:
     """`2 of 5 seeds`, `all 5 seeds`, `the only seed`."""
     if total == 1:
         return "the only seed"
     return f"all {total} seeds" if count == total else f"{count} of {total} seeds"
 
 
-def _about_seeds(runs: tuple[Run, ...]) -> list[str]:
+def _seed_diagnostics(runs: tuple[Run, ...]) -> list[str]:
     found = []
     seeds = [run.seed for run in runs]
     distinct = len(set(seeds))
-    if distinct < FEWEST_SEEDS:
+    if distinct < MIN_SEEDS:
         found.append("only 1 seed, so no interval" if distinct == 1 else f"only {distinct} seeds")
     repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if repeated:
@@ -55,7 +57,7 @@ def _about_seeds(runs: tuple[Run, ...]) -> list[str]:
     return found
 
 
-def _about_settings(runs: tuple[Run, ...]) -> list[str]:
+def _setting_diagnostics(runs: tuple[Run, ...]) -> list[str]:
     """Names the settings in which runs of one label differ; their mean is of unlike things."""
     settings: dict[str, set[str]] = {}
     for run in runs:
@@ -70,14 +72,14 @@ def _about_settings(runs: tuple[Run, ...]) -> list[str]:
     return [f"runs of this label differ in {', '.join(differing)}"] if differing else []
 
 
-def _about_endings(runs: tuple[Run, ...]) -> list[str]:
+def _status_diagnostics(runs: tuple[Run, ...]) -> list[str]:
     found = []
-    for word in ("unfinished", "stopped", "failed"):
-        ended = [run for run in runs if run.status.word == word]
+    for state in ("unfinished", "stopped", "failed"):
+        ended = [run for run in runs if run.status.state == state]
         if not ended:
             continue
         first = ended[0]
-        ending = "not finished" if word == "unfinished" else word
+        ending = "not finished" if state == "unfinished" else state
         seeds = ", ".join(str(run.seed) for run in ended)
         done = f"{first.records.update[-1]:.0f} of {first.num_updates}"
         where = f"seed {first.seed} at update {done}" if len(ended) > 1 else f"at update {done}"
@@ -87,11 +89,11 @@ def _about_endings(runs: tuple[Run, ...]) -> list[str]:
     return found
 
 
-def _about_values(summary: LabelSummary, metric: Metric) -> list[str]:
+def _value_diagnostics(summary: LabelSummary, metric: Metric) -> list[str]:
     found = []
     missing = len(summary.runs) - len(summary.series)
     if missing:
-        found.append(f"no {metric.source} loss in {share(missing, len(summary.runs))}")
+        found.append(f"no {metric.source} loss in {format_seeds(missing, len(summary.runs))}")
     broken = [
         (series.positions["update"][~np.isfinite(series.value)][0], series.run.seed)
         for series in summary.series
@@ -99,21 +101,21 @@ def _about_values(summary: LabelSummary, metric: Metric) -> list[str]:
     ]
     if broken:
         first, seed = min(broken)
-        count = share(len(broken), len(summary.runs))
+        count = format_seeds(len(broken), len(summary.runs))
         found.append(f"loss not finite in {count}, first at update {first:.0f} of seed {seed}")
     lost = int(np.sum(~np.isfinite(summary.finals)))
     if lost:
-        found.append(f"the final metric leaves out {share(lost, len(summary.runs))}")
+        found.append(f"the final metric leaves out {format_seeds(lost, len(summary.runs))}")
     return found
 
 
-def _about_thresholds(summary: LabelSummary) -> list[str]:
+def _threshold_diagnostics(summary: LabelSummary) -> list[str]:
     """One clause for each group of thresholds that equally many seeds missed."""
     groups: dict[int, list[str]] = {}
-    for reach in summary.reaches:
-        missed = reach.num_runs - reach.num_reached
+    for time in summary.times_to_target:
+        missed = time.num_runs - time.num_reached
         if missed:
-            groups.setdefault(missed, []).append(number_words(reach.threshold))
+            groups.setdefault(missed, []).append(format_number(time.threshold))
     total = len(summary.runs)
     return [
         ("no seed reached " if missed == total else f"{missed} of {total} seeds never reached ")
@@ -122,8 +124,8 @@ def _about_thresholds(summary: LabelSummary) -> list[str]:
     ]
 
 
-def _gain(series: Series, metric: Metric) -> tuple[float, float]:
-    """How much better the metric became between the halves of its last 20 %, with its error."""
+def _improvement(series: Series, metric: Metric) -> tuple[float, float]:
+    """Improvement of the metric between the halves of its last 20 %, and its standard error."""
     tail = series.value[-tail_length(len(series.value)) :]
     half = len(tail) // 2
     if half < 2 or not np.all(np.isfinite(tail)):
@@ -131,47 +133,47 @@ def _gain(series: Series, metric: Metric) -> tuple[float, float]:
     early, late = tail[:half], tail[-half:]
     variance = np.var(early, ddof=1) + np.var(late, ddof=1)
     fall = float(np.mean(early) - np.mean(late))
-    return -fall if metric.rises else fall, math.sqrt(variance / half)
+    return -fall if metric.higher_is_better else fall, math.sqrt(variance / half)
 
 
 def still_improving(summary: LabelSummary, metric: Metric) -> bool:
-    """Whether the metric improves within its last 20 %: by over 1 % of it, and not by chance.
+    """True if the metric improves within its last 20 %, by over 1 % of it and not by chance.
 
     With three seeds or more chance is judged by the interval over seeds, else by the scatter
     of the evaluations of each.
     """
-    gains = np.array([_gain(series, metric) for series in summary.series]).reshape(-1, 2)
+    gains = np.array([_improvement(series, metric) for series in summary.series]).reshape(-1, 2)
     gains = gains[np.isfinite(gains[:, 0])]
     if len(gains) == 0 or not np.mean(gains[:, 0]) > 0.01 * abs(summary.final.mean):
         return False
-    if len(gains) >= FEWEST_SEEDS:
+    if len(gains) >= MIN_SEEDS:
         return t_interval(gains[:, 0]).low > 0
     return bool(np.all(gains[:, 0] > 2 * gains[:, 1]))
 
 
 def study_warnings(study: Study) -> list[str]:
-    """Why the labels of a study may not be comparable with one another."""
+    """Reasons why the labels of a study may not be comparable with one another."""
     found = []
     estimands: dict[str, list[str]] = {}
     problems: dict[str, list[str]] = {}
     for run in study.runs:
-        for groups, key in ((estimands, run.estimand), (problems, _problem_words(run))):
+        for groups, key in ((estimands, run.estimand), (problems, _format_problem(run))):
             labels = groups.setdefault(key, [])
             if run.label not in labels:
                 labels.append(run.label)
     if len(estimands) > 1:
-        found.append(f"These estimate different gradients: {_groups_words(estimands)}. ")
+        found.append(f"These estimate different gradients: {_format_groups(estimands)}. ")
         found[-1] += "They need not settle in the same place, however long they train."
     if len(problems) > 1:
-        found.append(f"These solve different problems: {_groups_words(problems)}. ")
+        found.append(f"These solve different problems: {_format_groups(problems)}. ")
         found[-1] += "Their losses are not comparable."
     return found
 
 
-def _problem_words(run: Run) -> str:
-    options = options_words(run.problem.options)
+def _format_problem(run: Run) -> str:
+    options = format_options(run.problem.options)
     return f"{run.problem.name} with {options}" if options else run.problem.name
 
 
-def _groups_words(groups: dict[str, list[str]]) -> str:
+def _format_groups(groups: dict[str, list[str]]) -> str:
     return "; ".join(f"{', '.join(labels)} ({key})" for key, labels in groups.items())

@@ -1,10 +1,10 @@
-"""Where the files of published data may lie on this computer."""
+"""The directories in which files of published data are searched for."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-SYSTEM = Path("/usr/share/datasets")
+SYSTEM_DIRECTORY = Path("/usr/share/datasets")
 """The folder into which Debian and its relatives install data sets."""
 
 
@@ -28,29 +28,30 @@ class Collection(NamedTuple):
         All come from one folder, the first that has any of them: halves of two copies could be
         of different versions. Raises a `FileNotFoundError` for a file that is not there.
         """
-        places = self._places(data_dir)
-        for place in places:
-            if any((place / name).exists() for names in files for name in names):
-                places = [place]
+        directories = self._directories(data_dir)
+        for directory in directories:
+            if any((directory / name).exists() for names in files for name in names):
+                directories = [directory]
                 break
-        return [self._first(places, names) for names in files]
+        return [self._first(directories, names) for names in files]
 
-    def missing(self, name: str, places: list[Path]) -> FileNotFoundError:
+    def missing(self, name: str, directories: list[Path]) -> FileNotFoundError:
         """The error for a file that is in none of the folders, a sentence that helps further."""
-        looked = ", ".join(str(place) for place in places)
+        looked = ", ".join(str(directory) for directory in directories)
         return FileNotFoundError(f"{name} of {self.title} is not in {looked}: {self.advice}")
 
-    def _places(self, data_dir: str | os.PathLike | None) -> list[Path]:
-        places = [SYSTEM / self.folders[0]]
+    def _directories(self, data_dir: str | os.PathLike | None) -> list[Path]:
+        directories = [SYSTEM_DIRECTORY / self.folders[0]]
         if data_dir is not None:
             # The folder itself comes last: its files could be those of a collection whose files
             # have the same names.
-            places = [*(Path(data_dir, folder) for folder in self.folders), Path(data_dir), *places]
-        return places
+            own = [*(Path(data_dir, folder) for folder in self.folders), Path(data_dir)]
+            directories = [*own, *directories]
+        return directories
 
-    def _first(self, places: list[Path], names: tuple[str, ...]) -> Path:
-        for place in places:
+    def _first(self, directories: list[Path], names: tuple[str, ...]) -> Path:
+        for directory in directories:
             for name in names:
-                if (place / name).exists():
-                    return place / name
-        raise self.missing(" or ".join(names), places)
+                if (directory / name).exists():
+                    return directory / name
+        raise self.missing(" or ".join(names), directories)

@@ -1,4 +1,4 @@
-"""A run while it goes on: its records, its evaluations, the signals that stop it, its end."""
+"""The loop of a run: its records, its evaluations, the signals that stop it, its end."""
 
 import contextlib
 import os
@@ -17,55 +17,55 @@ from .._evaluate import evaluate
 from .._params import map_arrays, split
 from .._records import Record
 from .._run import Run
-from .job import Job
-from .mistakes import Failure, describe_error
+from .errors import RunFailure, describe_error
 from .progress import show_progress
+from .train_config import TrainConfig
 
 
-def go(job: Job, run: Run, params: Params) -> int:
-    """Trains to the end, or until a signal; the exit code."""
-    settings = job.settings
+def run_loop(config: TrainConfig, run: Run, params: Params) -> int:
+    """Trains to the end, or until a signal; returns the exit code."""
+    settings = config.settings
     total = settings.num_updates
     records = run.train(
-        job.joint, job.chunked, job.optimizer,
-        num_updates=total, key=job.key, params=params,
+        config.joint, config.chunked, config.optimizer,
+        num_updates=total, key=config.key, params=params,
         log_every=settings.log_every, checkpoint_every=settings.checkpoint_every,
     )  # fmt: skip
     record, made = None, max(run.checkpoints, default=0)
     try:
         with _signals() as caught, show_progress(total, made, "updates") as show_update:
-            _evaluate_if_due(job, run, 0, params)
+            _evaluate_if_due(config, run, 0, params)
             for record in records:
-                _evaluate_if_due(job, run, record.update, record.params)
+                _evaluate_if_due(config, run, record.update, record.params)
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
                     # The state is gone once another record is asked for.
                     file = run.directory / "checkpoints" / f"{record.update}.npz"
                     save_checkpoint(file, record.state)
-                    return _stopped(run, record.update, caught())
+                    return _finish_stopped(run, record.update, caught())
     except KeyboardInterrupt:
-        return _stopped(run, max(run.checkpoints, default=0), signal.SIGINT)
+        return _finish_stopped(run, max(run.checkpoints, default=0), signal.SIGINT)
     except Exception as error:
         if os.environ.get("UNSPOOL_TRACEBACK"):
             raise
         message = describe_error(error, "while training")
         with contextlib.suppress(OSError):
             run.finish("failed", message)
-        raise Failure(f"{message.rstrip('.')}; the run is in {run.directory}") from error
+        raise RunFailure(f"{message.rstrip('.')}; the run is in {run.directory}") from error
     if record is not None:
-        _conclude(run, record)
+        _print_results(run, record)
     return 0
 
 
-def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
-    settings, lines = job.settings, run.read("evaluation")
+def _evaluate_if_due(config: TrainConfig, run: Run, update: int, params: Params) -> None:
+    settings, lines = config.settings, run.read("evaluation")
     last = lines[-1]["update"] if lines else None
     every = settings.evaluate_every or settings.num_updates
     due = last is None or update == settings.num_updates or update - last >= every
     if settings.num_episodes == 0 or not due or last == update:
         return
     params = map_arrays(jnp.asarray, params)
-    found = evaluate(job.joint, params, key=job.key, num_episodes=settings.num_episodes)
+    found = evaluate(config.joint, params, key=config.key, num_episodes=settings.num_episodes)
     line = {"loss": float(found.loss), "standard_error": float(found.standard_error)}
     counts = {"num_episodes": found.num_episodes, "dropped": int(found.dropped)}
     run.append("evaluation", {"update": update} | line | counts)
@@ -73,7 +73,7 @@ def _evaluate_if_due(job: Job, run: Run, update: int, params: Params) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[Callable[[], int | None]]:
-    """Notes the first signal to stop, so that the record in hand is finished; obeys the second."""
+    """Notes the first signal to stop, so that the current record is finished; obeys the second."""
     caught: list[int] = []
 
     def note(number, frame):
@@ -90,15 +90,15 @@ def _signals() -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def _stopped(run: Run, update: int, number: int | None) -> int:
+def _finish_stopped(run: Run, update: int, number: int | None) -> int:
     run.finish("stopped", f"stopped by hand after update {update}")
     print(f"stopped after update {update}; to go on:")
     print(f"  unspool train --resume {shlex.quote(str(run.directory))}", flush=True)
     return 128 + (number or signal.SIGINT)
 
 
-def _conclude(run: Run, record: Record) -> None:
-    """What came out, and where to look."""
+def _print_results(run: Run, record: Record) -> None:
+    """Prints the results, and where they are."""
     print(f"{'loss':<10}{record.loss:.6g} in training, update {record.update}")
     if lines := run.read("evaluation"):
         first, last = lines[0], lines[-1]

@@ -8,7 +8,7 @@ import pytest
 from support.cli import FAST, MINE, one_line, read
 from support.cli import somewhere as somewhere
 from unspool.cli.__main__ import main
-from unspool.cli.mistakes import sentence_in
+from unspool.cli.errors import message_in_box
 
 MISTAKES = {
     "trian": "there is no command 'trian'; did you mean train?",
@@ -144,11 +144,11 @@ BOXES = {
 
 @pytest.mark.parametrize("box", BOXES)
 def test_a_box_is_read_as_one_sentence(box):
-    assert sentence_in(BOXES[box]) == "--a-b must be a number, got 'x----y'"
+    assert message_in_box(BOXES[box]) == "--a-b must be a number, got 'x----y'"
 
 
 def test_a_sentence_it_does_not_know_is_left_as_it_is():
-    assert sentence_in("╭─ New ─╮\n│ Not │\n│ yet. │\n╰───────╯\n") == "Not yet"
+    assert message_in_box("╭─ New ─╮\n│ Not │\n│ yet. │\n╰───────╯\n") == "Not yet"
 
 
 def test_a_mistake_is_one_plain_line_on_a_terminal_too(capsys, monkeypatch):

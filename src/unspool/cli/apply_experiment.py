@@ -19,10 +19,10 @@ from .._custom_types import RandomKey
 from .._describe import describe
 from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Measurement, Trace
+from ..experiments.baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
 from ..experiments.comparison import Comparison, Grid
-from ..experiments.contenders import CONTENDERS, MOMENTUM, losses_while_training, measured_steps
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
-from .naming import load_named
+from .load_named import load_named
 
 _LEARNED = "learned"
 _DESCRIPTION = (
@@ -33,7 +33,7 @@ _DESCRIPTION = (
 
 
 @dataclass(frozen=True)
-class Applying(AbstractExperiment):
+class ApplyExperiment(AbstractExperiment):
     """The training of a model with a learned optimizer and with others.
 
     - `file`, `task`, `optimizer`, `start`: what to load, and from where.
@@ -72,7 +72,7 @@ class Applying(AbstractExperiment):
     def details(self):
         tried = [
             f"{label} with rates from {rates[0]:g} to {rates[-1]:g} in half decades"
-            for label, (_, rates) in CONTENDERS.items()
+            for label, (_, rates) in BASELINES.items()
         ]
         notes = ", ".join(f"{name} {value}" for name, value in self._learned.notes.items())
         description = _DESCRIPTION.format(
@@ -89,7 +89,7 @@ class Applying(AbstractExperiment):
         learned = Measurement(_LEARNED, self.num_steps, self._measure_learned)
         others = (
             Measurement(_name(label, rate), 2 * self.num_steps, measure)
-            for label, (make, rates) in CONTENDERS.items()
+            for label, (make, rates) in BASELINES.items()
             for rate in rates
             for measure in [ft.partial(self._measure, make, rate)]
         )
@@ -102,10 +102,10 @@ class Applying(AbstractExperiment):
     def _measure(
         self, make: Callable[..., Any], rate: float, key: RandomKey, _: Mapping[str, Trace]
     ) -> tuple[list[float], float]:
-        """Where a run ends that a rate is chosen on, and the curve of another."""
-        chosen_on = self.curve(make, rate, stream(key, Purpose.REFERENCE), only_end=True)
+        """The final loss of a run that a rate is chosen on, and the curve of another."""
+        selection = self.curve(make, rate, stream(key, Purpose.REFERENCE), only_end=True)
         curve = self.curve(make, rate, stream(key, Purpose.EVALUATION))
-        return [float(chosen_on[-1]), *curve.tolist()], float(curve[-1])
+        return [float(selection[-1]), *curve.tolist()], float(curve[-1])
 
     def curve(
         self, make: Callable[..., Any], rate: float, key: RandomKey, only_end: bool = False
@@ -115,16 +115,16 @@ class Applying(AbstractExperiment):
         return np.asarray(losses_while_training(self._task, make, self.num_steps, *options))
 
     def try_out(self) -> None:
-        """Traces a run with the learned optimizer, so that what is wrong shows before any."""
+        """Traces a run with the learned optimizer, so that errors show before any run begins."""
         options = jnp.asarray(0.0), seeded_key(0), jnp.asarray(False)
         run = ft.partial(losses_while_training, self._task, self._learned.make, self.num_steps)
         jax.eval_shape(run, *options)
 
     def compare(self, measured: Mapping[str, np.ndarray]) -> Comparison:
-        """What was measured, of all seeds that are there for everyone."""
+        """The comparison of the seeds that every optimizer has been measured with."""
         count = min(map(len, measured.values()))
         grids = {}
-        for label, (_, rates) in CONTENDERS.items():
+        for label, (_, rates) in BASELINES.items():
             found = np.stack([measured[_name(label, rate)][:count] for rate in rates])
             grids[label] = Grid(rates, found[:, :, 0], found[:, :, 1:])
         steps = np.append(0, measured_steps(self.num_steps))
@@ -164,10 +164,10 @@ def load_task(spec: str, start: Path) -> Task:
 
 def fingerprint(file: str, spec: str, start: Path) -> str:
     """A digest of a learned optimizer's file, and of a task: its code and its data."""
-    task, place = load_task(spec, start), spec.rpartition(":")[0]
+    task, source = load_task(spec, start), spec.rpartition(":")[0]
     digest = hashlib.sha256((start / file).read_bytes())
-    if place.endswith(".py"):
-        digest.update((start / place).read_bytes())
+    if source.endswith(".py"):
+        digest.update((start / source).read_bytes())
     digest.update(json.dumps(describe(task)).encode())
     for array in jax.tree.leaves(eqx.filter(task, eqx.is_array)):
         digest.update(np.ascontiguousarray(array).tobytes())

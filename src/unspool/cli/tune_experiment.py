@@ -1,4 +1,4 @@
-"""The tuning of one's own training run as an experiment, with figures of what came out."""
+"""The tuning of one's own training run as an experiment, with figures of the results."""
 
 import functools as ft
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 from ..problems.schedules import ModelTraining, learning_curve
 from . import choices
-from .job import name_entries
-from .mistakes import Mistake
+from .errors import UsageError
+from .train_config import name_entries
 
 _DESCRIPTION = (
     "The hyperparameters of {problem}, tuned for {horizon} steps of training with the objective "
@@ -28,7 +28,7 @@ _DESCRIPTION = (
 
 
 @dataclass(frozen=True)
-class Tuning(AbstractExperiment):
+class TuneExperiment(AbstractExperiment):
     """A problem of the user's, tuned with one estimator.
 
     - `problem`, `start`: what to load, and from where.
@@ -94,7 +94,11 @@ class Tuning(AbstractExperiment):
         (found,) = traces.values()
         if not found:
             return []
-        return [*self._numbers(found), *self._schedules(found[0]), *self._curves(found[0])]
+        return [
+            *self._value_charts(found),
+            *self._schedule_charts(found[0]),
+            *self._curve_charts(found[0]),
+        ]
 
     def ends(self, trace: Trace) -> dict[str, Params]:
         """The parameters that tuning started from and those it came to."""
@@ -102,11 +106,11 @@ class Tuning(AbstractExperiment):
         last = {"untuned": trace.params[0], "tuned": trace.params[-1]}
         return {name: unravel(jnp.asarray(x, jnp.result_type(float))) for name, x in last.items()}
 
-    def _numbers(self, traces: tuple[Trace, ...]) -> list[dict[str, Any]]:
+    def _value_charts(self, traces: tuple[Trace, ...]) -> list[dict[str, Any]]:
         """Every hyperparameter over the updates, a figure for each name."""
         problem, unravel = self.training, ravel_pytree(self._like)[1]
-        in_units = jax.jit(jax.vmap(lambda x: problem.numbers(unravel(x))))
-        per_seed = [in_units(jnp.asarray(t.params, jnp.result_type(float))) for t in traces]
+        natural = jax.jit(jax.vmap(lambda x: problem.natural_units(unravel(x))))
+        per_seed = [natural(jnp.asarray(t.params, jnp.result_type(float))) for t in traces]
         updates = min((t.updates for t in traces), key=len)
         charts = []
         for name in per_seed[0]:
@@ -121,8 +125,8 @@ class Tuning(AbstractExperiment):
             charts.append(_chart(f"{name} over the updates", "updates", name, series))
         return charts
 
-    def _schedules(self, trace: Trace) -> list[dict[str, Any]]:
-        """What changes within a run, step by step, before and after."""
+    def _schedule_charts(self, trace: Trace) -> list[dict[str, Any]]:
+        """Every hyperparameter that changes within a run, step by step, before and after."""
         problem, steps = self.training, np.arange(self.training.horizon)
         at = jax.jit(lambda params: jax.vmap(lambda t: problem.hyper(params, t))(steps))
         tables = {k: tuple(map(dict, at(p))) for k, p in self.ends(trace).items()}
@@ -139,21 +143,21 @@ class Tuning(AbstractExperiment):
             charts.append(_chart(f"{name} within a training run", "step", name, series))
         return charts
 
-    def _curves(self, trace: Trace) -> list[dict[str, Any]]:
+    def _curve_charts(self, trace: Trace) -> list[dict[str, Any]]:
         """Training runs from fresh weights, before and after."""
         curves = {name: self.fresh_runs(p) for name, p in self.ends(trace).items()}
         data = "held out" if self.training.data.valid is not None else "trained on"
         charts = []
-        for what in ("loss", "accuracy"):
+        for measure in ("loss", "accuracy"):
             series = []
             for label, runs in curves.items():
-                values = getattr(runs, what)
+                values = getattr(runs, measure)
                 if not np.all(np.isnan(values)):
                     series += _line(label, runs.step, values)
             if series:
-                title = f"Fresh training runs: {what} of examples {data}"
+                title = f"Fresh training runs: {measure} of examples {data}"
                 note = f"Mean of {self.num_runs} runs, with the range of them all."
-                charts.append(_chart(title, "step", what, series) | {"note": note})
+                charts.append(_chart(title, "step", measure, series) | {"note": note})
         return charts
 
     def fresh_runs(self, params: Params) -> "Runs":
@@ -180,19 +184,19 @@ def load_training(spec: str, start: Path) -> ModelTraining:
     if isinstance(found, type) or not isinstance(found, ModelTraining):
         is_class = isinstance(found, type)
         kind = f"the class {found.__name__}" if is_class else f"of type {type(found).__name__}"
-        raise Mistake(
+        raise UsageError(
             f"{spec} is {kind}: tune needs an instance of "
             "unspool.problems.schedules.ModelTraining, and train takes any problem"
         )
     return found
 
 
-def _line(label: str, x: np.ndarray, several: np.ndarray) -> list[dict[str, Any]]:
-    """The mean of several lines, and the band that holds them if there are more than one."""
+def _line(label: str, x: np.ndarray, runs: np.ndarray) -> list[dict[str, Any]]:
+    """The mean of several runs, and the band of their range if there are more than one."""
     ends = {"x": x.tolist(), "label": label}
-    series = [ends | {"style": "line", "y": several.mean(axis=0).tolist()}]
-    if len(several) > 1:
-        low, high = several.min(axis=0), several.max(axis=0)
+    series = [ends | {"style": "line", "y": runs.mean(axis=0).tolist()}]
+    if len(runs) > 1:
+        low, high = runs.min(axis=0), runs.max(axis=0)
         series.append(ends | {"style": "band", "low": low.tolist(), "high": high.tolist()})
     return series
 
