@@ -34,15 +34,27 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path("src/unspool")
 ROOMS = {
     "estimators": (40, "_estimator", "*"),
-    "engines": (16, "_engine", "base local masked joint completed forwarding wrap"),
+    "engines": (
+        16,
+        "_engine",
+        "base local check_problem sum_losses masked completed forwarding wrap",
+    ),
     "host": (
         14,
         "_engine",
         "host* executor local_executor simulators try_out returned callback failures",
     ),
     "Ray": (8, "_engine", "ray*"),
-    "rows and keys": (12, ".", "_rows _random _counts _params _wrapper _problem _black_box"),
-    "training": (18, ".", "_train _make_step _records _pieces _limits _failure_rate _optimizer"),
+    "rows and keys": (
+        12,
+        ".",
+        "_rows _random _counts _params _wrapper _problem _episodes _black_box",
+    ),
+    "training": (
+        18,
+        ".",
+        "_joint _train _make_step _records _pieces _limits _failure_rate _optimizer",
+    ),
     "programs": (10, ".", "_programs _frozen _guards _memory"),
     "evaluation": (4, ".", "_evaluate"),
     "test of bias": (16, ".", "_check_unbiased _chains _verdict _student _reference"),

@@ -12,7 +12,7 @@ _SAME = (
     ("_estimator/tableau.py", "below = max(p for p in legal if p < period): < -> <= (0)", _LEGAL),
     ("_estimator/tableau.py", "above = min(p for p in legal if p > period): > -> >= (0)", _LEGAL),
     (
-        "_engine/local.py",
+        "_engine/sum_losses.py",
         "size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0): == -> != (0)",
         "steps that are left over are run as well, by a program of their own",
     ),
@@ -27,7 +27,7 @@ _SAME = (
         "the smallest normal number is rounded to itself by both",
     ),
     (
-        "_engine/local.py",
+        "_engine/sum_losses.py",
         "size = size if size > _BLOCK // 4 else _BLOCK: > -> >= (0)",
         "a sum of other blocks is the same sum",
     ),
@@ -37,7 +37,7 @@ _SAME = (
         "what is held is what is there; one is slower",
     ),
     (
-        "_engine/local.py",
+        "_engine/check_problem.py",
         "pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), "
         "strict=True): True -> False (0)",
         "trees of one structure have as many leaves",

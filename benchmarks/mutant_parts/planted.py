@@ -6,7 +6,7 @@ Each is a file below `src/unspool`, a piece of it that stands there once, and wh
 PLANTED = (
     # Weights of losses, windows and workers.
     ("_estimator/perturbed_window.py", "rows.scale(controlled.derivative * share, score)", "rows.scale(controlled.derivative, score)"),
-    ("_estimator/perturbed_window.py", "derivative = derivative - self._of_pairs(a) * explained", "derivative = derivative"),
+    ("_estimator/controlled.py", "derivative = derivative - rows.repeat(a, len(derivative)) * explained", "derivative = derivative"),
     ("_estimator/perturbed_window.py", "return (earlier if only_earlier else score_sum), score_sum", "return score_sum, score_sum"),
     ("_estimator/perturbed_window.py", "return (earlier if only_earlier else score_sum), score_sum", "return score, score_sum"),
     ("_estimator/perturbed_window.py", "fresh = self.segments.redraws(t)", "fresh = t == 0"),
@@ -71,16 +71,16 @@ PLANTED = (
     ("_estimator/chunked.py", "groups = min(self.workers_at_once // plan.pairs_per_group, plan.num_groups)", "groups = max(self.workers_at_once // plan.pairs_per_group, plan.num_groups)"),
     # Engines and rows.
     ("_engine/local.py", "return rows.strip_weak_type(state), loss\n\n        if self._may", "return rows.strip_weak_type(state), loss / weight\n\n        if self._may"),
-    ("_engine/local.py", "self.problem.weight(clock.length), stream(clock.key, Purpose.STEP)", "self.problem.weight(jnp.full_like(clock.length, self.horizon)), stream(clock.key, Purpose.STEP)"),
+    ("_engine/local.py", "weight_of(clock.length)", "weight_of(jnp.full_like(clock.length, self.horizon))"),
     ("_engine/local.py", "key=numbered(steps_key, t))", "key=steps_key)"),
     ("_engine/local.py", "key=stream(key, Purpose.START))\n        return rows.strip_weak_type(state)", "key=numbered(stream(key, Purpose.STEP), 0))\n        return rows.strip_weak_type(state)"),
     ("_engine/local.py", "draw_length(key=stream(key, Purpose.LENGTH))", "draw_length(key=stream(key, Purpose.START))"),
-    ("_engine/local.py", "done = jax.vmap(jax.vmap(self.problem.is_done))(state)", "done = jnp.zeros((num_arms, num_workers), bool)"),
+    ("_engine/local.py", "done=jax.vmap(jax.vmap(is_done))(state)", "done=begun.arms.done"),
     ("_engine/local.py", "before = rows.select(done, last, arm.state)", "before = arm.state"),
     ("_engine/local.py", "done = done | (taken >= clock.length)", "done = done | (taken > clock.length)"),
     ("_engine/local.py", "loss = jnp.where(done, jnp.zeros_like(loss), loss)", "loss = loss"),
-    ("_engine/local.py", "return row, jnp.where(is_first, total, total + of_first(total))", "return row, total"),
-    ("_engine/local.py", "total + jnp.where(is_first, loss, loss - of_first(loss))", "total + jnp.where(is_first, loss, loss)"),
+    ("_engine/sum_losses.py", "return row, jnp.where(is_first, total, total + of_first(total))", "return row, total"),
+    ("_engine/sum_losses.py", "total + jnp.where(is_first, loss, loss - of_first(loss))", "total + jnp.where(is_first, loss, loss)"),
     ("_engine/local.py", "length = jnp.minimum(clock.length, most.astype(clock.length.dtype))", "length = most.astype(clock.length.dtype)"),
     ("_engine/masked.py", "jnp.where(counted | ~jnp.isfinite(losses), losses, jnp.zeros_like(losses))", "jnp.where(counted, losses, jnp.zeros_like(losses))"),
     ("_engine/masked.py", "counts = (index >= 0) & (index < self.count)", "counts = index >= 0"),
@@ -116,7 +116,7 @@ PLANTED = (
     ("_run.py", "kept = [line for line in self.read(name) if line[\"update\"] <= update]", "kept = [line for line in self.read(name) if line[\"update\"] < update]"),
     ("_run.py", "seconds=record.seconds + earlier[\"seconds\"],", "seconds=record.seconds,"),
     ("_run.py", "useful_steps=record.useful_steps + earlier[\"useful_steps\"],", "useful_steps=record.useful_steps,"),
-    ("_lines.py", "\"warmup_steps\": warmup * len(engine.parts) * plan.num_steps,", "\"warmup_steps\": warmup * plan.num_steps,"),
+    ("_lines.py", "\"warmup_steps\": warmup * len(joint.engines) * plan.num_steps,", "\"warmup_steps\": warmup * plan.num_steps,"),
     ("_memory.py", "stats[\"bytes_limit\"] - stats[\"bytes_in_use\"]", "stats[\"bytes_limit\"]"),
     # The way out, and problems.
     ("export/hyperparameters.py", "t = jnp.minimum(count, problem.horizon - 1)", "t = jnp.minimum(count, problem.horizon)"),
