@@ -11,6 +11,7 @@ import pytest
 import unspool
 from support.cli import FAST, MINE, lines, one_line, read
 from support.cli import somewhere as somewhere
+from unspool import extend
 from unspool.cli import choices
 from unspool.cli.__main__ import main
 from unspool.cli.options import find_options, to_argv
@@ -135,6 +136,15 @@ def test_options_are_written_as_they_are_read(problem):
     assert parse_options(argv, prog="", description="", problem=options) == {"problem": values}
     assert all(option.help for option in options), "every option is explained"
     cls(**values)
+
+
+def test_of_a_union_the_parts_that_can_be_typed_are_options():
+    """As of `Sigma`: a number can be typed, a schedule cannot."""
+
+    def make(sigma: extend.Sigma, limit: int | None, policy: extend.AbstractPhases | None): ...
+
+    kinds = {option.name: option.kind for option in find_options(make)}
+    assert kinds == {"sigma": float, "limit": int | None}
 
 
 def test_none_can_be_asked_for_where_it_is_not_the_default(somewhere):

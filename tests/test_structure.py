@@ -2,6 +2,7 @@
 
 import ast
 import re
+import statistics
 import tomllib
 
 import pytest
@@ -38,6 +39,9 @@ GONE = {
 """Names that a newer JAX no longer has, or is about to drop."""
 
 MAX_LINES = 400
+KERNEL = "src/unspool/_engine/", "src/unspool/_estimator/"
+MAX_FUNCTION, MAX_MEDIAN = 40, 120
+"""Lines of a function, and of half of the files, where the mathematics is."""
 
 HOME = re.compile(r"(?<![\w.~/-])/(?:home|root|Users|work)/\w")
 
@@ -47,6 +51,32 @@ def check_length(tree: Tree) -> list[str]:
     files = [*python(tree, "src/"), *python(tree, "tests/")]
     lengths = {path: len(tree[path].splitlines()) for path, _ in files}
     return [f"{path} has {n} lines" for path, n in lengths.items() if n > MAX_LINES]
+
+
+def check_kernel_sizes(tree: Tree) -> list[str]:
+    """Functions of kernels and engines fit on a screen, and so do most of their files."""
+    files = [each for folder in KERNEL for each in python(tree, folder)]
+    complaints = [
+        f"{path}:{node.lineno} {node.name} has {length} lines"
+        for path, source in files
+        for node in ast.walk(source)
+        if isinstance(node, ast.FunctionDef)
+        and (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
+    ]
+    median = statistics.median(len(tree[path].splitlines()) for path, _ in files)
+    return complaints + [f"half of the files have {median:g} lines"] * (median >= MAX_MEDIAN)
+
+
+def check_privacy(tree: Tree) -> list[str]:
+    """No private attribute of another object is touched in the library."""
+    return [
+        f"{path}:{node.lineno} {ast.unparse(node)}"
+        for path, source in python(tree, "src/")
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_(?!_|replace$|asdict$|fields$)", node.attr)
+        and not re.fullmatch(r"self|cls|super\(\)", ast.unparse(node.value))
+    ]
 
 
 def check_broadcasting(tree: Tree) -> list[str]:
@@ -118,6 +148,22 @@ BROKEN = {
             "tests/test_a.py": "x = 1\n" * 402,
         },
         ["src/unspool/a.py has 401 lines", "tests/test_a.py has 402 lines"],
+    ),
+    check_kernel_sizes: (
+        {
+            "src/unspool/_engine/a.py": "def f():\n" + "    x = 1\n" * 40,
+            "src/unspool/_estimator/a.py": "def f():\n" + "    x = 1\n" * 39 + "x = 1\n" * 200,
+            "src/unspool/a.py": "def f():\n" + "    x = 1\n" * 40,
+        },
+        ["src/unspool/_engine/a.py:1 f has 41 lines", "half of the files have 140.5 lines"],
+    ),
+    check_privacy: (
+        {
+            "src/unspool/a.py": (
+                "self._x, cls._x, super()._x, y._replace(z=1), y.__doc__\ny._x, f()._z"
+            )
+        },
+        ["src/unspool/a.py:2 y._x", "src/unspool/a.py:2 f()._z"],
     ),
     check_broadcasting: (
         {

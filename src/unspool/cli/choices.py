@@ -19,9 +19,10 @@ from unspool import problems as _problems
 from unspool.problems import control as _control
 
 from .._black_box import AbstractBlackBox
-from .._engine import AbstractEngine, AnyEngine
+from .._engine import AbstractEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
+from .._joint import AnyProblem, JointProblem
 from .._problem import AbstractProblem
 from ..experiments.base import AbstractExperiment
 from .errors import UsageError, as_usage_errors, suggest
@@ -88,8 +89,8 @@ def choose(what: str, name: str, choices: dict[str, Any]) -> Any:
     raise UsageError(f"there is no {what} {name!r}{suggest(name, choices)}")
 
 
-def load_problem(spec: str, start: Path) -> type[AbstractProblem | AbstractBlackBox] | AnyEngine:
-    """A problem's class, a ready instance, or an engine.
+def load_problem(spec: str, start: Path) -> type[AbstractProblem | AbstractBlackBox] | AnyProblem:
+    """A problem's class, a ready instance, an engine, or a `JointProblem`.
 
     **Arguments:**
 
@@ -144,7 +145,7 @@ def _is_problem(value: Any) -> bool:
     kinds = AbstractProblem, AbstractBlackBox
     if isinstance(value, type):
         return issubclass(value, kinds) and not value.__module__.startswith("unspool.")
-    return isinstance(value, (*kinds, AbstractEngine))
+    return isinstance(value, (*kinds, AbstractEngine, JointProblem))
 
 
 def _only_problem(module: ModuleType, source: str) -> Any:

@@ -62,7 +62,7 @@ def find_options(
         if default is REQUIRED:
             default = (defaults or {}).get(name, REQUIRED)
         default = tuple(default) if isinstance(default, list) else default
-        kind = parameter.annotation if _is_supported(parameter.annotation) else _type_of(default)
+        kind = _supported_part(parameter.annotation) or _type_of(default)
         if kind is not None:
             kind = kind | None if default is None else kind
             options.append(Option(name, kind, default, docs.get(name, "")))
@@ -153,14 +153,18 @@ def _signature(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
-def _is_supported(kind: Any) -> bool:
-    """True if a type is a number, a string, a choice, or a tuple of them."""
+def _supported_part(kind: Any) -> Any:
+    """A number, a string, a choice, or a tuple of them; of a union those of its parts that are.
+
+    `None` if there is no such part.
+    """
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return all(part is type(None) or _is_supported(part) for part in parts)
-    if origin is tuple and parts:
-        return all(part in (*_SCALARS, ...) for part in parts)
-    return origin is typing.Literal or kind in _SCALARS
+        known = [part for part in parts if part is type(None) or _supported_part(part)]
+        return typing.Union[tuple(known)] if set(known) - {type(None)} else None  # noqa: UP007
+    is_plain = kind in _SCALARS or origin is typing.Literal
+    is_plain = is_plain or (origin is tuple and all(part in (*_SCALARS, ...) for part in parts))
+    return kind if is_plain else None
 
 
 def _type_of(value: Any) -> Any:
