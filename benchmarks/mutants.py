@@ -38,9 +38,10 @@ ROOMS = {
     "host": (
         14,
         "_engine",
-        "host* executor local_executor simulators try_out returned callback failures",
+        "host* executor local_executor runner make_runner segment simulators try_out returned "
+        "callback failures",
     ),
-    "Ray": (8, "_engine", "ray*"),
+    "Ray": (8, "_engine/ray", "*"),
     "rows and keys": (12, ".", "_rows _random _counts _params _wrapper _problem _black_box"),
     "training": (18, ".", "_train _make_step _records _pieces _limits _failure_rate _optimizer"),
     "programs": (10, ".", "_programs _frozen _guards _memory"),

@@ -11,18 +11,20 @@ from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
+from .._black_box import AbstractBlackBox, AbstractHostProblem
 from .._custom_types import KeyLike, Params, RowLosses
 from .._params import as_arrays, check_params
 from .._random import Purpose, as_key, numbered, seeded_key, stream
-from .base import AbstractEngine, Arms, Clock, Trajectories, check_horizon
+from .base import AbstractEngine, Arms, Clock, Trajectories
 from .callback import advance_on_host, as_words
-from .executor import AbstractExecutor, Segment
+from .executor import AbstractExecutor
 from .local_executor import LocalExecutor
+from .make_runner import make_runner
+from .segment import Segment
 
 
 class AbstractHostEngine(AbstractEngine):
-    """Has rows run by a stage, as many steps at a time as lie between two looks at them.
+    """Has an executor run rows, as many steps at a time as lie between two looks at them.
 
     A state that comes out of the host travels as the bits that it is: an episode goes on in double
     precision whatever JAX computes in. Where it does not come out, what travels is a stamp by which
@@ -47,7 +49,7 @@ class AbstractHostEngine(AbstractEngine):
 
     @property
     def copies_states(self) -> bool:
-        return isinstance(self.problem, AbstractHostProblem)
+        return self.executor.runner.copies_states
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class AbstractHostEngine(AbstractEngine):
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
                 f"got {shapes(params)}"
             )
-        self.executor.example()
+        self.executor.runner.example()
 
     def start(
         self,
@@ -84,7 +86,7 @@ class AbstractHostEngine(AbstractEngine):
 
         done = jnp.zeros((num_arms, num_workers), bool)
         length = jnp.full(num_workers, self.horizon, int)
-        state = jax.tree.map(blank, self.executor.example())
+        state = jax.tree.map(blank, self.executor.runner.example())
         taken = jnp.zeros_like(done, int)
         clock = Clock(jnp.zeros_like(length), length, keys)
         return Trajectories(Arms(state, done, taken), clock)
@@ -143,8 +145,7 @@ class HostEngine(AbstractHostEngine):
     executor: AbstractExecutor
 
     def __init__(self, problem: AbstractBlackBox):
-        check_black_box(problem)
-        self.executor = LocalExecutor(problem)
+        self.executor = LocalExecutor(make_runner(problem))
 
 
 def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
@@ -161,21 +162,6 @@ def settle(engine: AbstractEngine, results: PyTree) -> PyTree:
         for executor in executors:
             executor.throw()
     return results
-
-
-def check_black_box(problem: Any) -> None:
-    """Raises `ValueError` unless an engine can run it."""
-    if not isinstance(problem, (AbstractHostProblem, AbstractSimulatorProblem)):
-        raise ValueError(
-            "problem must be an instance of AbstractHostProblem or AbstractSimulatorProblem, "
-            f"got {problem!r}" + (" (a class: call it first)" if isinstance(problem, type) else "")
-        )
-    if type(problem).__hash__ is None:
-        raise ValueError(
-            f"problem must be hashable, got {problem!r}: decorate its class with "
-            "@dataclasses.dataclass(frozen=True)"
-        )
-    check_horizon(problem.horizon)
 
 
 def _check_kinds(params: Params) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from .._black_box import AbstractHostProblem, HostState
 from .._params import as_arrays, map_arrays
 from .._random import seeded_key
-from .returned import MisuseError, check_losses, check_over, check_pair, check_states
+from .returned import MisuseError, check_done, check_losses, check_pair, check_states
 
 _NUM_ROWS = 3
 _SEED = 0x9E3779B97F4A7C15
@@ -47,7 +47,7 @@ class _Methods:
 
     def is_done(self, state: HostState, rows: slice) -> np.ndarray:
         state, seeds = _copy((state, self.seeds), rows)
-        return check_over(self.problem, self.problem.is_done(state), seeds.size)
+        return check_done(self.problem, self.problem.is_done(state), seeds.size)
 
 
 def try_out(problem: AbstractHostProblem) -> HostState:
@@ -65,11 +65,11 @@ def try_out(problem: AbstractHostProblem) -> HostState:
         state = _try(problem, "init_state", methods.init_state)
         if state is None:
             return _try_alone(methods.init_state)
-        checks_over = type(problem).is_done is not AbstractHostProblem.is_done
-        if checks_over:
+        checks_done = type(problem).is_done is not AbstractHostProblem.is_done
+        if checks_done:
             _try(problem, "is_done", lambda rows: methods.is_done(state, rows))
         stepped = _try(problem, "step", lambda rows: methods.step(state, rows))
-        if stepped is not None and checks_over:
+        if stepped is not None and checks_done:
             _try(problem, "is_done", lambda rows: methods.is_done(stepped[0], rows))
     return jax.tree.map(lambda x: x[:1], state)
 
