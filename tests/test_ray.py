@@ -33,6 +33,7 @@ from support.ray_problems import (
     wait_until,
 )
 from support.slow import slow
+from unspool._engine.segment import Segment
 
 # Ray reads its settings when it is first imported, which is left to the engine.
 installed = importlib.util.find_spec("ray") is not None
@@ -261,6 +262,19 @@ def test_states_that_are_late_are_run_by_others(start, tmp_path, monkeypatch):
     np.testing.assert_array_equal(rows_of(engine, 4)[1], undisturbed)
     assert engine.traffic.restarts == 1 and engine.traffic.lost_rows == 0
     assert "it had not answered for 10 s" in engine.failures[-1]
+
+
+def test_episodes_stay_and_new_ones_go_where_there_are_the_fewest_rows(small_ray):
+    from unspool._engine.ray.actors import affinity
+
+    numbers = np.array([2, 2, 2, 2, 5, 5, 0, 0, 7, 7, 0])
+    seeds, t = np.array([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]), np.array([3] * 6 + [0] * 5)
+    others = dict.fromkeys(("params", "done", "step_seeds", "arm", "worker"))
+    segment = Segment(state=numbers * 2**40 + 9, t=t, start_seeds=seeds, **others)
+    found = affinity(segment, np.arange(11), [2, 3])
+    # Of those that are under way some are at home with an actor that is gone.
+    np.testing.assert_array_equal(found, [2, 2, 2, 2, 5, 5, 3, 3, 3, 3, 2])
+    np.testing.assert_array_equal(affinity(segment, np.array([0, 10]), [2, 3]), [2, 3])
 
 
 def test_a_failure_on_an_actor_comes_back(start):

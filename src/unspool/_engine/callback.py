@@ -18,7 +18,7 @@ from .executor import AbstractExecutor
 from .segment import Outcome, Segment
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
-"""What the fields of a `Segment` are, besides parameters and states."""
+"""Types of the fields of a `Segment`, besides parameters and states."""
 
 
 def advance_on_host(

@@ -26,7 +26,7 @@ class AbstractExecutor(abc.ABC):
         return self.runner.failures
 
     def run(self, segment: Segment) -> Outcome:
-        """As `advance`, within a program of XLA, which would wrap an exception in its own.
+        """Advances the rows within a program of XLA, which would wrap an exception in its own.
 
         All rows are then lost, now and from now on, until `throw` has raised it.
         """

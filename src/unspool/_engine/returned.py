@@ -1,4 +1,4 @@
-"""What the methods of a host problem may return: the shapes and types that are wanted of them."""
+"""Checks of what the methods of a host problem return, by shape and type."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Set
@@ -80,7 +80,7 @@ def check_losses(problem: object, value: Any, num_rows: int) -> np.ndarray:
 
 
 def check_done(problem: object, value: Any, num_rows: int) -> np.ndarray:
-    """Which rows are over.
+    """A boolean for each row: true where the episode is over.
 
     **Raises:** `MisuseError` unless there is a boolean for each row.
     """

@@ -14,7 +14,7 @@ from .runner import AbstractRunner
 from .segment import Outcome, Segment
 
 _MOST_EPISODES = 2**40
-"""How many episodes a process can begin before its stamps are those of another."""
+"""Number of episodes that a process can begin before its stamps are those of another."""
 
 _Name = tuple[int, int]
 """A row's simulator is found by the seed of its episode and the arm."""

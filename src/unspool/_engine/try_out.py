@@ -75,7 +75,7 @@ def try_out(problem: AbstractHostProblem) -> HostState:
 
 
 def _try(problem: AbstractHostProblem, method: str, call: Callable[[slice], Any]) -> Any:
-    """What `call` returns for all rows; nothing if that is an exception which they may cause.
+    """Return value of `call` for all rows; `None` if it raises an exception which they may cause.
 
     **Raises:** `MisuseError` as `try_out` does.
     """
@@ -111,7 +111,7 @@ def _try(problem: AbstractHostProblem, method: str, call: Callable[[slice], Any]
 
 
 def _num_alone(call: Callable[[slice], Any]) -> int:
-    """For how many rows `call` works if it is given each alone."""
+    """Number of rows for which `call` works if it is given each alone."""
     works = 0
     for row in range(_NUM_ROWS):
         try:
@@ -153,7 +153,7 @@ def _copy(tree: PyTree, rows: slice) -> PyTree:
 
 
 def _agree(first: PyTree, second: PyTree, tolerance: float) -> bool:
-    """Whether arrays are equal, up to a share of the largest number of each."""
+    """True for arrays that are equal, up to a share of the largest number of each."""
 
     def agree(x, y):
         if x.dtype.kind in "biu":

@@ -21,7 +21,7 @@ from .spec import make_spec
 
 
 class Traffic(NamedTuple):
-    """What has gone to the processes and come back.
+    """Counts of what has gone to the processes and come back.
 
     - `segments`: runs of all rows from one look at them to the next.
     - `bytes_out`, `bytes_in`: sizes of the arrays: parameters, states, clocks and seeds on their

@@ -34,7 +34,7 @@ class Actor:
 
 
 class ActorPool:
-    """As many actors as are wanted, or those of them that can be had. Ray restarts them.
+    """Starts as many actors as are wanted, or as can be had, and watches them. Ray restarts them.
 
     (`ray.util.ActorPool` gives a value to any actor; here rows have to go to their simulators.)
 
@@ -67,7 +67,7 @@ class ActorPool:
             self._discard(self.actors[-1])
 
     def ready(self, num_actors: int | None, timeout: float) -> list[Actor]:
-        """Those that can be given rows. Only where there are none are they waited for.
+        """Actors that can be given rows. They are waited for only where there are none.
 
         What is missing is started.
         """

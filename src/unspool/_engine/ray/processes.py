@@ -9,10 +9,10 @@ import ray
 from ray.exceptions import RayError
 
 MOST_TRIES = 3
-"""How many processes may die of the same rows before these are left out."""
+"""Number of processes that may die of the same rows before these are left out."""
 
 _STUCK = 3.0
-"""How many time-outs a process may take for an answer before it is killed."""
+"""Number of time-outs that a process may take for an answer before it is killed."""
 
 _MOST_STARTUP = 300.0
 """Seconds to wait for the first process of all."""

@@ -1,4 +1,4 @@
-"""What runs rows in a process of the cluster."""
+"""Rows as they are run in a process of the cluster."""
 
 import os
 import pickle

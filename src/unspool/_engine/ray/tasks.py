@@ -28,7 +28,7 @@ class TaskExecutor(AbstractRayExecutor):
         wait_for_first([make(ping).remote(spec) for _ in range(num_wanted(self.num_actors))])
 
     def _stop(self) -> None:
-        # Processes are Ray's, which ends those that have had nothing to do for a while.
+        # Processes are Ray's, which keeps as many as there are CPUs for the tasks to come.
         for ref in self._late:
             _cancel(ref)
         self._late.clear()
@@ -60,7 +60,7 @@ class TaskExecutor(AbstractRayExecutor):
         self._late |= dict.fromkeys(this.calls, this.end - self.timeout)
 
     def _num_late(self) -> int:
-        """How many tasks go on that nobody waits for. Those that do so for too long are ended."""
+        """Number of tasks that go on without being waited for. After too long they are ended."""
         limit = stuck_after(self.timeout)
         for ref, since in list(self._late.items()):
             if time.monotonic() > since + limit:
