@@ -26,6 +26,7 @@ from support.ray_problems import (
     Simulated,
     StaysAtHome,
     at_work,
+    is_running,
     kill_during,
     pids,
     rows_of,
@@ -257,7 +258,7 @@ def test_states_that_are_late_are_run_by_others(start, tmp_path, monkeypatch):
     assert seconds >= TIMEOUT / 2
     np.testing.assert_array_equal(losses, undisturbed)
     # It is of no more use, and replaced after a while.
-    wait_until(lambda: rows_of(engine, 4) and not Path(f"/proc/{stuck}").exists())
+    wait_until(lambda: rows_of(engine, 4) and not is_running(stuck))
     wait_for_actors(engine, 2)
     np.testing.assert_array_equal(rows_of(engine, 4)[1], undisturbed)
     assert engine.traffic.restarts == 1 and engine.traffic.lost_rows == 0

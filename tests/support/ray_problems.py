@@ -135,6 +135,15 @@ def pids(engine) -> list[int]:
     return sorted(int(process.partition(" ")[0]) for process in engine.executor.processes)
 
 
+def is_running(pid) -> bool:
+    """True for a process of this machine that has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def wait_until(condition):
     end = time.monotonic() + HANG
     while not condition():

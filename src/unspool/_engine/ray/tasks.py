@@ -84,8 +84,10 @@ def run_rows(spec: list[Any], rows: Segment) -> Answer | None:
     return _runner(spec[0])[0].run(rows, deaths=deaths)
 
 
+# Several engines may share a process.
 @ft.lru_cache(maxsize=8)
 def _runner(spec: Any) -> tuple[RemoteRunner, str]:
+    """A runner for the rows of a problem, made once, and the name of this process."""
     runner = RemoteRunner()
     return runner, runner.ping([spec])
 
