@@ -103,7 +103,7 @@ class AbstractSimulatorProblem(AbstractBlackBox):
         """
 
     def actions(self, simulators: Sequence[Any], params: HostParams, t: RowTimes) -> Sequence[Any]:
-        """What each simulator is told in the next step: by default its row's parameters.
+        """Actions of the simulators in the next step: by default each one's row of the parameters.
 
         All rows are decided for at once, so that a controller can be written with arrays. There is
         to be one action for each simulator, in order.
