@@ -42,9 +42,10 @@ ROOMS = {
     "host": (
         14,
         "_engine",
-        "host* executor local_executor simulators try_out returned callback failures",
+        "host* executor local_executor runner make_runner segment simulators try_out returned "
+        "callback failures",
     ),
-    "Ray": (8, "_engine", "ray*"),
+    "Ray": (8, "_engine/ray", "*"),
     "rows and keys": (
         12,
         ".",

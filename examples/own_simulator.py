@@ -48,9 +48,9 @@ class Heating(unspool.AbstractSimulatorProblem):
     def reset(self, simulator, params, *, seed):
         simulator.seen = simulator.reset(seed)
 
-    def step(self, simulator, command):
+    def step(self, simulator, action):
         indoors, hour = simulator.seen
-        simulator.seen, cost = simulator.step(indoors < command[hour // 6])
+        simulator.seen, cost = simulator.step(indoors < action[hour // 6])
         return cost, False
 
 

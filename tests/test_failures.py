@@ -75,11 +75,11 @@ class Simulated(unspool.AbstractSimulatorProblem):
         fate = draw_fate(np.uint32(int(seed) & (2**32 - 1)))
         simulator |= {"x": np.zeros(4), "fate": fate, "t": 0}
 
-    def step(self, simulator, command):
+    def step(self, simulator, action):
         window = simulator["t"] // WINDOW
         if simulator["fate"][window] < self.hazards[window]:
             raise ArithmeticError("fate")
-        x = 0.5 * simulator["x"] + command
+        x = 0.5 * simulator["x"] + action
         simulator |= {"x": x, "t": simulator["t"] + 1}
         return float(LOADINGS[window] @ x), False
 

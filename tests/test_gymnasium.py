@@ -74,9 +74,9 @@ def test_actions_are_clipped_when_asked():
     doll = lambda clip: GymnasiumProblem("Pendulum-v1", clip_actions=clip)
     simulator = doll(True).make()
     simulator.begin(seed=0)
-    command = lambda clip: doll(clip).commands([simulator], np.array(weights)[np.newaxis], 0)[0]
-    assert abs(command(False)[0]) > 2 and abs(command(True)[0]) == 2
-    assert command(True).dtype == np.float32
+    action = lambda clip: doll(clip).actions([simulator], np.array(weights)[np.newaxis], 0)[0]
+    assert abs(action(False)[0]) > 2 and abs(action(True)[0]) == 2
+    assert action(True).dtype == np.float32
 
 
 @pytest.mark.parametrize("id", ["CliffWalking-v1", "FrozenLake-v1"])

@@ -92,7 +92,7 @@ def test_outputs_become_actions(name, outputs, action):
         simulator.observation = np.array([1.0, 0.0, 0.0])
     weights = np.zeros((2, *shape))
     weights[0, :, 0] = outputs
-    first, second = problem.commands(simulators, weights, np.zeros(2, int))
+    first, second = problem.actions(simulators, weights, np.zeros(2, int))
     np.testing.assert_array_equal(first, action)
     assert ACTIONS[name].contains(first) and ACTIONS[name].contains(second)
 

@@ -190,11 +190,11 @@ class Simulators(unspool.AbstractSimulatorProblem):
     def reset(self, simulator, params, *, seed):
         simulator["x"] = jnp.ones(size)
 
-    def commands(self, simulators, params, t):
+    def actions(self, simulators, params, t):
         return list(policy(params, jnp.stack([simulator["x"] for simulator in simulators])))
 
-    def step(self, simulator, command):
-        simulator["x"] = 0.9 * simulator["x"] + 0.1 * command
+    def step(self, simulator, action):
+        simulator["x"] = 0.9 * simulator["x"] + 0.1 * action
         return jnp.mean(simulator["x"] ** 2), jnp.any(simulator["x"] > 9)
 
 # With no noise to speak of all rows are the same, and may be computed by hand.

@@ -12,9 +12,9 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, Batched, Level, OnHost, Simulated, last_record
-from unspool._engine.executor import Segment
-from unspool._engine.failures import Failures, MisuseError
-from unspool._engine.simulators import Simulators
+from unspool._engine.returned import MisuseError
+from unspool._engine.segment import Segment
+from unspool._engine.simulators import SimulatorRunner
 
 
 def test_a_row_that_fails_costs_its_worker_alone():
@@ -87,28 +87,28 @@ def begin(params, first_seed, worker):
 
 def test_a_mistake_leaves_no_simulator_behind():
     class Wrong(Simulated):
-        def step(self, simulator, command):
+        def step(self, simulator, action):
             return "a loss"
 
-    simulators = Simulators(Failures())
+    simulators = SimulatorRunner(Wrong())
     for first_seed in (0, 3):
         with pytest.raises(MisuseError, match="a loss"):
-            simulators.advance(Wrong(), begin([[1.0, 1.0]] * 3, first_seed, np.arange(3)))
-    assert not simulators._busy and not simulators._idle
+            simulators.advance(begin([[1.0, 1.0]] * 3, first_seed, np.arange(3)))
+    assert not simulators.busy and not simulators.idle
 
 
 def test_a_worker_that_fails_needs_its_other_simulator_no_more():
-    simulators, before = Simulators(Failures()), Level.made
+    simulators, before = SimulatorRunner(Simulated(fails_at=1)), Level.made
     rows = begin([[4.0, 0.0], [1.0, 0.0], [1.0, 0.0]], 0, np.array([0, 0, 1]))
-    outcome = simulators.advance(Simulated(fails_at=1), rows)
+    outcome = simulators.advance(rows)
     assert np.isnan(outcome.losses).tolist() == [True, False, False]
     assert Level.made == before + 3
-    assert len(simulators._idle) == len(simulators._busy) == 1
+    assert len(simulators.idle) == len(simulators.busy) == 1
 
 
 def test_training_that_cannot_go_on_shows_the_traceback():
-    with pytest.raises(unspool.TrainingError, match="ArithmeticError: no command"):
-        last_record(Simulated(commands_fail=True), ESTIMATORS["NRES"])
+    with pytest.raises(unspool.TrainingError, match="ArithmeticError: no action"):
+        last_record(Simulated(actions_fail=True), ESTIMATORS["NRES"])
 
 
 def test_two_trainings_that_share_simulators_do_not_mix():
@@ -143,10 +143,10 @@ class LosesSight(Batched):
 class LosesHead(Simulated):
     """Does not know what to do at high levels."""
 
-    def commands(self, simulators, params, t):
+    def actions(self, simulators, params, t):
         if any(simulator.level > 0.9 for simulator in simulators):
             raise ArithmeticError("sensor lost")
-        return super().commands(simulators, params, t)
+        return super().actions(simulators, params, t)
 
 
 @pytest.mark.parametrize("problem", [LosesSight(), LosesHead()], ids=lambda p: type(p).__name__)
@@ -184,7 +184,7 @@ def test_steps_are_counted(kind):
     """Levels rise for four steps and sink by 0.3 in each one after.
 
     Two rows end at 0 or below. One is above 0.9 after four steps, one after two: both have taken
-    the step after which `is_done` was asked, and not the one for which there was no command.
+    the step after which `is_done` was asked, and not the one for which there was no action.
     """
     shift = jnp.array([[[0.1, 0.0], [0.2, 0.0], [0.28, 0.08], [0.7, 0.0]]])
     found = taken(unspool.HostEngine(kind()), jnp.zeros(2), shift, [15])

@@ -9,8 +9,8 @@ import pytest
 
 import unspool
 from support.host import ESTIMATORS, OnHost, Simulated, last_record
-from unspool._engine.executor import Segment
-from unspool._engine.host import check_black_box
+from unspool._engine.make_runner import make_runner
+from unspool._engine.segment import Segment
 
 
 def test_an_estimator_that_copies_states_is_refused():
@@ -209,10 +209,10 @@ class Loose(Simulated):
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
-    def step(self, simulator, command):
+    def step(self, simulator, action):
         return self.made
 
-    def commands(self, simulators, params, t):
+    def actions(self, simulators, params, t):
         return self.decided(simulators, params) if self.decided else list(params)
 
 
@@ -246,11 +246,11 @@ def test_what_simulators_return_is_checked():
         with pytest.raises(ValueError) as caught:
             run_alone(problem)
         assert str(caught.value).startswith(f"step of Loose must return {words}")
-    counted = "commands of Loose must return one command for each of the simulators, got"
+    counted = "actions of Loose must return one action for each of the simulators, got"
     for decided, words in {
         lambda simulators, params: None: "None of type NoneType",
-        lambda simulators, params: list(params)[1:]: "3 commands",
-        lambda simulators, params: (p for p in params[1:]): "3 commands",
+        lambda simulators, params: list(params)[1:]: "3 actions",
+        lambda simulators, params: (p for p in params[1:]): "3 actions",
         lambda simulators, params: params[0, 0]: "of type float32",
         lambda simulators, params: dict(enumerate(params)): "of type dict",
         lambda simulators, params: "left": "'left' of type str",
@@ -268,7 +268,7 @@ def test_what_simulators_return_is_checked():
 
 def test_misuse_is_named():
     with pytest.raises(ValueError, match="instance of AbstractHostProblem.*call it first"):
-        check_black_box(OnHost)
+        make_runner(OnHost)
     with pytest.raises(ValueError, match=r"hashable.*dataclass\(frozen=True\)"):
         unspool.HostEngine(Unhashable())
     with pytest.raises(ValueError, match="horizon must be an integer of at least 1, got 0"):

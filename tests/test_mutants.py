@@ -35,7 +35,7 @@ def test_every_file_of_the_core_has_a_room(by_room):
     assert all(len(room) >= 4 for room in by_room.values())
     files = [path for room in mutants.ROOMS for path in mutants.files_of(room)]
     assert len(set(files)) == len(files)
-    core = [*(SOURCE / "_estimator").glob("*.py"), *(SOURCE / "_engine").glob("*.py")]
+    core = [*(SOURCE / "_estimator").glob("*.py"), *(SOURCE / "_engine").rglob("*.py")]
     assert {path.name for path in set(core) - set(files)} == {"__init__.py"}
 
 

@@ -26,6 +26,7 @@ from support.ray_problems import (
     Simulated,
     StaysAtHome,
     at_work,
+    is_running,
     kill_during,
     pids,
     rows_of,
@@ -33,6 +34,7 @@ from support.ray_problems import (
     wait_until,
 )
 from support.slow import slow
+from unspool._engine.segment import Segment
 
 # Ray reads its settings when it is first imported, which is left to the engine.
 installed = importlib.util.find_spec("ray") is not None
@@ -41,7 +43,7 @@ pytestmark = [
     pytest.mark.skipif(not installed, reason="Ray is not installed"),
 ]
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds within which an actor answers that is not kept from it."""
 
 ESTIMATORS = {
@@ -63,7 +65,7 @@ def small_ray():
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
         unspool.RayEngine(Batched(), 8)
         for name in ("_LONG_STARTUP", "_MOST_STARTUP"):
-            patch.setattr(f"unspool._engine.ray_crew.{name}", HANG)
+            patch.setattr(f"unspool._engine.ray.processes.{name}", HANG)
         yield
         sys.modules["ray"].shutdown()
 
@@ -142,8 +144,8 @@ def test_bytes_are_counted(kind, shared):
     # Two parameters in single precision, the clock, the seed of the start; and then two numbers
     # in double precision and three more seeds, or a stamp and whose row it is. Whether it is over,
     # its loss and the number of steps come back from all.
-    out = 2 * 4 + 4 + 8 + (2 * 8 + 3 * 8 if kind == "host" else 4 + 2 * 4)
-    back = (2 * 8 if kind == "host" else 4) + 1 + 8 + 4
+    out = 2 * 4 + 4 + 8 + (2 * 8 + 3 * 8 if kind == "host" else 8 + 2 * 4)
+    back = (2 * 8 if kind == "host" else 8) + 1 + 8 + 4
     assert engine.traffic.bytes_out - before.bytes_out == (10 + running) * out
     assert engine.traffic.bytes_in - before.bytes_in == (10 + running) * back
     assert engine.traffic.segments - before.segments == 2
@@ -219,15 +221,15 @@ def test_unbiased_after_actors_have_died(start):
     assert z(0.8 - 0.4) > 4
 
 
-def test_a_slow_actor_costs_its_rows_and_no_more_than_patience(start, tmp_path):
-    engine = start(Simulated(folder=str(tmp_path), end=np.inf), 2, patience=PATIENCE)
+def test_a_slow_actor_costs_its_rows_and_no_more_than_the_timeout(start, tmp_path):
+    engine = start(Simulated(folder=str(tmp_path), end=np.inf), 2, timeout=TIMEOUT)
     trajectories, losses, _ = rows_of(engine, 4)
     assert np.all(np.isfinite(losses))
     slow, fast = pids(engine)
     told = tmp_path / f"wait-{slow}"
     told.touch()
     trajectories, losses, seconds = rows_of(engine, 4, trajectories=trajectories)
-    assert seconds >= PATIENCE
+    assert seconds >= TIMEOUT
     assert np.sum(np.isnan(losses), axis=1).tolist() == [2, 2]
     assert f"4 rows of 8 were lost: actor {slow} on " in engine.failures[-1]
     assert "has not answered within 5 s" in engine.failures[-1]
@@ -245,18 +247,35 @@ def test_a_slow_actor_costs_its_rows_and_no_more_than_patience(start, tmp_path):
 
 
 def test_states_that_are_late_are_run_by_others(start, tmp_path, monkeypatch):
-    monkeypatch.setattr("unspool._engine.ray_crew._STUCK", 1.0)
-    engine = start(Batched(folder=str(tmp_path)), 2, patience=PATIENCE)
+    monkeypatch.setattr("unspool._engine.ray.processes._STUCK", 2.0)
+    # Slow enough for each process to get a share of the rows.
+    engine = start(Batched(folder=str(tmp_path), seconds=0.05), 2, timeout=TIMEOUT)
+    wait_for_actors(engine, 2)
     _, undisturbed, _ = rows_of(engine, 4)
     stuck, _ = pids(engine)
     (tmp_path / f"wait-{stuck}").touch()
     _, losses, seconds = rows_of(engine, 4)
-    assert seconds >= PATIENCE / 2
+    assert seconds >= TIMEOUT / 2
     np.testing.assert_array_equal(losses, undisturbed)
     # It is of no more use, and replaced after a while.
-    wait_until(lambda: rows_of(engine, 4) and stuck not in pids(engine))
+    wait_until(lambda: rows_of(engine, 4) and not is_running(stuck))
+    wait_for_actors(engine, 2)
+    np.testing.assert_array_equal(rows_of(engine, 4)[1], undisturbed)
     assert engine.traffic.restarts == 1 and engine.traffic.lost_rows == 0
-    assert "it had not answered for 5 s" in engine.failures[-1]
+    assert "it had not answered for 10 s" in engine.failures[-1]
+
+
+def test_episodes_stay_and_new_ones_go_where_there_are_the_fewest_rows(small_ray):
+    from unspool._engine.ray.actors import affinity
+
+    numbers = np.array([2, 2, 2, 2, 5, 5, 0, 0, 7, 7, 0])
+    seeds, t = np.array([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]), np.array([3] * 6 + [0] * 5)
+    others = dict.fromkeys(("params", "done", "step_seeds", "arm", "worker"))
+    segment = Segment(state=numbers * 2**40 + 9, t=t, start_seeds=seeds, **others)
+    found = affinity(segment, np.arange(11), [2, 3])
+    # Of those that are under way some are at home with an actor that is gone.
+    np.testing.assert_array_equal(found, [2, 2, 2, 2, 5, 5, 3, 3, 3, 3, 2])
+    np.testing.assert_array_equal(affinity(segment, np.array([0, 10]), [2, 3]), [2, 3])
 
 
 def test_a_failure_on_an_actor_comes_back(start):
@@ -302,15 +321,15 @@ def test_actors_count_steps(kind, shared, monkeypatch):
 
 
 def test_actors_that_cannot_be_started_are_told_of(start):
-    with pytest.raises(Exception, match="no actor could be started(.|\n)*LookupError: not here"):
+    with pytest.raises(Exception, match="no process could be started(.|\n)*LookupError: not here"):
         rows_of(start(StaysAtHome(), 1), 2)
 
 
 def test_misuse_is_named(monkeypatch):
     with pytest.raises(ValueError, match="num_actors must be an integer of at least 1, got 0"):
         unspool.RayEngine(Batched(), 0)
-    with pytest.raises(ValueError, match="patience must be a positive number of seconds, got 0.0"):
-        unspool.RayEngine(Batched(), patience=0.0)
+    with pytest.raises(ValueError, match="timeout must be a positive number of seconds, got 0.0"):
+        unspool.RayEngine(Batched(), timeout=0.0)
     with pytest.raises(ValueError, match="horizon must be an integer of at least 1, got 0"):
         unspool.RayEngine(Batched(horizon=0))
     monkeypatch.setitem(sys.modules, "ray", None)

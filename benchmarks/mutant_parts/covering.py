@@ -11,6 +11,7 @@ UNSEEN = {
     "src/unspool/_engine/ray": "tests/test_ray",
     "src/unspool/_engine/host": "tests/test_host",
     "src/unspool/_engine/local_executor": "tests/test_host",
+    "src/unspool/_engine/make_runner": "tests/test_host",
     "src/unspool/_engine/simulators": "tests/test_host",
     "src/unspool/_engine/callback": "tests/test_host",
     "src/unspool/_engine/failures": "tests/test_host",

@@ -130,12 +130,12 @@ PLANTED = (
     ("problems/learned_optimizer/optimizer_training.py", "jnp.asarray(t) + 1)", "jnp.asarray(t) * 0)"),
     # The host and Ray.
     ("_engine/host_rows.py", "total[ran] += losses", "total[rows] += losses"),
-    ("_engine/host_rows.py", "running = ~done & np.isfinite(total) & (segment.t + i < problem.horizon)", "running = ~done & np.isfinite(total)"),
+    ("_engine/host_rows.py", "running = ~done & np.isfinite(total) & inside", "running = ~done & np.isfinite(total)"),
     ("_engine/host_rows.py", "call.step(rows, params, now, t + i, seeds[:, i])", "call.step(rows, params, now, t + i, seeds[:, 0])"),
     ("_engine/host_rows.py", "fresh = np.flatnonzero(~done & (segment.t == 0))", "fresh = np.flatnonzero(segment.t == 0)"),
     ("_engine/simulators.py", "dropped = np.isin(segment.worker, segment.worker[failed])", "dropped = failed"),
     ("_engine/simulators.py", "if simulator is not None and simulator is not outdated and not failed[row]:", "if simulator is not None and simulator is not outdated:"),
     ("_engine/executor.py", "outcome.losses[~segment.done] = np.nan", "outcome.losses[~segment.done] = 0.0"),
     ("_engine/callback.py", "jax.enable_x64(self.precision == np.float64)", "jax.enable_x64(True)"),
-    ("_engine/ray_actor.py", "count, texts = self._stage.failures.take()", "count, texts = 0, []"),
+    ("_engine/ray/remote_runner.py", "Answer(outcome, *self._runner.failures.take(), self._process, deaths)", "Answer(outcome, 0, [], self._process, deaths)"),
 )  # fmt: skip

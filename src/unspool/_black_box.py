@@ -119,16 +119,16 @@ class AbstractSimulatorProblem(AbstractBlackBox):
         """Begins an episode, whose randomness is that of `seed`, at one row's parameters."""
 
     @abc.abstractmethod
-    def step(self, simulator: Any, command: Any) -> tuple[float, bool]:
+    def step(self, simulator: Any, action: Any) -> tuple[float, bool]:
         """Takes a step, and returns its loss and whether the episode has ended with it.
 
         Their types are those of Python or of NumPy, or scalar arrays: a real number and a boolean.
         """
 
-    def commands(self, simulators: Sequence[Any], params: HostParams, t: RowTimes) -> Sequence[Any]:
-        """What each simulator is told in the next step: by default its row's parameters.
+    def actions(self, simulators: Sequence[Any], params: HostParams, t: RowTimes) -> Sequence[Any]:
+        """Actions of the simulators in the next step: by default each one's row of the parameters.
 
         All rows are decided for at once, so that a controller can be written with arrays. There is
-        to be one command for each simulator, in order.
+        to be one action for each simulator, in order.
         """
         return [map_arrays(lambda x, i=i: x[i], params) for i in range(len(simulators))]

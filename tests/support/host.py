@@ -105,7 +105,7 @@ class Simulated(unspool.AbstractSimulatorProblem):
     filling: int = 4
     drain: float = 0.3
     fails_at: int = -1
-    commands_fail: bool = False
+    actions_fail: bool = False
 
     def init_params(self, *, key):
         return jnp.array([0.4, 0.2])
@@ -116,14 +116,14 @@ class Simulated(unspool.AbstractSimulatorProblem):
     def reset(self, simulator, params, *, seed):
         simulator.reset()
 
-    def commands(self, simulators, params, t):
-        if self.commands_fail:
-            raise ArithmeticError("no command")
+    def actions(self, simulators, params, t):
+        if self.actions_fail:
+            raise ArithmeticError("no action")
         inflow = params[:, 0] + params[:, 1] * t / self.horizon
         return np.where(t < self.filling, inflow, -self.drain)
 
-    def step(self, simulator, command):
-        loss = simulator.move(command)
+    def step(self, simulator, action):
+        loss = simulator.move(action)
         if simulator.steps == self.fails_at and simulator.level > 3:
             raise ArithmeticError("too high")
         return loss, simulator.steps >= self.filling and simulator.level <= 0

@@ -38,6 +38,7 @@ class Batched(unspool.AbstractHostProblem):
     horizon: int = HORIZON
     folder: str = ""
     end: float = 1.2
+    seconds: float = 0.0
 
     def init_params(self, *, key):
         return jnp.array([0.5, 0.2])
@@ -47,6 +48,7 @@ class Batched(unspool.AbstractHostProblem):
 
     def step(self, params, state, t, *, seeds):
         take_part(self.folder)
+        time.sleep(self.seconds)
         (x, y), (a, b), (low, high) = state.T, params.T, halves(seeds)
         x, y = np.sin(a * y + x) + low, b * x + high
         return np.stack([x, y], 1), x**2 + y**2 + 0.1 * t
@@ -86,12 +88,12 @@ class Simulated(unspool.AbstractSimulatorProblem):
     def reset(self, simulator, params, *, seed):
         simulator.begin(halves(seed)[0], params[0])
 
-    def commands(self, simulators, params, t):
+    def actions(self, simulators, params, t):
         take_part(self.folder)
         return params
 
-    def step(self, simulator, command):
-        loss = simulator.walk(*command)
+    def step(self, simulator, action):
+        loss = simulator.walk(*action)
         if simulator.x > self.limit:
             raise ArithmeticError("gone too far")
         return loss, simulator.y > self.end
@@ -106,9 +108,9 @@ class Aimed(Simulated):
     def init_params(self, *, key):
         return jnp.array([0.8])
 
-    def step(self, simulator, command):
+    def step(self, simulator, action):
         simulator.steps += 1
-        return 0.5 * (command[0] - simulator.x) ** 2, False
+        return 0.5 * (action[0] - simulator.x) ** 2, False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +132,17 @@ class StaysAtHome(Simulated):
 
 
 def pids(engine) -> list[int]:
-    """The processes of the actors that are up."""
-    return [member.pid for member in engine.executor._crew.members if member.pid]
+    """The processes that have run the rows of the last segment."""
+    return sorted(int(process.partition(" ")[0]) for process in engine.executor.processes)
+
+
+def is_running(pid) -> bool:
+    """True for a process of this machine that has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_until(condition):
@@ -142,11 +153,18 @@ def wait_until(condition):
 
 
 def kill_during(engine, segments):
-    """Kills an actor once there have been so many stretches; to be joined."""
+    """Kills a process in the midst of its rows, once there have been so many segments; to be
+    joined."""
 
     def kill():
         wait_until(lambda: engine.traffic.segments >= segments)
-        os.kill(pids(engine)[0], signal.SIGKILL)
+        pid = pids(engine)[0]
+        folder = Path(engine.problem.folder)
+        # It leaves its number before it looks whether it is to wait.
+        (folder / f"wait-{pid}").touch()
+        (folder / str(pid)).unlink(missing_ok=True)
+        wait_until((folder / str(pid)).exists)
+        os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -154,7 +172,7 @@ def kill_during(engine, segments):
 
 
 def rows_of(engine, num_workers, num_steps=3, trajectories=None):
-    """One stretch of antithetic pairs, begun anew unless they are given; and its seconds."""
+    """One segment of antithetic pairs, begun anew unless they are given; and its seconds."""
     params = jnp.array([0.5, 0.2])
     shift = jnp.stack([jnp.full((num_workers, 2), 0.1), jnp.full((num_workers, 2), -0.1)])
     if trajectories is None:

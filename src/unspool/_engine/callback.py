@@ -14,10 +14,11 @@ from jaxlib import xla_client
 from jaxtyping import PyTree
 
 from .._custom_types import Params
-from .executor import AbstractExecutor, Outcome, Segment
+from .executor import AbstractExecutor
+from .segment import Outcome, Segment
 
 _CLOCK_KINDS = bool, np.int32, np.uint64, np.uint64, np.int32, np.int32
-"""What the fields of a `Segment` are, besides parameters and states."""
+"""Types of the fields of a `Segment`, besides parameters and states."""
 
 
 def advance_on_host(
@@ -34,7 +35,7 @@ def advance_on_host(
     """
     # Callbacks run on threads of their own, where the precision may be another.
     done, precision = segment.done, jnp.result_type(float)
-    kinds = _kinds(segment.params), _kinds(executor.example()), *map(np.dtype, _CLOCK_KINDS)
+    kinds = _kinds(segment.params), _kinds(executor.runner.example()), *map(np.dtype, _CLOCK_KINDS)
     words, structure = jax.tree.flatten(jax.tree.map(as_words, segment))
     leaves, of_params = jax.tree.flatten(others)
     constants = of_params, tuple(leaves)

@@ -13,7 +13,7 @@ _MOST_FAILURES = 10
 
 
 class Failures:
-    """How many rows have failed, and the tracebacks of the last few."""
+    """Number of rows that have failed, and the tracebacks of the last few."""
 
     def __init__(self):
         self.count = 0

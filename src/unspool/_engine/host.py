@@ -11,19 +11,20 @@ from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, Shaped
 
 from .. import _rows as rows
-from .._black_box import AbstractBlackBox, AbstractHostProblem, AbstractSimulatorProblem
+from .._black_box import AbstractBlackBox
 from .._custom_types import KeyLike, Params, RowLosses
-from .._episodes import check_episodes
 from .._params import as_arrays, check_params
 from .._random import Purpose, as_key, numbered, seeded_key, stream
-from .base import AbstractEngine, Arms, Trajectories, check_horizon
+from .base import AbstractEngine, Arms, Trajectories
 from .callback import advance_on_host, as_words
-from .executor import AbstractExecutor, Segment
+from .executor import AbstractExecutor
 from .local_executor import LocalExecutor
+from .make_runner import make_runner
+from .segment import Segment
 
 
 class AbstractHostEngine(AbstractEngine):
-    """Has rows run by a stage, as many steps at a time as lie between two looks at them.
+    """Has an executor run rows, as many steps at a time as lie between two looks at them.
 
     A state that comes out of the host travels as the bits that it is: an episode goes on in double
     precision whatever JAX computes in. Where it does not come out, what travels is a stamp by which
@@ -43,13 +44,11 @@ class AbstractHostEngine(AbstractEngine):
 
     @property
     def fixed_length(self) -> bool:
-        return (
-            isinstance(self.problem, AbstractHostProblem) and not self.problem.episodes.ends_early
-        )
+        return self.executor.runner.fixed_length
 
     @property
     def copies_states(self) -> bool:
-        return isinstance(self.problem, AbstractHostProblem)
+        return self.executor.runner.copies_states
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -68,7 +67,7 @@ class AbstractHostEngine(AbstractEngine):
                 f"params must have the shapes of init_params, {shapes(wanted)}, "
                 f"got {shapes(params)}"
             )
-        self.executor.example()
+        self.executor.runner.example()
 
     def start(
         self,
@@ -84,7 +83,7 @@ class AbstractHostEngine(AbstractEngine):
             words = as_words(one)
             return jnp.zeros((num_arms, num_workers, *words.shape[1:]), words.dtype)
 
-        state = jax.tree.map(blank, self.executor.example())
+        state = jax.tree.map(blank, self.executor.runner.example())
         length = jnp.full(num_workers, self.horizon, int)
         return Trajectories.begin(state, num_arms, keys, length)
 
@@ -156,30 +155,7 @@ class HostEngine(AbstractHostEngine):
     executor: AbstractExecutor
 
     def __init__(self, problem: AbstractBlackBox):
-        check_black_box(problem)
-        self.executor = LocalExecutor(problem)
-
-
-def check_black_box(problem: Any) -> None:
-    """Raises `ValueError` unless an engine can run it."""
-    if not isinstance(problem, (AbstractHostProblem, AbstractSimulatorProblem)):
-        raise ValueError(
-            "problem must be an instance of AbstractHostProblem or AbstractSimulatorProblem, "
-            f"got {problem!r}" + (" (a class: call it first)" if isinstance(problem, type) else "")
-        )
-    if type(problem).__hash__ is None:
-        raise ValueError(
-            f"problem must be hashable, got {problem!r}: decorate its class with "
-            "@dataclasses.dataclass(frozen=True)"
-        )
-    check_horizon(problem.horizon)
-    if isinstance(problem, AbstractHostProblem):
-        check_episodes(problem)
-        if problem.episodes.random_length or problem.episodes.weight is not None:
-            raise ValueError(
-                f"the episodes of {type(problem).__name__}, which runs on the host, may have "
-                f"is_done alone, got {problem.episodes!r}"
-            )
+        self.executor = LocalExecutor(make_runner(problem))
 
 
 def _check_kinds(params: Params) -> None:

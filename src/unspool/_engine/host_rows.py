@@ -1,49 +1,73 @@
 """Rows of a problem whose states go in and come out, one segment further."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from .._black_box import AbstractHostProblem, HostState
 from .._params import take
-from .executor import Outcome, Segment
 from .failures import Failures, attempt
-from .returned import check_losses, check_over, check_pair, check_states
+from .returned import check_done, check_losses, check_pair, check_states
+from .runner import AbstractRunner
+from .segment import Outcome, Segment
+from .try_out import try_out
 
 
-def advance_states(problem: AbstractHostProblem, failures: Failures, segment: Segment) -> Outcome:
-    """The rows after as many steps as there are seeds.
+class StateRunner(AbstractRunner):
+    """Runs rows whose states go in and come out, all of them in one call of the problem's."""
 
-    **Raises:** `MisuseError` for a method that returns what it may not.
-    """
-    outcome = Outcome.begin(segment)
-    state, done, total, taken = outcome
-    call = _Calls(problem, failures, segment, outcome)
-    fresh = np.flatnonzero(~done & (segment.t == 0))
-    if fresh.size:
-        begun, begin = call.init_state(fresh)
-        call.is_done(begun, begin)
-        _put(state, begun, begin)
-    running = ~done & np.isfinite(total)
-    i = 0
-    while i < segment.num_steps and running.any():
-        # States are put back only when a row drops out: most often none does.
-        rows = ran = np.flatnonzero(running)
-        now = take(state, rows)
-        params, t, seeds = take((segment.params, segment.t, segment.step_seeds), rows)
-        while i < segment.num_steps and running[rows].all():
-            ran, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
-            total[ran] += losses
-            taken[ran] += 1
-            call.is_done(ran, now)
-            i += 1
-            # A window may reach beyond the end of an episode.
-            running = ~done & np.isfinite(total) & (segment.t + i < problem.horizon)
-        _put(state, ran, now)
-    return outcome
+    copies_states = True
+
+    def __init__(self, problem: AbstractHostProblem):
+        self.problem: AbstractHostProblem = problem
+        self.failures = Failures()
+        # By precision: that of the parameters may be that of the state.
+        self._examples: dict[Any, HostState] = {}
+
+    @property
+    def fixed_length(self) -> bool:
+        return not self.problem.episodes.ends_early
+
+    def example(self) -> HostState:
+        precision = jnp.result_type(float)
+        if precision not in self._examples:
+            self._examples[precision] = try_out(self.problem)
+        return self._examples[precision]
+
+    def advance(self, segment: Segment) -> Outcome:
+        outcome = Outcome.begin(segment)
+        state, done, total, taken = outcome
+        call = _Calls(self.problem, self.failures, segment, outcome)
+        fresh = np.flatnonzero(~done & (segment.t == 0))
+        if fresh.size:
+            begun, begin = call.init_state(fresh)
+            call.is_done(begun, begin)
+            _put(state, begun, begin)
+        running = ~done & np.isfinite(total)
+        i = 0
+        while i < segment.num_steps and running.any():
+            # States are put back only when a row drops out: most often none does.
+            rows = ran = np.flatnonzero(running)
+            now = take(state, rows)
+            params, t, seeds = take((segment.params, segment.t, segment.step_seeds), rows)
+            while i < segment.num_steps and running[rows].all():
+                ran, now, losses = call.step(rows, params, now, t + i, seeds[:, i])
+                total[ran] += losses
+                taken[ran] += 1
+                call.is_done(ran, now)
+                i += 1
+                # A window may reach beyond the end of an episode.
+                inside = segment.t + i < self.problem.horizon
+                running = ~done & np.isfinite(total) & inside
+            _put(state, ran, now)
+        return outcome
+
+    def evict(self, seeds: Iterable[int]) -> None:
+        """Nothing is kept."""
 
 
 class _Calls:
@@ -93,7 +117,7 @@ class _Calls:
 
         def is_done(place):
             found = method(take(state, place))
-            return check_over(self._problem, found, rows[place].size)
+            return check_done(self._problem, found, rows[place].size)
 
         ran, made = self._attempt(is_done, rows)
         self._outcome.done[ran] = _join(made, np.zeros(0, bool))

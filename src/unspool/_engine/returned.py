@@ -1,4 +1,4 @@
-"""What the methods of a host problem may return: the shapes and types that are wanted of them."""
+"""Checks of what the methods of a host problem return, by shape and type."""
 
 import reprlib
 from collections.abc import Iterable, Mapping, Set
@@ -79,8 +79,8 @@ def check_losses(problem: object, value: Any, num_rows: int) -> np.ndarray:
     return losses.astype(float)
 
 
-def check_over(problem: object, value: Any, num_rows: int) -> np.ndarray:
-    """Which rows are over.
+def check_done(problem: object, value: Any, num_rows: int) -> np.ndarray:
+    """A boolean for each row: true where the episode is over.
 
     **Raises:** `MisuseError` unless there is a boolean for each row.
     """
@@ -93,21 +93,21 @@ def check_over(problem: object, value: Any, num_rows: int) -> np.ndarray:
     return done
 
 
-def check_commands(problem: object, value: Any, num_rows: int) -> list[Any]:
-    """The commands of rows, one by one.
+def check_actions(problem: object, value: Any, num_rows: int) -> list[Any]:
+    """The actions of rows, one by one.
 
     **Raises:** `MisuseError` unless there is one for each row, in order.
     """
     ordered = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, Set))
     # An array without an axis can be iterated over by its type alone.
-    commands = list(value) if ordered and getattr(value, "ndim", 1) != 0 else None
-    if commands is None or len(commands) != num_rows:
-        found = _describe(value) if commands is None else f"{len(commands)} commands"
+    actions = list(value) if ordered and getattr(value, "ndim", 1) != 0 else None
+    if actions is None or len(actions) != num_rows:
+        found = _describe(value) if actions is None else f"{len(actions)} actions"
         raise MisuseError(
-            f"commands of {_name(problem)} must return one command for each of the simulators, "
+            f"actions of {_name(problem)} must return one action for each of the simulators, "
             f"got {found} for {num_rows} simulators"
         )
-    return commands
+    return actions
 
 
 def check_step(problem: object, value: Any) -> tuple[float, bool]:

@@ -8,112 +8,127 @@ import numpy as np
 
 from .._black_box import AbstractSimulatorProblem
 from .._params import take
-from .executor import Outcome, Segment
 from .failures import Failures, attempt
-from .returned import check_commands, check_step
+from .returned import check_actions, check_step
+from .runner import AbstractRunner
+from .segment import Outcome, Segment
+
+_MOST_EPISODES = 2**40
+"""Number of episodes that a process can begin before its stamps are those of another."""
+
+_Name = tuple[int, int]
+"""A row's simulator is found by the seed of its episode and the arm."""
 
 
-class Simulators:
-    """The simulators of the rows that are under way, and those that wait for the next episode.
+class SimulatorRunner(AbstractRunner):
+    """Runs the rows that are under way, each in its simulator, and keeps those that wait.
 
-    A simulator is found by the seed of its episode and the arm. The stamp that its row carries
-    for a state tells whether the simulator is still where the row has left it.
+    - `busy`: of each row under way the stamp that it carries for a state, and its simulator. The
+      stamp tells whether the simulator is still where the row has left it.
+    - `idle`: simulators for the next episodes.
+
+    **Arguments:** `process`, the number of the process that this is, of several.
     """
 
-    def __init__(self, failures: Failures):
-        self._failures = failures
-        self._busy: dict[tuple[int, int], tuple[int, Any]] = {}
-        self._idle: list[Any] = []
+    copies_states = False
+
+    def __init__(self, problem: AbstractSimulatorProblem, process: int = 0):
+        self.problem: AbstractSimulatorProblem = problem
+        self.failures = Failures()
+        self.busy: dict[_Name, tuple[int, Any]] = {}
+        self.idle: list[Any] = []
         self._version: Hashable = None
-        self._outdated: dict[tuple[int, int], Any] = {}
-        self._stamp = 0
+        self._outdated: dict[_Name, Any] = {}
+        self._stamp = process * _MOST_EPISODES
 
-    def advance(self, problem: AbstractSimulatorProblem, segment: Segment) -> Outcome:
-        """The rows after as many steps as there are seeds.
+    def example(self) -> np.ndarray:
+        return np.zeros(1, np.int64)
 
-        **Raises:** `MisuseError` for a method that returns what it may not.
-        """
+    def advance(self, segment: Segment) -> Outcome:
         outcome = Outcome.begin(segment)
         names = list(zip(segment.start_seeds.tolist(), segment.arm.tolist(), strict=True))
         try:
-            self._run(problem, segment, names, outcome)
+            self._run(segment, names, outcome)
         except BaseException:
             # Nobody will go on with these episodes.
             for name in names:
-                self._busy.pop(name, None)
+                self.busy.pop(name, None)
             raise
-        self._release(problem, segment, names, outcome.done, outcome.losses)
+        self._release(segment, names, outcome)
         return outcome
 
-    def _run(self, problem, segment: Segment, names, outcome: Outcome) -> None:
-        stamps, done, total, taken = outcome
-        at_work: dict[int, Any] = {}
+    def evict(self, seeds: Iterable[int]) -> None:
+        gone = set(seeds)
+        self.busy = {name: found for name, found in self.busy.items() if name[0] not in gone}
 
-        def fail(row):
-            self._failures.add(traceback.format_exc())
-            total[row] = np.nan
-
-        for row in np.flatnonzero(~done).tolist():
-            try:
-                if segment.t[row] == 0:
-                    params = take(segment.params, row)
-                    stamps[row], at_work[row] = self._begin(problem, names[row], params)
-                else:
-                    at_work[row] = self._find(names[row], stamps[row])
-            except Exception:
-                fail(row)
+    def _run(self, segment: Segment, names: list[_Name], outcome: Outcome) -> None:
+        at_work = self._enter(segment, names, outcome)
         for i in range(segment.num_steps):
             # A window may reach beyond the end of an episode.
-            inside = segment.t + i < problem.horizon
-            rows = np.flatnonzero(~done & np.isfinite(total) & inside)
+            inside = segment.t + i < self.problem.horizon
+            rows = np.flatnonzero(~outcome.done & np.isfinite(outcome.losses) & inside)
             if not rows.size:
                 break
             simulators = [at_work[row] for row in rows.tolist()]
-            ran, commands = self._decide(problem, segment, rows, simulators, i)
-            total[np.setdiff1d(rows, ran)] = np.nan
-            for row, command in zip(ran.tolist(), commands, strict=True):
+            ran, actions = self._decide(segment, rows, simulators, i)
+            outcome.losses[np.setdiff1d(rows, ran)] = np.nan
+            for row, action in zip(ran.tolist(), actions, strict=True):
                 try:
-                    made = problem.step(at_work[row], command)
+                    made = self.problem.step(at_work[row], action)
                 except Exception:
-                    fail(row)
+                    self._fail(row, outcome)
                     continue
-                loss, done[row] = check_step(problem, made)
-                total[row] += loss
-                taken[row] += 1
+                loss, outcome.done[row] = check_step(self.problem, made)
+                outcome.losses[row] += loss
+                outcome.taken[row] += 1
+
+    def _enter(self, segment: Segment, names: list[_Name], outcome: Outcome) -> dict[int, Any]:
+        """The simulators of rows: reset for those that begin, found for those that go on."""
+        at_work, stamps = {}, outcome.state
+        for row in np.flatnonzero(~outcome.done).tolist():
+            try:
+                if segment.t[row] == 0:
+                    params = take(segment.params, row)
+                    stamps[row], at_work[row] = self._begin(names[row], params)
+                else:
+                    at_work[row] = self._find(names[row], int(stamps[row]))
+            except Exception:
+                self._fail(row, outcome)
+        return at_work
+
+    def _fail(self, row: int, outcome: Outcome) -> None:
+        self.failures.add(traceback.format_exc())
+        outcome.losses[row] = np.nan
 
     def _decide(
-        self, problem, segment: Segment, rows, simulators, i: int
+        self, segment: Segment, rows: np.ndarray, simulators: list[Any], i: int
     ) -> tuple[np.ndarray, list[Any]]:
-        """The rows for which there is a command in the step to come, and their commands."""
+        """The rows for which there is an action in the step to come, and their actions."""
         params, t = take((segment.params, segment.t), rows)
 
         def decide(place):
             some = simulators[place]
-            made = problem.commands(some, take(params, place), t[place] + i)
-            return check_commands(problem, made, len(some))
+            made = self.problem.actions(some, take(params, place), t[place] + i)
+            return check_actions(self.problem, made, len(some))
 
-        ran, made = attempt(decide, rows, self._failures)
-        return ran, [command for piece in made for command in piece]
+        ran, made = attempt(decide, rows, self.failures)
+        return ran, [action for piece in made for action in piece]
 
-    def forget(self, seeds: Iterable[int]) -> None:
-        gone = set(seeds)
-        self._busy = {name: found for name, found in self._busy.items() if name[0] not in gone}
-
-    def _begin(self, problem, name, params) -> tuple[int, Any]:
-        if problem.version != self._version:
+    def _begin(self, name: _Name, params: Any) -> tuple[int, Any]:
+        if self.problem.version != self._version:
             # Those at work end their episodes, and begin no other.
-            self._version, self._idle = problem.version, []
-            self._outdated = {name: simulator for name, (_, simulator) in self._busy.items()}
-        _, simulator = self._busy.pop(name, (None, None))
+            self._version, self.idle = self.problem.version, []
+            self._outdated = {name: simulator for name, (_, simulator) in self.busy.items()}
+        _, simulator = self.busy.pop(name, (None, None))
         if simulator is None or self._outdated.pop(name, None) is simulator:
-            simulator = self._idle.pop() if self._idle else problem.make()
-        problem.reset(simulator, params, seed=name[0])
+            simulator = self.idle.pop() if self.idle else self.problem.make()
+        self.problem.reset(simulator, params, seed=name[0])
         self._stamp += 1
-        self._busy[name] = self._stamp, simulator
+        self.busy[name] = self._stamp, simulator
         return self._stamp, simulator
 
-    def _find(self, name, stamp) -> Any:
-        found, simulator = self._busy.get(name, (None, None))
+    def _find(self, name: _Name, stamp: int) -> Any:
+        found, simulator = self.busy.get(name, (None, None))
         if found != stamp:
             raise LookupError(
                 "the simulator of this episode is gone: it was lost, or another training with the "
@@ -121,13 +136,18 @@ class Simulators:
             )
         return simulator
 
-    def _release(self, problem, segment, names, done, total) -> None:
+    def _release(self, segment: Segment, names: list[_Name], outcome: Outcome) -> None:
         """Takes back the simulators of episodes that have ended; one that failed is not kept."""
-        failed = ~np.isfinite(total)
+        failed = ~np.isfinite(outcome.losses)
         dropped = np.isin(segment.worker, segment.worker[failed])
-        ends = done | dropped | (segment.t + segment.num_steps >= problem.horizon)
+        ends = outcome.done | dropped | (segment.t + segment.num_steps >= self.problem.horizon)
         for row in np.flatnonzero(ends):
-            _, simulator = self._busy.pop(names[row], (None, None))
+            _, simulator = self.busy.pop(names[row], (None, None))
             outdated = self._outdated.pop(names[row], None)
             if simulator is not None and simulator is not outdated and not failed[row]:
-                self._idle.append(simulator)
+                self.idle.append(simulator)
+
+
+def process_of(stamps: np.ndarray) -> np.ndarray:
+    """The numbers of the processes that have begun episodes, by the stamps of the rows."""
+    return stamps // _MOST_EPISODES

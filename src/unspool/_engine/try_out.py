@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from .._black_box import AbstractHostProblem, HostState
 from .._params import as_arrays, map_arrays
 from .._random import seeded_key
-from .returned import MisuseError, check_losses, check_over, check_pair, check_states
+from .returned import MisuseError, check_done, check_losses, check_pair, check_states
 
 _NUM_ROWS = 3
 _SEED = 0x9E3779B97F4A7C15
@@ -49,7 +49,7 @@ class _Methods:
         state, seeds = _copy((state, self.seeds), rows)
         is_done = self.problem.episodes.is_done
         assert is_done is not None
-        return check_over(self.problem, is_done(state), seeds.size)
+        return check_done(self.problem, is_done(state), seeds.size)
 
 
 def try_out(problem: AbstractHostProblem) -> HostState:
@@ -77,7 +77,7 @@ def try_out(problem: AbstractHostProblem) -> HostState:
 
 
 def _try(problem: AbstractHostProblem, method: str, call: Callable[[slice], Any]) -> Any:
-    """What `call` returns for all rows; nothing if that is an exception which they may cause.
+    """Return value of `call` for all rows; `None` if it raises an exception which they may cause.
 
     **Raises:** `MisuseError` as `try_out` does.
     """
@@ -113,7 +113,7 @@ def _try(problem: AbstractHostProblem, method: str, call: Callable[[slice], Any]
 
 
 def _num_alone(call: Callable[[slice], Any]) -> int:
-    """For how many rows `call` works if it is given each alone."""
+    """Number of rows for which `call` works if it is given each alone."""
     works = 0
     for row in range(_NUM_ROWS):
         try:
@@ -155,7 +155,7 @@ def _copy(tree: PyTree, rows: slice) -> PyTree:
 
 
 def _agree(first: PyTree, second: PyTree, tolerance: float) -> bool:
-    """Whether arrays are equal, up to a share of the largest number of each."""
+    """True for arrays that are equal, up to a share of the largest number of each."""
 
     def agree(x, y):
         if x.dtype.kind in "biu":

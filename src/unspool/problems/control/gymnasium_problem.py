@@ -128,7 +128,7 @@ class GymnasiumProblem(AbstractSimulatorProblem):
     def reset(self, simulator: _Simulator, params, *, seed: int) -> None:
         simulator.begin(seed)
 
-    def commands(self, simulators: Sequence[_Simulator], params, t) -> Sequence[Any]:
+    def actions(self, simulators: Sequence[_Simulator], params, t) -> Sequence[Any]:
         observations = np.stack([simulator.observation for simulator in simulators])
         if self.normalize_over:
             observations = self._normalization.apply(observations)
@@ -136,8 +136,8 @@ class GymnasiumProblem(AbstractSimulatorProblem):
         space = simulators[0].environment.action_space
         return list(_as_actions(space, outputs, self.clip_actions))
 
-    def step(self, simulator: _Simulator, command) -> tuple[float, bool]:
-        reward, done = simulator.act(command)
+    def step(self, simulator: _Simulator, action) -> tuple[float, bool]:
+        reward, done = simulator.act(action)
         return (0.0 if done and self.dead_last_step else -reward), done
 
 
