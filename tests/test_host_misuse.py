@@ -1,6 +1,7 @@
 """Problems on the host that break the rules: the mistake is named in one sentence."""
 
 import dataclasses
+import functools as ft
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,15 @@ def returns(method, *alternatives, after=0):
         calls = iter(range(10**9))
 
         def changed(self, *arguments, **seeds):
-            made = getattr(OnHost, method)(self, *arguments, **seeds)
+            if method == "is_done":
+                made = OnHost.episodes.fget(self).is_done(*arguments)
+            else:
+                made = getattr(OnHost, method)(self, *arguments, **seeds)
             return change_it(made) if next(calls) >= after else made
 
+        if method == "is_done":
+            episodes = lambda self: unspool.Episodes(is_done=ft.partial(changed, self))
+            return type(name, (OnHost,), {"episodes": property(episodes)})()
         return type(name, (OnHost,), {method: changed})()
 
     return [change(alternative, f"Wrong{i}") for i, alternative in enumerate(alternatives)]
