@@ -1,4 +1,4 @@
-"""What a user writes where JAX cannot go: simulators that run on the host, in NumPy or beyond."""
+"""The interface to simulators that run on the host, in NumPy or beyond."""
 
 import abc
 from collections.abc import Hashable, Sequence
@@ -86,7 +86,7 @@ class AbstractHostProblem(AbstractBlackBox):
 
     @property
     def episodes(self) -> Episodes:
-        """How episodes end: after `horizon` steps, or early where `Episodes(is_done=...)` says so.
+        """The ends of episodes: after `horizon` steps, or early as `Episodes(is_done=...)` says.
 
         `is_done` is given the states of several rows and returns an array of as many booleans.
         Rows that are done are frozen and add no loss.
@@ -108,7 +108,7 @@ class AbstractSimulatorProblem(AbstractBlackBox):
 
     @property
     def version(self) -> Hashable:
-        """What simulators are made from, such as a file's time of change, if it can change.
+        """The version of what simulators are made from, such as a file's time of change.
 
         Simulators of another version begin no further episode. Looked at with every episode.
         """

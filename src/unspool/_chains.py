@@ -21,7 +21,7 @@ _Episodes = Int[Array, "episodes workers"]
 
 
 class ChainPlan(NamedTuple):
-    """What a chain does.
+    """The work of a chain.
 
     - `num_estimates`: how many it makes.
     - `num_episodes`: episodes of each worker that count.

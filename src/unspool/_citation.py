@@ -1,4 +1,4 @@
-"""What the library rests on, as BibTeX."""
+"""The papers and packages that the library rests on, as BibTeX."""
 
 import importlib.metadata
 import inspect

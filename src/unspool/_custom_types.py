@@ -16,7 +16,7 @@ BoolScalar = Bool[Array, ""]
 RandomKey = Key[Array, ""]
 
 KeyLike = Any
-"""What public functions take for a key: one of `jax.random.key`, or an array of
+"""A key as public functions take it: one of `jax.random.key`, or an array of
 `jax.random.PRNGKey`. Anything else is refused with a sentence."""
 
 Clocks = Int[Array, " workers"]
@@ -29,4 +29,4 @@ RowMask = Bool[Array, "arms workers"]
 RowLosses = Float[Array, "arms workers"]
 
 RealScalar = Real[Array, ""] | float | int
-"""What a user's step may return as its loss."""
+"""A loss as a user's step may return it."""

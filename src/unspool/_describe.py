@@ -1,4 +1,4 @@
-"""What a figure depends on, in words and numbers that fit into JSON."""
+"""Descriptions of settings and machines, in words and numbers that fit into JSON."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ def describe(module: Any) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What a figure depends on besides the settings."""
+    """The versions and the machine that a figure depends on besides the settings."""
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,

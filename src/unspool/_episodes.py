@@ -1,4 +1,4 @@
-"""How long the episodes of a problem are, and what their steps weigh."""
+"""The description of a problem's episodes: lengths, ends, weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields

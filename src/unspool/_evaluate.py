@@ -1,4 +1,4 @@
-"""How good parameters are: their loss without perturbations, on episodes never trained on."""
+"""Evaluation of parameters: their loss without perturbations, on fresh episodes."""
 
 from typing import NamedTuple
 

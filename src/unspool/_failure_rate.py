@@ -46,12 +46,12 @@ class FailureRate:
 
     @property
     def left_nothing(self) -> bool:
-        """Whether not a single update could be made."""
+        """True if not a single update could be made."""
         return not self._any_usable
 
 
 def survive_too_rarely(survivals: Sequence[Survival]) -> bool:
-    """Whether so few episodes get to their end that weights cannot make up for the others.
+    """True if so few episodes get to their end that weights cannot make up for the others.
 
     Twice the standard error of the failures counted is allowed for.
     """
@@ -59,7 +59,7 @@ def survive_too_rarely(survivals: Sequence[Survival]) -> bool:
 
 
 def none_has_come_through(survival: Survival, num_workers: int) -> bool:
-    """Whether all episodes have failed, and as many as there are workers, before their end."""
+    """True if all episodes have failed, and as many as there are workers, before their end."""
     last = float(survival.attempted[-1] - survival.failed[-1])
     return (
         survival.attempted.size > 1 and last < 1 and float(np.sum(survival.failed)) >= num_workers

@@ -29,7 +29,7 @@ class _Freezer:
         self._frozen: dict[int, tuple[Any, Hashable]] = {}
 
     def freeze(self, x: Any) -> Hashable:
-        """What stands for a parameter of an equation. It holds on to objects that have no value."""
+        """A stand-in for a parameter of an equation. It holds on to objects that have no value."""
         if isinstance(x, core.ClosedJaxpr):
             if id(x) not in self._frozen:
                 frozen = self._freeze_jaxpr(x.jaxpr), tuple(map(self.freeze, x.consts))

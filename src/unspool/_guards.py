@@ -1,4 +1,4 @@
-"""What a traced program has read besides its arguments, and whether it is still as it was."""
+"""Guards: a traced program is used again while all that it has read is as it was."""
 
 import builtins
 import enum
@@ -65,12 +65,12 @@ class Guards:
 
     @property
     def complete(self) -> bool:
-        """Whether all was looked at."""
+        """True if all was looked at."""
         parts = self._names, self._cells, self._functions, self._collections
         return sum(map(len, parts)) < _MOST_GUARDS
 
     def hold(self) -> bool:
-        """Whether everything is as it was."""
+        """True if everything is as it was."""
         for names, name, value in self._names:
             if names.get(name, _ABSENT) is not value:
                 return False

@@ -1,4 +1,4 @@
-"""What is trained on: one problem, or several with the same parameters."""
+"""Several problems with the same parameters, or one."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How far training can go, and what it costs to begin."""
+"""Limits of a training: the counts that it may reach, and the cost of its start."""
 
 import warnings
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def warn_of_long_start(joint: JointProblem, estimator: AbstractEstimator, num_up
 
 
 def counts_run_out(parts: Sequence[Workers], num_updates: int) -> bool:
-    """Whether so many updates could give an episode, or an update, a number that another had.
+    """True if so many updates could give an episode, or an update, a number that another had.
 
     In an update every group of workers begins one episode at most.
     """

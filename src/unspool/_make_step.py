@@ -51,7 +51,7 @@ class TrainState(eqx.Module):
 
     @property
     def is_spread(self) -> BoolScalar:
-        """Whether what is made next is an update, and no window that spreads the workers."""
+        """True if an update is made next, and no window that spreads the workers."""
         return self.workers[0].update >= 0
 
     @property

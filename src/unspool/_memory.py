@@ -1,4 +1,4 @@
-"""How many bytes training needs, and how many there are."""
+"""Bytes that training needs, and bytes that there are."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 
 
 def read_memory(program: Any) -> Memory:
-    """What a compiled program that takes a state and returns the next one needs."""
+    """The bytes that a compiled program needs, which takes a state and returns the next one."""
     sizes = program.memory_analysis()
     state = sizes.argument_size_in_bytes
     copied = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -40,7 +40,7 @@ def read_memory(program: Any) -> Memory:
 
 
 def free_bytes() -> int | None:
-    """What the default device has left."""
+    """The bytes that the default device has left."""
     stats = jax.devices()[0].memory_stats()
     if stats is not None and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]

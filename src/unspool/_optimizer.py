@@ -1,4 +1,4 @@
-"""What training asks of an optimizer of optax, and what it says of one that cannot work."""
+"""Optimizers of optax in a training: how they are called, and which are refused."""
 
 import inspect
 from typing import Any, NamedTuple

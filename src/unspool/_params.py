@@ -31,12 +31,12 @@ class Fixed(eqx.Module):
 
 
 def is_float_array(x: Any) -> bool:
-    """Whether something is an array of floats, those that only JAX knows of included."""
+    """True for an array of floats, those that only JAX knows of included."""
     return eqx.is_array(x) and jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 def split(params: Params) -> tuple[Params, Fixed]:
-    """What is trained, with `None` elsewhere, and the rest; `join` is the inverse."""
+    """The trained leaves, with `None` elsewhere, and the rest; `join` is the inverse."""
     trained, rest = eqx.partition(params, is_float_array)
     arrays, others = eqx.partition(rest, eqx.is_array)
     leaves, structure = jax.tree.flatten(others)
@@ -77,7 +77,7 @@ def match(trained: Params, tree: PyTree[Any]) -> PyTree[Any]:
 
 
 def as_arrays(params: Params) -> Params:
-    """What `init_params` of a problem returned, with Python's floats as arrays.
+    """The result of a problem's `init_params`, with Python's floats as arrays.
 
     Those in fields of an `equinox.Module` are settings of the module, and stay as they are.
     """
@@ -139,7 +139,7 @@ _CARRIED = np.number, jnp.inexact, np.bool_, jax.dtypes.prng_key
 
 
 def _is_loose_float(params: Params, path: tuple[Any, ...], leaf: Any) -> bool:
-    """Whether a leaf is a Python number with a fraction that is no field of an equinox module."""
+    """True for a Python number with a fraction that is no field of an equinox module."""
     if not isinstance(leaf, (float, complex)) or eqx.is_array(leaf):
         return False
     return not isinstance(_find(params, path[:-1]), eqx.Module)

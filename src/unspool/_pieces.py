@@ -13,7 +13,7 @@ _Carry = TypeVar("_Carry")
 
 
 def run_in_pieces(advance: Callable[[_Carry, int], _Carry], count: int, carry: _Carry) -> _Carry:
-    """What is carried after `count` steps of a loop; `advance(carry, size)` runs so many.
+    """The carry after `count` steps of a loop; `advance(carry, size)` runs so many.
 
     A compiled program does not notice Ctrl-C. So there are several calls of it, of about a second
     each, whatever a step takes; where they begin and end does not change the result.

@@ -1,4 +1,4 @@
-"""What a user writes: one trajectory of an unrolled computation."""
+"""The interface to a user's problem: one trajectory of an unrolled computation."""
 
 import abc
 
@@ -64,5 +64,5 @@ class AbstractProblem(eqx.Module):
 
     @property
     def episodes(self) -> Episodes:
-        """How episodes end and what their steps weigh: by default after `horizon` steps, alike."""
+        """The ends and weights of episodes: by default `horizon` steps, all of the same weight."""
         return Episodes()

@@ -98,7 +98,7 @@ def find_shapes(function: Callable, *arguments: PyTree) -> PyTree:
 
 
 def call_program(function: Callable, *arguments: PyTree) -> PyTree:
-    """What a pure function returns, by a program traced now; inside of another one, as it is."""
+    """The result of a pure function, by a program traced now; inside of another one, as it is."""
     if is_inside(arguments):
         return function(*arguments)
     return compile_program(function, *arguments)(*arguments)
@@ -149,12 +149,12 @@ def _find_known(
 
 
 def is_number(x: Any) -> bool:
-    """Whether something is an array, or stands for one."""
+    """True for an array, or what stands for one."""
     return isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
 
 
 def is_inside(tree: PyTree) -> bool:
-    """Whether a call with these arguments is part of another program, or shall not be one."""
+    """True if a call with these arguments is part of another program, or shall not be one."""
     leaves = jax.tree.leaves(tree)
     return _setting("disable_jit") or any(isinstance(leaf, Tracer) for leaf in leaves)
 
@@ -189,7 +189,7 @@ def _join(arguments, donated: int | None, kept, given_up) -> tuple[Any, ...]:
 
 
 def _describe(tree: Any, static: bool = False) -> list[Any]:
-    """What a tree consists of, static fields included and arrays that are none left out."""
+    """The parts of a tree, static fields included and arrays that are none left out."""
     if is_number(tree) and not static:
         return [is_number]
     parts: list[Any] = []
@@ -207,7 +207,7 @@ def _describe(tree: Any, static: bool = False) -> list[Any]:
 
 
 def _is_the_same(x: Any, y: Any) -> bool:
-    """Whether two objects are one, or cannot be told apart whatever happens to them."""
+    """True if two objects are one, or cannot be told apart whatever happens to them."""
     return x is y or (type(x) is type(y) and isinstance(x, _VALUES) and x == y)
 
 
@@ -216,5 +216,5 @@ def _kind(x: Any) -> Any:
 
 
 def _place(x: Any) -> Any:
-    """Where an array has to stay, if anywhere."""
+    """The place where an array has to stay, or `None`."""
     return x.sharding if isinstance(x, jax.Array) and x.committed else None

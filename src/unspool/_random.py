@@ -15,7 +15,7 @@ _GENERATOR = "threefry2x32"
 
 @enum.unique
 class Purpose(enum.IntEnum):
-    """What a stream of random numbers is for. Two purposes never share a number."""
+    """The purpose of a stream of random numbers. Two purposes never share a number."""
 
     DATA = 0
     NOISE = 1

@@ -56,7 +56,7 @@ class Record(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What is to be done, and with what.
+    """A training that is ready to run.
 
     - `job`: how updates are made.
     - `program`: the one that `compile_updates` has made for it.

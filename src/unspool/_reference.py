@@ -1,4 +1,4 @@
-"""What an estimator ought to estimate, simulated straight from its definition.
+"""Samples of the gradient that an estimator is to estimate, straight from its definition.
 
 A slow second opinion: one trajectory at a time, no kernel, no engine, nothing carried between
 episodes. `check_unbiased` holds estimators against it where no closed form is known.
@@ -24,7 +24,7 @@ from ._target import Target
 
 
 class EpisodeStart(NamedTuple):
-    """How an episode begins.
+    """The start of an episode.
 
     - `key`: the episode's randomness.
     - `episode`: its number, which a curriculum makes its length depend on.

@@ -1,4 +1,4 @@
-"""What can go wrong with an estimate, with messages that help."""
+"""Outcomes of an estimate, with messages that help."""
 
 import equinox as eqx
 

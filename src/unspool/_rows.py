@@ -147,7 +147,7 @@ def update_slice(tree: PyTree, new: PyTree, start: IntScalar | int, axis: int) -
 def in_blocks(
     advance: Callable[[PyTree, IntScalar | int, int], PyTree], held: PyTree, count: int, size: int
 ) -> PyTree:
-    """What `advance(held, start, size)` makes of `held`, block after block of `count` entries.
+    """The result of `advance(held, start, size)` for block after block of `count` entries.
 
     Each block is put back where it was taken from, so that everything is held once. The last one
     may be smaller.
@@ -185,7 +185,7 @@ def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:
 
 
 def all_finite(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerMask:
-    """Whether each worker's tree is free of infinities and NaNs."""
+    """True for each worker whose tree is free of infinities and NaNs."""
     finite = lambda x: jnp.all(jnp.array([jnp.all(jnp.isfinite(y)) for y in jax.tree.leaves(x)]))
     return jax.vmap(finite)(tree)
 

@@ -1,4 +1,4 @@
-"""What an estimator estimates: the gradient its mean is compared with."""
+"""Targets: the gradients that the means of estimators are compared with."""
 
 from typing import Any
 

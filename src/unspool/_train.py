@@ -85,7 +85,7 @@ def prepare(
     state: TrainState | None = None,
     log_every: Any = None,
 ) -> Training:
-    """All that comes before the first update.
+    """Prepares a training up to its first update.
 
     **Arguments** as for `train`, and as much is raised, but for `TrainingError`. Counts may be
     anything, and are checked here.

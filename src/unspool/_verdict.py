@@ -1,4 +1,4 @@
-"""What deviations of independent chains say of a bias, and whether to believe them."""
+"""A test for bias by the deviations of independent chains."""
 
 import math
 from typing import Literal, NamedTuple
@@ -68,7 +68,7 @@ class Statistics(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What deviations say.
+    """The finding of a test for bias.
 
     - `decision`: one of the three, and `reason`, why.
     - `p_value`: corrected for the number of coordinates.
@@ -132,7 +132,7 @@ def judge(
 
 
 def _is_heavy(found: Statistics, num_chains: int) -> bool:
-    """Whether the standard error of the coordinate judged, or of a tenth of all, hangs on a few
+    """True if the standard error of the coordinate judged, or of a tenth of all, hangs on a few
     chains."""
     heavy = (found.top_share > largest_share(num_chains)) & (found.noise >= found.error / 2)
     return bool(heavy[np.argmax(found.t)] or heavy.mean() > 0.1)

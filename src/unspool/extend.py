@@ -1,4 +1,4 @@
-"""What an estimator or a problem of your own is made of; `docs/extending.md` shows how."""
+"""The parts of estimators and problems of your own; `docs/extending.md` shows how."""
 
 from ._estimator.control import AbstractControl as AbstractControl
 from ._estimator.control import AnalyticNewestControl as AnalyticNewestControl

@@ -94,17 +94,17 @@ class AbstractEngine(eqx.Module):
 
     @property
     def fixed_length(self) -> bool:
-        """Whether every episode is known to have `horizon` steps."""
+        """True if every episode is known to have `horizon` steps."""
         return False
 
     @property
     def ends_early(self) -> bool:
-        """Whether an episode may end before the length that it began with."""
+        """True if an episode may end before the length that it began with."""
         return not self.fixed_length
 
     @property
     def copies_states(self) -> bool:
-        """Whether a trajectory can go on from the state of another."""
+        """True if a trajectory can go on from the state of another."""
         return True
 
     @property

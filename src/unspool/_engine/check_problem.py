@@ -1,4 +1,4 @@
-"""What the methods of a problem return, looked at before anything runs."""
+"""Checks of the results of a problem's methods, before anything runs."""
 
 from typing import Any
 

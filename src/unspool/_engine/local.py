@@ -162,7 +162,7 @@ class LocalEngine(AbstractEngine):
         return not self.fixed_length or self.horizon % num_steps > 0
 
     def _unroll_whole(self, step, arm: Arms, clock: Clock, num_steps: int):
-        """Where episodes end only with a segment, a row runs all of its steps or none.
+        """Runs all steps of a row or none, where episodes end only with a segment.
 
         To settle that once, and not in every step, halves the cost of a small step.
         """
@@ -213,7 +213,7 @@ class LocalEngine(AbstractEngine):
 
 
 def _in_blocks(run, shift, trajectories: Trajectories, at_once: int, num_steps: int):
-    """What `run(shift, arms, clock)` returns, for `at_once` workers after the other.
+    """The result of `run(shift, arms, clock)`, for `at_once` workers after the other.
 
     Blocks are put back where they were taken from, except that a single step, which the compiler
     fuses with the putting back, would make it copy all rows for every block.

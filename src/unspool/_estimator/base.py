@@ -1,4 +1,4 @@
-"""What every estimator is: state in, estimate and state out."""
+"""The interface of every estimator: state in, estimate and state out."""
 
 import abc
 from typing import Any
@@ -37,7 +37,7 @@ class AbstractEstimator(eqx.Module):
 
     @abc.abstractmethod
     def plan(self, horizon: int) -> Plan:
-        """What the estimator does with episodes of `horizon` steps."""
+        """The facts of this estimator for episodes of `horizon` steps."""
 
     @abc.abstractmethod
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:

@@ -1,4 +1,4 @@
-"""What may not be combined in one estimator, and why."""
+"""Combinations that one estimator may not have, and why."""
 
 from .tableau import Tableau
 
@@ -27,4 +27,4 @@ _LEARNS = {
     ),
     "the scale of the noise": lambda t: t.scale.learns,
 }
-"""What an estimator may learn from its own noise, and whether it does."""
+"""Ways for an estimator to learn from its own noise, and whether it does."""

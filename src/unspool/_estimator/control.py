@@ -25,10 +25,10 @@ class AbstractControl(eqx.Module):
     """
 
     replaces_newest_score: ClassVar[bool] = False
-    """Whether the guess stands for what the newest noise would tell, which then gets no score."""
+    """True if the guess stands for the term of the newest noise, which then gets no score."""
 
     def init(self) -> PyTree[Any]:
-        """What is known of a window before the first deposit: a tree of scalars, or `None`."""
+        """The knowledge of a window before the first deposit: a tree of scalars, or `None`."""
         return None
 
     @abc.abstractmethod
@@ -36,14 +36,14 @@ class AbstractControl(eqx.Module):
         """The coefficient of a window."""
 
     def deposit(self, derivative: Scalar, explained: Scalar) -> PyTree[Any]:
-        r"""What a pair adds to the knowledge of its window, as a tree like that of `init`.
+        r"""The deposit of a pair for its window, as a tree like that of `init`.
 
         `explained` is $p_k \cdot \sigma z$, what the guess says of the derivative.
         """
         return None
 
     def update(self, learned: PyTree[Any], deposits: PyTree[Any]) -> PyTree[Any]:
-        """What is known of a window after the deposits of an update have been summed.
+        """The knowledge of a window after the deposits of an update have been summed.
 
         It is called where there is a deposit.
         """

@@ -45,7 +45,7 @@ class AbstractDirections(eqx.Module):
 
     @abc.abstractmethod
     def couples_episodes(self, pairs: int) -> bool:
-        """Whether directions of different groups, of so many pairs each, depend on one another."""
+        """True if directions of different groups, of so many pairs each, depend on one another."""
 
     def check(self, num_params: int, pairs: int) -> None:
         """Raises `ValueError` if so many parameters, or groups of so many pairs, cannot be had."""

@@ -89,7 +89,7 @@ class WindowSums(eqx.Module):
 
 
 class WindowRun(NamedTuple):
-    """What rows have done in a window.
+    """The rows of a window, before and after it.
 
     - `start`, `after`: where they stood.
     - `losses`: each row's sum over the window.

@@ -47,7 +47,7 @@ class AbstractSketch(eqx.Module):
 
     @abc.abstractmethod
     def pull(self, sketch: PyTree[Any], cotangent: WorkerTree, params: Params) -> WorkerTree:
-        """What a weighting of the state says of the parameters, through the sketch."""
+        """Vector-Jacobian product of a cotangent of the state through the sketch."""
 
     @abc.abstractmethod
     def push(self, sketch: PyTree[Any], step: LinearStep, keys: Any, params: Params) -> PyTree[Any]:
@@ -70,7 +70,7 @@ class AbstractInfluence(AbstractEstimator):
     @property
     @abc.abstractmethod
     def sketch(self) -> AbstractSketch:
-        """How this member keeps the influence."""
+        """The representation in which this member keeps the influence."""
 
     def __check_init__(self):
         check_count(num_workers=self.num_workers, window=self.window)
@@ -104,7 +104,7 @@ class Influenced(NamedTuple):
 
 
 class StepCarry(NamedTuple):
-    """What one step passes on to the next: rows, and sums of each worker's gradient and losses."""
+    """The carry from one step to the next: rows, and sums of each worker's gradient and losses."""
 
     rows: Influenced
     gradient: WorkerTree
@@ -121,7 +121,7 @@ class InfluenceWindow(NamedTuple):
     roster: Roster
 
     def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
-        """What the workers find, and where they stand afterwards."""
+        """Sums over the workers, and the workers after the window."""
         workers, roster = self.workers, self.roster
         before = Influenced(workers.trajectories, rows.arm(workers.carried, 0))
         start = jax.lax.cond(

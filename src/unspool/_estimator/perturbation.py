@@ -1,4 +1,4 @@
-"""What moves the parameters of each pair."""
+"""Perturbations of the parameters of each pair."""
 
 import equinox as eqx
 import jax

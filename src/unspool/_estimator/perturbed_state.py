@@ -1,4 +1,4 @@
-"""What the estimators that perturb keep from one window to the next."""
+"""The state that estimators that perturb keep from one window to the next."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from .workers import Workers
 
 
 class Carried(eqx.Module):
-    """What is kept for each group between windows, besides its arms.
+    """The state of each group between windows, besides its arms.
 
     - `tangent`: the derivative of the arms' states, for probes that carry one.
     - `score_sum`: the sum of the scores lived through, where that is more than the newest one.
@@ -36,7 +36,7 @@ class Carried(eqx.Module):
 
 
 class Learned(NamedTuple):
-    """What all groups have learned together.
+    """The knowledge that all groups share.
 
     - `control`: for each window of an episode.
     - `sigma`: by a scale that is decided while training goes on.
@@ -47,7 +47,7 @@ class Learned(NamedTuple):
 
 
 class Deposits(NamedTuple):
-    """What a window adds to the knowledge of a control, for each window of an episode.
+    """Additions to the knowledge of a control, for each window of an episode.
 
     - `sums`: the sums of pairs' deposits.
     - `visits`: how many pairs have deposited.
@@ -81,7 +81,7 @@ def init_carried(
 
 
 def init_learned(tableau: Tableau, num_windows: int) -> Learned:
-    """What is known before the first deposit."""
+    """The knowledge before the first deposit."""
     control = None if tableau.control is None else tableau.control.init()
     by_window = rows.repeat(jax.tree.map(lambda x: jnp.asarray(x, float), control), num_windows)
     return Learned(by_window, jax.tree.map(jnp.asarray, tableau.scale.init()))

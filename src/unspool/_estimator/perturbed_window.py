@@ -44,7 +44,7 @@ class SegmentSums(NamedTuple):
 
 
 class SegmentCarry(NamedTuple):
-    """What one segment passes on to the next."""
+    """The carry from one segment to the next."""
 
     branches: Branches
     score_sum: PairTree | None
@@ -71,7 +71,7 @@ class PerturbedWindow(NamedTuple):
         return window if window.cache is None else window._replace(cache=window.refresh_cache())
 
     def run(self) -> tuple[WindowSums, Workers]:
-        """What the groups find, and where they stand afterwards."""
+        """Sums over the groups, and the groups after the window."""
         carried, reset = self.workers.carried, self.roster.reset
         t = jnp.where(reset, 0, self.workers.trajectories.clock.t)
         # Outside of the branch: new episodes begin with what the first segment is run with.
@@ -210,7 +210,7 @@ class PerturbedWindow(NamedTuple):
         return sums, self.workers.after(self.roster, healthy, branches.trajectories, carried)
 
     def _deposit(self, found: SegmentSums, healthy: PairMask) -> dict[str, Any]:
-        """What the groups add to the knowledge of the windows that they have gone through."""
+        """Deposits of the groups for the windows that they have gone through."""
         controlled = found.uncontrolled == 0
         mask = healthy & self._of_pairs(controlled)
         num_windows = self.workers.survival.attempted.size
@@ -228,5 +228,5 @@ class PerturbedWindow(NamedTuple):
         return self.segments.window_of(t)
 
     def _of_pairs(self, tree: PyTree[Any]) -> PyTree[Any]:
-        """What each group has, for each of its pairs."""
+        """The values of each group, repeated for each of its pairs."""
         return rows.repeat(tree, self.workers.layout.pairs)

@@ -1,4 +1,4 @@
-"""Where in the episode the workers start."""
+"""Places in the episode at which workers start."""
 
 import abc
 

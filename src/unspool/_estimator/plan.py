@@ -7,7 +7,7 @@ from .phases import AbstractPhases, EvenPhases
 
 
 class Plan(NamedTuple):
-    """What an estimator does with episodes of a horizon.
+    """The facts of an estimator for episodes of a horizon.
 
     - `horizon`: steps of an episode.
     - `num_windows`: estimates in one episode.

@@ -67,7 +67,7 @@ class ReverseWindow(NamedTuple):
     roster: Roster
 
     def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
-        """What the workers find, and where they stand afterwards."""
+        """Sums over the workers, and the workers after the window."""
         roster, incoming = self.roster, self.workers.trajectories
         running = rows.arm(roster.running, 0)
 
@@ -109,7 +109,7 @@ class ReverseWindow(NamedTuple):
 
 
 class Search(NamedTuple):
-    """How far the search for workers who spoil a gradient has come.
+    """A search for workers who spoil a gradient.
 
     - `sound`: workers known to be sound.
     - `lost`: workers whose losses are not finite.

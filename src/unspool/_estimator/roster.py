@@ -1,4 +1,4 @@
-"""Who takes part in a window, and how many did."""
+"""Participation of workers in a window."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from .._custom_types import Clocks, IntScalar, PairMask, Scalar, WorkerMask, Wor
 
 
 class Roster(NamedTuple):
-    """Who takes part in a window, and how much each counts for.
+    """The workers that take part in a window, and how much each counts for.
 
     - `reset`: groups that begin an episode.
     - `episode`: the id of everyone's episode.
@@ -22,7 +22,7 @@ class Roster(NamedTuple):
 
 
 class Census(NamedTuple):
-    """How many pairs took part in a window.
+    """Counts of the pairs that took part in a window.
 
     - `attempted`: those that ran it.
     - `healthy`: those that came through, with finite losses and derivatives.

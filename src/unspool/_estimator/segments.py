@@ -1,4 +1,4 @@
-"""How a window is divided where directions change."""
+"""Segments of a window, divided where directions change."""
 
 from typing import NamedTuple
 

@@ -55,7 +55,7 @@ class AbstractSigma(eqx.Module):
     """
 
     def init(self) -> PyTree[Any]:
-        """What is known before the first update; by default nothing."""
+        """The knowledge before the first update; by default none."""
         return None
 
     @abc.abstractmethod
@@ -70,12 +70,12 @@ class AbstractSigma(eqx.Module):
         """The scale: a number, or a tree like the parameters of numbers or arrays."""
 
     def after_update(self, learned: PyTree[Any], made: MadeUpdate) -> PyTree[Any]:
-        """What is known after an update; by default what was known before."""
+        """The knowledge after an update; by default that from before."""
         return learned
 
     @property
     def learns(self) -> bool:
-        """Whether anything is learned."""
+        """True if anything is learned."""
         return bool(jax.tree.leaves(self.init()))
 
 

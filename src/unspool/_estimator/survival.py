@@ -1,4 +1,4 @@
-"""How many episodes get as far as each window without failing, and what late windows weigh."""
+"""The share of episodes that reach each window without failing, and weights against it."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class Survival(eqx.Module):
 
     @property
     def is_certain(self) -> BoolScalar:
-        """Whether no failure has been counted, and all weights are one."""
+        """True if no failure has been counted, so that all weights are one."""
         return self.weight[-1] == 1
 
     @rows.widening

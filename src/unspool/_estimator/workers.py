@@ -35,7 +35,7 @@ from .trajectories import take
 
 
 class PerWorker(eqx.Module):
-    """What each group has one of.
+    """The numbers that each group has one of.
 
     - `episode`: the id of its episode; no two episodes share one.
     - `weight`: inverse of the share of episodes that come through the next window.
@@ -86,7 +86,7 @@ class Workers(eqx.Module):
         return self.layout.pairs * self.num_workers
 
     def roster(self, engine: AbstractEngine) -> Roster:
-        """Who takes part in the next window."""
+        """The workers that take part in the next window."""
         reset = self._finds_end(engine)
         episode = jnp.where(reset, self.next_episodes(self.each.episode), self.each.episode)
         running = rows.repeat(reset, self.layout.pairs) | ~self.failed
@@ -121,7 +121,7 @@ class Workers(eqx.Module):
 
     @property
     def ran_out(self) -> BoolScalar:
-        """Whether a count was too large for its type, so that randomness would come again."""
+        """True if a count was too large for its type, so that randomness would come again."""
         episode = self.each.episode
         largest = jnp.iinfo(episode.dtype).max // self.layout.pairs
         return jnp.any((episode < 0) | (episode > largest)) | (self.update < -(2**30))
@@ -184,7 +184,7 @@ class Workers(eqx.Module):
 
 
 class Origin(NamedTuple):
-    """What all groups are at first.
+    """The state that all groups begin from.
 
     - `trajectory`: that of one group, of any parameters.
     - `carried`: what the kernel keeps for it.

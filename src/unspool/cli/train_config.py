@@ -33,7 +33,7 @@ _MAX_NAMED = 32
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """All that a training needs, and the arguments that give it.
+    """The settings of a training, and the arguments that give them.
 
     `argv` names every setting but the directory, so that a later default changes nothing.
     """

@@ -31,7 +31,7 @@ FIGURE_TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """All that a part of the page is written from.
+    """The findings that a part of the page is written from.
 
     `colors` numbers the labels of the whole page; `name` tells the part's figures from others.
     """

@@ -1,4 +1,4 @@
-"""All that a process of the cluster has to know of a problem."""
+"""The specification of a problem that a process of the cluster needs."""
 
 import sys
 import sysconfig
