@@ -107,6 +107,8 @@ def test_one_workers_derivative_is_its_own_fault(name):
         lost = sum(kind == NO_LOSS for kind in kinds.values())
         assert found.stats["dropped"] == len(kinds) and found.stats["waiting"] == 0, pattern
         assert np.array_equal(np.flatnonzero(after[0].failed), sorted(kinds)), pattern
+        # Without its guess a worker of PESAnalytic has no estimate: it is dropped, and no more.
+        assert found.stats.get("uncontrolled", 0) == 0, pattern
         if not left.size:
             expected = "all_workers_dropped" if lost else "nonfinite_gradient"
             assert name_result(found.result) == expected, pattern
