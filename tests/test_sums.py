@@ -169,7 +169,7 @@ def plain_sum(advance, row, num_steps, kind):
 def test_the_gradient_of_a_long_episode_is_not_rounded_away(sums, monkeypatch):
     """Beside the same noise's gradient where there is nothing that the difference is lost in."""
     if sums == "plain":
-        monkeypatch.setattr(local, "_sum_losses", plain_sum)
+        monkeypatch.setattr(local, "sum_losses", plain_sum)
     estimator, params = unspool.FullES(64, SIGMA), jnp.array(0.0)
 
     @eqx.filter_jit

@@ -241,8 +241,8 @@ def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
 
 def test_the_line_before_the_first_update_says_what_the_start_has_cost():
     """Four workers warm up through three windows of three steps, each with two arms."""
-    engine = unspool.LocalEngine(problems.Cubic(horizon=12))
-    assert first_line(jnp.arange(2.0), unspool.NRES(4, 3, 0.1), engine) == {
+    problem = unspool.JointProblem([problems.Cubic(horizon=12)])
+    assert first_line(jnp.arange(2.0), unspool.NRES(4, 3, 0.1), problem) == {
         "update": 0,
         "seconds": 0.0,
         "steps": 0,
@@ -266,7 +266,7 @@ def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
 
 
 def test_lines_hold_the_parameters_if_they_are_few():
-    line = lambda size: first_line(jnp.zeros(size), NRES, unspool.LocalEngine(problems.Cubic()))
+    line = lambda size: first_line(jnp.zeros(size), NRES, unspool.JointProblem([problems.Cubic()]))
     assert line(MOST_PARAMS_LOGGED)["params"] == [0.0] * MOST_PARAMS_LOGGED
     assert "params" not in line(MOST_PARAMS_LOGGED + 1)
 
