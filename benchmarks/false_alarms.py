@@ -54,7 +54,7 @@ def squared_gaussian(z, w, u):
 
 
 def two_directions(z, w, u):
-    """A slope along one direction, credited to another."""
+    """A derivative along one direction, credited to another."""
     return z * w
 
 

@@ -38,7 +38,7 @@ def measure(problem, estimator):
     loops = []
     for _ in range(LOOPS + 1):
         whole, _ = timed(estimates, state)
-        part = whole if unrolls is None else timed(unrolls, state.trajectories)[0]
+        part = whole if unrolls is None else timed(unrolls, state[0].trajectories)[0]
         loops.append((whole, part["cpu"]))
     loops = loops[1:]
     cpu = statistics.median(whole["cpu"] for whole, _ in loops) / count
@@ -79,7 +79,7 @@ def repeat_estimate(engine, estimator, params, count):
 
 
 def repeat_unroll(engine, estimator, params, count):
-    """The unrolls of that loop and nothing else: no noise, no births, no sums."""
+    """The unrolls of that loop and nothing else: no noise, no resets, no sums."""
     plan = estimator.plan(engine.horizon)
     shape = plan.num_rows // plan.num_groups, plan.num_groups
     one = lambda p: 1e-6 * jnp.ones((*shape, *p.shape), p.dtype)
@@ -87,10 +87,10 @@ def repeat_unroll(engine, estimator, params, count):
 
     @eqx.filter_jit
     def run(trajectories):
-        none_over = eqx.tree_at(lambda x: x.arms.done, trajectories, trajectories.arms.done & False)
+        none_done = eqx.tree_at(lambda x: x.arms.done, trajectories, trajectories.arms.done & False)
 
         def once(state, _):
-            before = eqx.tree_at(lambda x: x.arms.state, none_over, state)
+            before = eqx.tree_at(lambda x: x.arms.state, none_done, state)
             after, losses = engine.unroll(params, before, plan.num_sequential_steps, shift)
             return after.arms.state, jnp.sum(losses)
 

@@ -39,7 +39,7 @@ PLANTED = (
     ("_estimator/rounding.py", "uniform = dither + rows.positions(x) * jnp.uint32(_STEPS[0])", "uniform = dither + 0 * rows.positions(x)"),
     ("_estimator/rounding.py", "return offset + count(number, of_number) + count(block, of_block)", "return offset + count(number, of_number)"),
     ("_estimator/rounding.py", "jnp.where(on, jnp.sign(error) * gap, 0)", "jnp.where(on, gap, 0)"),
-    # Clocks, births and phases.
+    # Clocks, episodes and phases.
     ("_estimator/phases.py", "offset = jax.random.bits(stream(key, Purpose.PHASE)) % num_windows", "offset = jax.random.bits(stream(key, Purpose.PHASE)) % 1"),
     ("_estimator/phases.py", "(num_workers,), 0, num_windows)", "(num_workers,), 0, num_windows - 1)"),
     ("_estimator/phases.py", "spread = jnp.asarray(np.arange(num_workers) * num_windows // num_workers, int)", "spread = jnp.asarray(np.arange(num_workers) % num_windows, int)"),
