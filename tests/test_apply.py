@@ -15,7 +15,7 @@ from unspool.cli import apply_experiment
 from unspool.cli.__main__ import main
 from unspool.experiments import baselines
 from unspool.problems.learned_optimizer import MLPOptimizer
-from unspool.report.read import read_studies
+from unspool.records import read_studies
 
 pytest.importorskip("safetensors.numpy")
 

@@ -31,7 +31,7 @@ from unspool.experiments.base import sgd
 from unspool.experiments.losses import draw_shifts, surface
 from unspool.experiments.pool import TaskFailed, TaskMessage, run_tasks
 from unspool.problems import InfluenceBalancing, ToyRegression
-from unspool.report.read import read_studies
+from unspool.records import read_studies
 
 ALL = (
     InfluenceBalancingExperiment,
@@ -154,7 +154,7 @@ def test_the_report_reads_it(finished):
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "TBPTT 10")
     assert study.experiment.name == "small"
-    ends = [run.records.params[-1, 0] for run in study.runs]
+    ends = [run.metrics.params[-1, 0] for run in study.runs]
     np.testing.assert_array_equal(study.experiment.charts[0].series[0].y, ends)
 
 
@@ -341,7 +341,7 @@ def test_a_series_and_a_vector_field_of_ones_own(tmp_path):
     data, *curves = chart.series
     np.testing.assert_array_equal(data.y, [1, 2, 3.5, 5])
     assert [curve.label for curve in curves] == ["BPTT", "RTRL", "NRES"]
-    assert study.experiment.claims == ()
+    assert not study.experiment.claims
 
 
 @pytest.mark.parametrize(

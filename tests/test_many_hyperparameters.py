@@ -44,7 +44,7 @@ from unspool.problems.schedules import (
     PerTensor,
     ValidLoss,
 )
-from unspool.report.read import read_studies
+from unspool.records import read_studies
 
 TINY = ManyHyperparametersExperiment(seeds=1, num_updates=10, width=4, batch_size=2, horizon=20)
 STRATEGIES = {"random": RandomSearch(), "tpe": TPE(), "hyperband": Hyperband()}
@@ -208,7 +208,7 @@ def test_searches_write_runs_that_the_report_reads(searched):
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "hyperband", "random", "tpe")
     assert {run.status.state for run in study.runs} == {"finished"}
-    starts = {tuple(run.records.params[0].tolist()) for run in study.runs if run.label != "NRES"}
+    starts = {tuple(run.metrics.params[0].tolist()) for run in study.runs if run.label != "NRES"}
     assert len(starts) == 1
     runs = {run.label: run for run in study.runs}
     assert runs["tpe"].estimator.name == "TPE (Optuna)"
@@ -217,7 +217,7 @@ def test_searches_write_runs_that_the_report_reads(searched):
     assert runs["tpe"].num_updates == 20
     assert "optuna" in runs["tpe"].environment
     for run in study.runs:
-        np.testing.assert_array_equal(run.evaluation.update, run.records.update)
+        np.testing.assert_array_equal(run.evaluation.update, run.metrics.update)
         # Only the start, where no trial is whole yet, may be one that diverges.
         assert np.all(np.isfinite(run.evaluation.loss[1:]))
     for label in ("random", "tpe"):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from support.report import EXPERIMENT, entry, write_experiment, write_json, write_lines, write_run
-from unspool.report import ReportError, write_report
-from unspool.report.read import read_run
+from unspool import RunError
+from unspool.records import read_run
+from unspool.report import write_report
 
 
 def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_path):
@@ -19,7 +20,7 @@ def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_p
     again = {**lines[3], "loss": 1.0}
     write_lines(path, [*lines, again])
     path.write_text(path.read_text() + '{"update": 40, "lo')
-    records = read_run(run).records
+    records = read_run(run).metrics
     np.testing.assert_array_equal(records.update, [0.0, 10.0, 20.0, 30.0])
     assert records.loss[-1] == 1.0
 
@@ -36,13 +37,21 @@ def surface(**changes) -> dict:
 @pytest.mark.parametrize(
     "name, changes, message",
     [
-        ("nres-101/config.json", {"format": 2}, "'format' is 2, but must be 1"),
+        (
+            "nres-101/config.json",
+            {"format": 2},
+            "has format 2, which a newer version",
+        ),
         ("nres-101/config.json", {"seed": "a"}, "'seed' is \"a\", but must be a whole number"),
         ("nres-101/config.json", {"problem": 3}, "'problem' is 3, but must be a JSON object"),
         ("nres-101/config.json", {"num_params": 3}, "list of 3 numbers, as 'num_params' says"),
-        ("nres-101/status.json", {"status": "odd"}, '"finished", "stopped", "failed"'),
-        ("experiment.json", {"metric_scale": "cube"}, 'must be one of "log", "linear"'),
-        ("experiment.json", {"thresholds": [1, None]}, "must be a list of finite numbers"),
+        ("nres-101/status.json", {"status": "odd"}, '"failed", "finished", "running", "stopped"'),
+        ("experiment.json", {"metric_scale": "cube"}, 'must be one of "linear", "log"'),
+        (
+            "experiment.json",
+            {"thresholds": [1, None]},
+            "entry 2 is null, but must be a num",
+        ),
         ("experiment.json", surface(loss=[[1, 2, 3]]), "must be 2 rows of 3 numbers"),
         ("experiment.json", surface(x=[3, 2, 1]), "at least two increasing numbers"),
         ("experiment.json", surface(x_index=2), "must name parameters from 0 to 1"),
@@ -69,14 +78,14 @@ def surface(**changes) -> dict:
         (
             "experiment.json",
             {"charts": [{"title": "a", "x_scale": "cube", "series": []}]},
-            '\'x_scale\' is "cube", but must be one of "log", "linear"',
+            '\'x_scale\' is "cube", but must be one of "linear", "log"',
         ),
     ],
 )
 def test_a_malformed_value_is_named(tmp_path, name, changes, message):
     write_experiment(tmp_path / "lorenz")
     edited(tmp_path / "lorenz" / name, **changes)
-    with pytest.raises(ReportError, match=re.escape(message)) as caught:
+    with pytest.raises(RunError, match=re.escape(message)) as caught:
         write_report([tmp_path / "lorenz"], tmp_path / "page.html")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "page.html").exists()
@@ -99,17 +108,17 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path, name, text, message
     (run / name).unlink()
     if text is not None:
         (run / name).write_text(text)
-    with pytest.raises(ReportError, match=re.escape(message)):
+    with pytest.raises(RunError, match=re.escape(message)):
         write_report([run], tmp_path / "page.html")
 
 
 def test_a_directory_without_runs_is_named(tmp_path):
-    with pytest.raises(ReportError, match="No directory was given"):
+    with pytest.raises(RunError, match="No directory was given"):
         write_report([], tmp_path / "page.html")
-    with pytest.raises(ReportError, match="nowhere is not a directory"):
+    with pytest.raises(RunError, match="nowhere is not a directory"):
         write_report([tmp_path / "nowhere"], tmp_path / "page.html")
-    with pytest.raises(ReportError, match="holds no run"):
+    with pytest.raises(RunError, match="holds no run"):
         write_report([tmp_path], tmp_path / "page.html")
     write_json(tmp_path / "lorenz" / "experiment.json", EXPERIMENT)
-    with pytest.raises(ReportError, match="holds experiments, not runs; give one or more of lor"):
+    with pytest.raises(RunError, match="holds experiments, not runs; give one or more of lor"):
         write_report([tmp_path], tmp_path / "page.html")

@@ -14,16 +14,14 @@ from support.report import (
     write_lines,
     write_run,
 )
-from unspool.report.compare import compare
-from unspool.report.figures import value_limits
-from unspool.report.intervals import (
+from unspool._statistics.intervals import (
     Interval,
     format_interval,
     format_mean,
     format_number,
     t_interval,
 )
-from unspool.report.summarize import (
+from unspool._statistics.summarize import (
     Curve,
     final_value,
     mean_curve,
@@ -31,6 +29,8 @@ from unspool.report.summarize import (
     metric_series,
     time_to_target,
 )
+from unspool.report.compare import compare
+from unspool.report.figures import value_limits
 
 # Numbers
 

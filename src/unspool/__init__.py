@@ -46,7 +46,7 @@ from ._records import Record as Record
 from ._records import TrainingError as TrainingError
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
-from ._run import RunError as RunError
 from ._target import Target as Target
 from ._train import predict_memory as predict_memory
 from ._train import train as train
+from .records import RunError as RunError

@@ -19,13 +19,10 @@ from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
 from ._records import Record, make_records
 from ._train import prepare
+from .records.files import RunError
 
 _FORMAT = 1
 _MOST_SECONDS_UNSAVED = 600
-
-
-class RunError(ValueError):
-    """A run directory cannot be used as asked; what it holds is left as it was."""
 
 
 class Run:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._checkpoint import CheckpointError
 from .._records import TrainingError
-from .._run import RunError
+from ..records import RunError
 
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..report.intervals import format_interval, format_mean, t_interval
+from .._statistics.intervals import format_interval, format_mean, t_interval
 
 _MAX_RATIO = 10.0
 """Final losses up to this multiple of the loss of fresh weights are drawn."""

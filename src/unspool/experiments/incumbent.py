@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..report.intervals import format_interval, format_mean, t_interval
-from ..report.summarize import mean_curve, tail_length
+from .._statistics.intervals import format_interval, format_mean, t_interval
+from .._statistics.summarize import mean_curve, tail_length
 from .base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]

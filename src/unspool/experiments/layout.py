@@ -12,7 +12,8 @@ from jax.flatten_util import ravel_pytree
 from .._citation import version
 from .._custom_types import Params
 from .._describe import describe, environment
-from .._run import Run, RunError
+from .._run import Run
+from ..records import RunError
 from .base import AbstractEntry, AbstractExperiment
 
 EXPERIMENT_FILE = "experiment.json"

@@ -15,8 +15,8 @@ from .._counts import check_count
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
+from .._statistics.intervals import format_interval, format_mean, t_interval
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
-from ..report.intervals import format_interval, format_mean, t_interval
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
 from .incumbent import final_loss, format_differences, format_final_losses
 from .variance import geometric_series, measured_series, variance_of_one_worker

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diagnostics import format_seeds
-from .experiment import Claim, Experiment
-from .intervals import (
+from .._statistics.intervals import (
     Interval,
     format_interval,
     format_mean,
@@ -14,8 +12,9 @@ from .intervals import (
     format_range,
     t_interval,
 )
-from .schema import ReportError
-from .summarize import LabelSummary, Metric, time_to_target
+from .._statistics.summarize import LabelSummary, Metric, time_to_target
+from ..records import Claim, Experiment, RunError
+from .diagnostics import format_seeds
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Comparison:
 
     @property
     def expected(self) -> str:
-        return format_range(self.claim.low, self.claim.high)
+        return format_range(*self.claim.ends)
 
 
 def compare(
@@ -46,7 +45,7 @@ def compare(
     """
     by_label = {summary.label: summary for summary in summaries}
     comparisons = []
-    for claim in experiment.claims:
+    for claim in experiment.all_claims:
         kind, _, detail = claim.statistic.partition(":")
         statistic = _format_statistic(kind, detail, metric, parameter_names)
         summary = by_label.get(claim.label)
@@ -75,18 +74,19 @@ def _parameter_values(summary: LabelSummary, index: int, claim: Claim) -> np.nda
     """The parameter at the last record of each run; NaN for runs that log no parameters."""
     values = []
     for run in summary.runs:
-        if index >= run.num_params:
-            raise ReportError(
+        if index >= run.config.num_params:
+            raise RunError(
                 f"The claim on {claim.label!r} has the statistic {claim.statistic!r}, but "
-                f"{run.path} has {run.num_params} parameters, numbered from 0."
+                f"{run.path} has {run.config.num_params} parameters, numbered from 0."
             )
-        params = run.records.params
+        params = run.metrics.params
         values.append(np.nan if params is None else params[-1, index])
     return np.array(values)
 
 
 def _inside(claim: Claim, mean: float) -> bool:
-    return claim.low <= mean <= claim.high
+    low, high = claim.ends
+    return low <= mean <= high
 
 
 def _measured(interval: Interval, unit: str = "") -> str:
