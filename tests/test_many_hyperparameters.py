@@ -208,21 +208,22 @@ def test_searches_write_runs_that_the_report_reads(searched):
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "hyperband", "random", "tpe")
     assert {run.status.state for run in study.runs} == {"finished"}
-    starts = {tuple(run.metrics.params[0].tolist()) for run in study.runs if run.label != "NRES"}
+    runs = {run.config.label: run for run in study.runs}
+    starts = {tuple(run.metrics.params[0].tolist()) for run in study.runs if run != runs["NRES"]}
     assert len(starts) == 1
-    runs = {run.label: run for run in study.runs}
-    assert runs["tpe"].estimator.name == "TPE (Optuna)"
-    assert runs["tpe"].estimator.options == {"num_steps": 1800}
-    assert runs["tpe"].estimand == "no gradient"
-    assert runs["tpe"].num_updates == 20
-    assert "optuna" in runs["tpe"].environment
+    tpe = runs["tpe"].config
+    assert tpe.estimator.name == "TPE (Optuna)"
+    assert tpe.estimator.options == {"num_steps": 1800}
+    assert tpe.estimator.estimand == "no gradient"
+    assert tpe.num_updates == 20
+    assert "optuna" in tpe.environment
     for run in study.runs:
         np.testing.assert_array_equal(run.evaluation.update, run.metrics.update)
         # Only the start, where no trial is whole yet, may be one that diverges.
         assert np.all(np.isfinite(run.evaluation.loss[1:]))
     for label in ("random", "tpe"):
-        assert runs[label].records.update.tolist() == [0, 5, 10, 15, 20]
-        assert runs[label].records.steps.tolist() == [0, 450, 900, 1350, 1800]
+        assert runs[label].metrics.update.tolist() == [0, 5, 10, 15, 20]
+        assert runs[label].metrics.steps.tolist() == [0, 450, 900, 1350, 1800]
     assert told[-1].done == told[-1].total
 
 

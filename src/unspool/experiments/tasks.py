@@ -1,6 +1,5 @@
 """One task of an experiment: an entry, or a measurement, with all its seeds."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
 from .._records import TrainingError
 from .._run import Run
+from ..records import EvaluationLine
+from ..records.run import EVALUATION_FILE
 from .base import AbstractEntry, AbstractExperiment, Measurement
 from .layout import open_run, read_measured, write_measured
 from .losses import losses_at
@@ -67,7 +68,7 @@ def run_measurement(
 
 def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[tuple[int, float]]:
     done = 0
-    if _status(run) not in _DONE:
+    if run.read_status().state not in _DONE:
         for steps, loss in _run(run, entry, key, params):
             yield max(0, steps - done), loss
             done = max(done, steps)
@@ -77,11 +78,6 @@ def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[t
         left -= count * entry.evaluation_steps
         yield count * entry.evaluation_steps, loss
     yield left, math.nan
-
-
-def _status(run: Run) -> str:
-    file = run.directory / "status.json"
-    return json.loads(file.read_text())["status"] if file.exists() else ""
 
 
 def _run(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
@@ -97,13 +93,13 @@ def _run(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[
 
 def _evaluate(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
     """Evaluates the logged parameters, unless that has been done; numbers and losses."""
-    lines = {line["update"]: line["params"] for line in run.read("metrics")}
+    lines = {line.update: line.params for line in run.read_metrics()}
     last = max(lines)
     updates = [u for u in lines if u % entry.evaluation.every == 0 or u == last]
-    if [line["update"] for line in run.read("evaluation")] == updates:
+    if [line.update for line in run.read_evaluations()] == updates:
         return
-    (run.directory / "evaluation.jsonl").unlink(missing_ok=True)
-    points = np.array([lines[update] for update in updates])
+    (run.directory / EVALUATION_FILE).unlink(missing_ok=True)
+    points = np.array([lines[update] for update in updates], dtype=float)
     found = losses_at(
         entry.evaluation.problem, points,
         like=params, key=key, num_episodes=entry.evaluation.num_episodes,
@@ -111,7 +107,6 @@ def _evaluate(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[t
     done = 0
     for losses, errors in found:
         for loss, error in zip(losses.tolist(), errors.tolist(), strict=True):
-            line = {"update": updates[done], "loss": loss, "standard_error": error}
-            run.append("evaluation", line)
+            run.append(EvaluationLine(update=updates[done], loss=loss, standard_error=error))
             done += 1
         yield len(losses), float(losses[-1])

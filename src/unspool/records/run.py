@@ -18,7 +18,7 @@ METRICS_FILE = "metrics.jsonl"
 EVALUATION_FILE = "evaluation.jsonl"
 STATUS_FILE = "status.json"
 
-L = TypeVar("L", MetricsLine, EvaluationLine)
+L = TypeVar("L", bound=MetricsLine | EvaluationLine)
 
 
 @dataclass(frozen=True, eq=False)
