@@ -44,7 +44,7 @@ from unspool.problems.schedules import (
     PerTensor,
     ValidLoss,
 )
-from unspool.records import read_studies
+from unspool.records import Details, read_studies
 
 TINY = ManyHyperparametersExperiment(seeds=1, num_updates=10, width=4, batch_size=2, horizon=20)
 STRATEGIES = {"random": RandomSearch(), "tpe": TPE(), "hyperband": Hyperband()}
@@ -92,7 +92,7 @@ class Searching(AbstractExperiment):
         return (training, *map(search, STRATEGIES))
 
     def details(self):
-        return {"metric": "loss"}
+        return Details(metric="loss")
 
 
 def lines(path: Path) -> list[dict]:
@@ -351,12 +351,12 @@ def test_what_was_spent_has_judgements_in():
     }
     assert incumbent.steps_spent(traces["PES"][0], 7).tolist() == [12, 119, 226]
     line, band, other, _ = incumbent.incumbent_curves(traces, {"PES": 7, "TES": 0})
-    assert (line["label"], line["style"], band["style"]) == ("PES", "line", "band")
-    assert line["x"] == band["x"] == [12, 119, 226]
-    assert line["y"] == pytest.approx([2.0, 1.0, 0.6])
+    assert (line.label, line.style, band.style) == ("PES", "line", "band")
+    assert line.x == band.x == [12, 119, 226]
+    assert line.y == pytest.approx([2.0, 1.0, 0.6])
     # The 95 % quantile of Student's t with one degree of freedom is 12.706.
-    assert band["high"][-1] == pytest.approx(0.6 + 12.706 * 0.1, rel=1e-4)
-    assert other["x"] == [5, 105, 205]
+    assert band.high[-1] == pytest.approx(0.6 + 12.706 * 0.1, rel=1e-4)
+    assert other.x == [5, 105, 205]
     assert incumbent.format_final_losses(traces).startswith("PES 0.6")
     found = incumbent.format_differences(traces, "TES", ["PES"])
     assert found.endswith("above PES, which may be chance")
@@ -376,10 +376,10 @@ def test_the_chart_charges_trainings_and_says_who_wins():
         "TPE": (),
     }
     (chart,) = TINY.charts(traces)
-    assert [series["label"] for series in chart["series"]] == ["PES"] * 2 + ["random search"] * 2
-    assert chart["series"][0]["x"] == [105, 305, 505]
-    assert chart["series"][2]["x"] == [5, 105, 205]
-    assert "PES ends 1.05 (0.41 to 1.69) below random search" in chart["note"]
+    assert [series.label for series in chart.series] == ["PES"] * 2 + ["random search"] * 2
+    assert chart.series[0].x == [105, 305, 505]
+    assert chart.series[2].x == [5, 105, 205]
+    assert "PES ends 1.05 (0.41 to 1.69) below random search" in chart.note
 
 
 @dataclass(frozen=True)

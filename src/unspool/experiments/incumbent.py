@@ -1,12 +1,12 @@
 """The loss of the incumbent against all steps spent on it, and comparisons of methods."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from .._statistics.intervals import format_interval, format_mean, t_interval
 from .._statistics.summarize import mean_curve, tail_length
+from ..records import Series
 from .base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]
@@ -23,7 +23,7 @@ def final_loss(trace: Trace) -> float:
     return float(np.mean(trace.losses[-tail_length(len(trace.losses)) :]))
 
 
-def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[dict[str, Any]]:
+def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[Series]:
     """A line of means over seeds, and the band of their 95 % intervals, for each label.
 
     **Arguments:**
@@ -31,18 +31,16 @@ def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> lis
     - `traces`: the runs of each label.
     - `evaluation_costs`: the steps that each label is charged for an evaluation.
     """
-    series: list[dict[str, Any]] = []
+    series = []
     for label, found in traces.items():
         curve = mean_curve(
             label, [_finite_prefix(trace, evaluation_costs[label]) for trace in found]
         )
         if curve is None:
             continue
-        x = {"label": label, "x": curve.x.tolist()}
-        series.append(x | {"style": "line", "y": curve.mean.tolist()})
+        series.append(Series.line(label, curve.x, curve.mean))
         if curve.num_seeds > 1:
-            ends = {"low": curve.low.tolist(), "high": curve.high.tolist()}
-            series.append(x | {"style": "band"} | ends)
+            series.append(Series.band(label, curve.x, curve.low, curve.high))
     return series
 
 

@@ -61,7 +61,8 @@ def run_measurement(
         loss = math.nan
         if seed not in values:
             logged = {label: t for label, found in traces.items() for t in found if t.seed == seed}
-            values[seed], loss = measurement.measure(seeded_key(seed), logged)
+            found, loss = measurement.measure(seeded_key(seed), logged)
+            values[seed] = np.array(found, dtype=float)
             write_measured(experiment, directory, measurement.label, values)
         yield TaskProgress(measurement.label, seed, measurement.num_steps, loss)
 

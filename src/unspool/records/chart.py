@@ -50,7 +50,7 @@ class Series(Struct, frozen=True, kw_only=True):
 
 
 def _numbers(values: ArrayLike) -> Numbers:
-    return np.asarray(values).tolist()
+    return np.asarray(values, dtype=float).tolist()
 
 
 class Chart(Struct, frozen=True, kw_only=True):
