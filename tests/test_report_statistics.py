@@ -108,7 +108,7 @@ def test_an_evaluation_between_records_is_placed_between_their_costs(tmp_path):
 def test_final_value_is_the_mean_of_the_last_fifth(tmp_path):
     study, metric, _ = read_study(write_run(tmp_path / "run", [9.0] * 8 + [3.0, 4.0]))
     series = metric_series(study.runs[0], metric)
-    assert series is not None and final_value(series) == 3.5
+    assert series is not None and final_value(series.value) == 3.5
 
 
 def test_unequal_runs_are_averaged_on_their_common_range():

@@ -7,8 +7,8 @@ from ._custom_types import Params
 from ._estimator import AbstractEstimator
 from ._joint import JointProblem
 from ._params import split
-from ._records import Record
 from ._results import name_result
+from ._updates import Record
 from .records import MetricsLine
 
 MOST_PARAMS_LOGGED = 5000

@@ -16,29 +16,11 @@ from ._lock import LockedError, hold_lock
 from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
-from ._records import Record, make_records
 from ._train import prepare
-from .records.evaluation import EvaluationLine
-from .records.files import (
-    FORMAT,
-    RunError,
-    append_line,
-    read_lines,
-    read_object,
-    write_lines,
-    write_record,
-    write_text,
-)
-from .records.metrics import MetricsLine
-from .records.run import (
-    CONFIG_FILE,
-    EVALUATION_FILE,
-    METRICS_FILE,
-    STATUS_FILE,
-    L,
-    read_status,
-)
-from .records.status import State, Status
+from ._updates import Record, make_records
+from .records import EvaluationLine, MetricsLine, RunError, Status, files
+from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE, L, read_status
+from .records.status import State
 
 _MOST_SECONDS_UNSAVED = 600
 
@@ -82,8 +64,8 @@ class Run:
                 raise RunError(
                     f"the directory {directory} already holds {held}: resume it, or name another"
                 )
-            config = {"format": FORMAT} | config
-            write_text(directory / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
+            config = {"format": files.FORMAT} | config
+            files.write_text(directory / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
         except OSError as error:
             raise RunError(
                 f"cannot write the run directory {directory}: {error.strerror}"
@@ -99,7 +81,7 @@ class Run:
         directory = Path(directory)
         if not (directory / CONFIG_FILE).exists():
             raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
-        return cls(directory, read_object(directory / CONFIG_FILE))
+        return cls(directory, files.read_object(directory / CONFIG_FILE))
 
     @property
     def checkpoints(self) -> list[int]:
@@ -156,7 +138,7 @@ class Run:
                 training = prepare(*job, params=params, state=state, **settings)
                 if state is None:
                     start = first_line(params, estimator, joint)
-                    write_record(self.directory / METRICS_FILE, start)
+                    files.write_record(self.directory / METRICS_FILE, start)
                     self._save(0, training.state)
                 schedule = int(training.state.update), num_updates, checkpoint_every
                 yield from self._write(make_records(training), *schedule)
@@ -213,7 +195,7 @@ class Run:
     def append(self, line: MetricsLine | EvaluationLine) -> None:
         """Adds a line to `metrics.jsonl` or `evaluation.jsonl`."""
         is_metrics = isinstance(line, MetricsLine)
-        append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
+        files.append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
 
     def read_metrics(self) -> list[MetricsLine]:
         """The lines of `metrics.jsonl`; a last line cut short is left out.
@@ -232,11 +214,11 @@ class Run:
 
     def finish(self, state: State, message: str = "") -> None:
         """Notes whether the run is `running`, `finished`, `stopped` or `failed`, and why."""
-        write_record(self.directory / STATUS_FILE, Status(state, message))
+        files.write_record(self.directory / STATUS_FILE, Status(state, message))
 
     def _read(self, name: str, kind: type[L]) -> list[L]:
         file = self.directory / name
-        return read_lines(file, kind) if file.exists() else []
+        return files.read_lines(file, kind) if file.exists() else []
 
     def _save(self, update: int, state: Any) -> None:
         save_checkpoint(self._checkpoint(update), state)
@@ -248,6 +230,6 @@ class Run:
         for name, kind in ((METRICS_FILE, MetricsLine), (EVALUATION_FILE, EvaluationLine)):
             if (self.directory / name).exists():
                 kept = [line for line in self._read(name, kind) if line.update <= update]
-                write_lines(self.directory / name, kept)
+                files.write_lines(self.directory / name, kept)
         for later in (u for u in self.checkpoints if u > update):
             self._checkpoint(later).unlink()

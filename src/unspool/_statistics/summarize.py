@@ -157,9 +157,9 @@ def tail_length(count: int) -> int:
     return -(-count // 5)
 
 
-def final_value(series: MetricSeries) -> float:
-    """The mean of the last 20 % of the evaluations; NaN if one of them is not finite."""
-    tail = series.value[-tail_length(len(series.value)) :]
+def final_value(values: np.ndarray) -> float:
+    """The mean of the last 20 % of some evaluations; NaN if one of them is not finite."""
+    tail = values[-tail_length(len(values)) :]
     return float(np.mean(tail)) if np.all(np.isfinite(tail)) else math.nan
 
 
@@ -194,7 +194,7 @@ def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
     for label in study.labels:
         runs = tuple(run for run in study.runs if run.config.label == label)
         series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
-        finals = np.array([final_value(one) for one in series])
+        finals = np.array([final_value(one.value) for one in series])
         times_to_target = tuple(time_to_target(runs, metric, threshold) for threshold in thresholds)
         summaries.append(
             LabelSummary(label, runs, series, finals, final_parameters(runs), times_to_target)
@@ -207,7 +207,7 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 
     On a log scale mean and interval are those of the logarithms.
     """
-    pairs = [_finite_prefix(one.positions[axis], one.value) for one in summary.series]
+    pairs = [finite_prefix(one.positions[axis], one.value) for one in summary.series]
     if metric.scale == "linear":
         return mean_curve(summary.label, pairs)
     logs = [(x, np.log(np.maximum(value, metric.floor))) for x, value in pairs]
@@ -222,14 +222,14 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
     """One parameter of a label against updates."""
     pairs = [
-        _finite_prefix(run.metrics.update, run.metrics.params[:, index])
+        finite_prefix(run.metrics.update, run.metrics.params[:, index])
         for run in summary.runs
         if run.metrics.params is not None
     ]
     return mean_curve(summary.label, pairs)
 
 
-def _finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values before the first that is not finite."""
     broken = np.flatnonzero(~np.isfinite(value))
     end = broken[0] if len(broken) else len(value)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .._checkpoint import CheckpointError
-from .._records import TrainingError
+from .._updates import TrainingError
 from ..records import RunError
 
 _LIBRARY = str(Path(__file__).parents[1])

@@ -15,8 +15,8 @@ from .._checkpoint import save_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
 from .._params import map_arrays, split
-from .._records import Record
 from .._run import Run
+from .._updates import Record
 from ..records import EvaluationLine
 from .errors import RunFailure, describe_error
 from .progress import show_progress

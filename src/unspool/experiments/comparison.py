@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from msgspec.structs import replace
 
-from .._statistics.intervals import format_interval, format_mean, t_interval
+from .._statistics.intervals import format_estimate, t_interval
 from ..records import Chart, Series
 from ..records.files import as_array
 
@@ -109,18 +109,12 @@ class Comparison(NamedTuple):
 
     def sentences(self) -> list[str]:
         """The final losses with their intervals, the verdicts, and notes on them."""
-
-        def format_losses(values: np.ndarray) -> str:
-            found = t_interval(values)
-            ends = format_interval(found)
-            return format_mean(found) + (f" ({ends})" if ends else "")
-
         count = self.num_seeds
         seeds = f"{count} seeds" if count > 1 else "a single seed"
-        parts = [f"{format_losses(self.learned[:, -1])} with the learned optimizer"]
+        parts = [f"{format_estimate(t_interval(self.learned[:, -1]))} with the learned optimizer"]
         for label, grid in self.grids.items():
             rate = _format_rate(grid.rates[grid.best])
-            final = format_losses(grid.best_curves[:, -1])
+            final = format_estimate(t_interval(grid.best_curves[:, -1]))
             parts.append(f"{final} with {label} at a learning rate of {rate}")
         sentences = [
             f"After {self.steps[-1]} steps the {self.loss} is, as a mean over {seeds}, "
@@ -164,7 +158,7 @@ class Comparison(NamedTuple):
             return sentences
         if not found.known:
             return [*sentences, f"One seed cannot tell the learned optimizer apart from {label}."]
-        difference = f"{format_mean(found)} ({format_interval(found)})"
+        difference = format_estimate(found)
         numbers = f"seed by seed, learned minus {label} is {difference}"
         if found.low <= 0 <= found.high:
             return [*sentences, f"The learned optimizer and {label} are not told apart: {numbers}."]

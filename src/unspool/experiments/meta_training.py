@@ -15,11 +15,12 @@ from .._counts import check_count
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
-from .._statistics.intervals import format_interval, format_mean, t_interval
+from .._statistics.intervals import format_estimate, t_interval
+from .._statistics.summarize import final_value
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
 from ..records import Chart
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
-from .incumbent import final_loss, format_differences, format_final_losses
+from .incumbent import format_differences, format_final_losses
 from .variance import geometric_series, measured_series, variance_of_one_worker
 
 SIGMA = 0.01
@@ -212,7 +213,7 @@ class AbstractMetaTraining(AbstractExperiment):
         seeds = min(map(len, found.values()))
         if not seeds:
             return []
-        table = np.array([[final_loss(trace) for trace in found[k][:seeds]] for k in found])
+        table = np.array([[final_value(trace.losses) for trace in found[k][:seeds]] for k in found])
         periods = np.array([*self.periods.values()])
         slope = t_interval(np.polyfit(np.log10(periods), table, 1)[0])
         compared = (("NRES", ["PES", "TES"]), ("PES", ["TES"]))
@@ -221,7 +222,7 @@ class AbstractMetaTraining(AbstractExperiment):
             seeds=seeds,
             ends=format_final_losses({label: found for label, found in traces.items() if found}),
             gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
-            slope=f"{format_mean(slope)} ({format_interval(slope)})",
+            slope=format_estimate(slope),
         )
         return [
             Chart(

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
-from .._records import TrainingError
 from .._run import Run
+from .._updates import TrainingError
 from ..records import EvaluationLine
 from ..records.run import EVALUATION_FILE
 from .base import AbstractEntry, AbstractExperiment, Measurement

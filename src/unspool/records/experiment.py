@@ -67,6 +67,11 @@ class Claim(Struct, frozen=True):
         low = -math.inf if self.low is None else self.low
         return low, math.inf if self.high is None else self.high
 
+    def contains(self, value: float) -> bool:
+        """True if the value lies in the range, ends included."""
+        low, high = self.ends
+        return low <= value <= high
+
 
 class Expectation(Struct, frozen=True):
     """An expected range for the first update at which a label reaches a threshold."""

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._statistics.intervals import (
-    Interval,
-    format_interval,
-    format_mean,
+    format_estimate,
     format_number,
     format_range,
     t_interval,
@@ -84,25 +82,15 @@ def _parameter_values(summary: LabelSummary, index: int, claim: Claim) -> np.nda
     return np.array(values)
 
 
-def _inside(claim: Claim, mean: float) -> bool:
-    low, high = claim.ends
-    return low <= mean <= high
-
-
-def _measured(interval: Interval, unit: str = "") -> str:
-    ends = format_interval(interval)
-    return f"{format_mean(interval)}{unit} ({ends})" if ends else f"{format_mean(interval)}{unit}"
-
-
 def _compare_values(claim: Claim, statistic: str, values: np.ndarray, num_runs: int) -> Comparison:
     interval = t_interval(values)
     if interval.count == 0:
         return Comparison(claim, statistic, "no finite value", "outside")
-    measured = _measured(interval)
+    measured = format_estimate(interval)
     if interval.count < num_runs:
         measured += f", {interval.count} of {num_runs} seeds"
         return Comparison(claim, statistic, measured, "outside")
-    verdict = "inside" if _inside(claim, interval.mean) else "outside"
+    verdict = "inside" if claim.contains(interval.mean) else "outside"
     return Comparison(claim, statistic, measured, verdict)
 
 
@@ -113,7 +101,7 @@ def _compare_time(
     if time.num_reached == 0:
         return Comparison(claim, statistic, "–", "no seed reached it")
     interval = time.interval("update")
-    measured = f"{_measured(interval)}, {format_seeds(time.num_reached, time.num_runs)}"
+    measured = f"{format_estimate(interval)}, {format_seeds(time.num_reached, time.num_runs)}"
     complete = time.num_reached == time.num_runs
-    verdict = "inside" if complete and _inside(claim, interval.mean) else "outside"
+    verdict = "inside" if complete and claim.contains(interval.mean) else "outside"
     return Comparison(claim, statistic, measured, verdict)
