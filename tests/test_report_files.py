@@ -1,6 +1,7 @@
 """What a report reads of the files of runs, and the errors for files that are not so."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,17 @@ import pytest
 
 from support.report import EXPERIMENT, entry, write_experiment, write_json, write_lines, write_run
 from unspool import RunError
-from unspool.records import read_run
+from unspool.records import (
+    Claim,
+    Details,
+    Expectation,
+    Measured,
+    Series,
+    Setting,
+    Status,
+    read_run,
+)
+from unspool.records.files import as_array, read_record, write_record
 from unspool.report import write_report
 
 
@@ -23,6 +34,45 @@ def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_p
     records = read_run(run).metrics
     np.testing.assert_array_equal(records.update, [0.0, 10.0, 20.0, 30.0])
     assert records.loss[-1] == 1.0
+
+
+def test_the_columns_of_a_run_are_those_of_its_lines(tmp_path):
+    run = write_run(tmp_path / "run", [3.0, None, 1.0])
+    status = run / "status.json"
+    found = read_run(str(run))
+    np.testing.assert_array_equal(found.metrics.loss, [np.nan, np.nan, 2.0])
+    np.testing.assert_array_equal(found.metrics.params[:, 0], [3.0, 2.9, 2.8])
+    np.testing.assert_array_equal(found.evaluation.loss, [3.0, np.nan, 1.0])
+    assert (found.config.label, found.status) == ("NRES", Status("finished"))
+    # Files have more in them than is read here, and older ones less.
+    edited(run / "config.json", command=["lorenz", "nres"], environment={})
+    status.unlink()
+    assert read_run(run).status.state == "running"
+
+
+def test_a_record_is_found_again_as_it_was_written(tmp_path):
+    file, nan = tmp_path / "measured.json", float("nan")
+    values = {101: [1.5, nan, np.float64(2.0), np.inf], 103: []}
+    write_record(file, Measured(experiment=Setting("small"), label="a", values=values))
+    found = read_record(file, Measured)
+    assert found.values == {101: [1.5, None, 2.0, None], 103: []}
+    np.testing.assert_array_equal(as_array(found.values[101]), [1.5, nan, 2.0, nan])
+    assert (found.format, found.experiment) == (1, Setting("small", {}))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Series.line("a", [1, 2], [1]), "'y' has 1 numbers, but must have as many as 'x'"),
+        (lambda: Series(label="a", style="band", x=[1], y=[1]), "'low' has 0 numbers"),
+        (lambda: Claim("a", "first", 1, 2), "'statistic' is \"first\", but must be"),
+        (lambda: Expectation("a", 1, low=3, high=2), "'low' is 3, but must be at most 'high'"),
+        (lambda: Details(metric_factor=math.inf), "'metric_factor' is inf, but must be a finite"),
+    ],
+)
+def test_a_record_that_would_be_malformed_cannot_be_made(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
 
 
 def edited(path: Path, **changes) -> None:
@@ -42,6 +92,9 @@ def surface(**changes) -> dict:
             {"format": 2},
             "has format 2, which a newer version",
         ),
+        ("nres-101/status.json", {"format": 2}, "has format 2, which a newer version"),
+        ("experiment.json", {"format": 9, "title": 3}, "has format 9, which a newer version"),
+        ("nres-101/config.json", {"parameter_names": "a"}, "but must be a list of texts"),
         ("nres-101/config.json", {"seed": "a"}, "'seed' is \"a\", but must be a whole number"),
         ("nres-101/config.json", {"problem": 3}, "'problem' is 3, but must be a JSON object"),
         ("nres-101/config.json", {"num_params": 3}, "list of 3 numbers, as 'num_params' says"),

@@ -64,8 +64,8 @@ class Claim(Struct, frozen=True):
     @property
     def ends(self) -> tuple[float, float]:
         """The ends of the range, infinite where it is open."""
-        low = -math.inf if self.low is None else self.low
-        return low, math.inf if self.high is None else self.high
+        low = -math.inf if self.low is None else float(self.low)
+        return low, math.inf if self.high is None else float(self.high)
 
     def contains(self, value: float) -> bool:
         """True if the value lies in the range, ends included."""
