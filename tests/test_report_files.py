@@ -58,6 +58,9 @@ def test_a_record_is_found_again_as_it_was_written(tmp_path):
     assert found.values == {101: [1.5, None, 2.0, None], 103: []}
     np.testing.assert_array_equal(as_array(found.values[101]), [1.5, nan, 2.0, nan])
     assert (found.format, found.experiment) == (1, Setting("small", {}))
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        write_record(file, Setting("small", {"file": file}))
+    assert read_record(file, Measured) == found
 
 
 @pytest.mark.parametrize(

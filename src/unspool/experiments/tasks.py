@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .._custom_types import Params
+from .._lines import MOST_PARAMS_LOGGED
 from .._random import Purpose, seeded_key, stream
 from .._run import Run
 from .._updates import TrainingError
-from ..records import EvaluationLine
+from ..records import EvaluationLine, RunError
 from ..records.run import EVALUATION_FILE
 from .base import AbstractEntry, AbstractExperiment, Measurement
 from .layout import open_run, read_measured, write_measured
@@ -100,9 +101,14 @@ def _evaluate(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[t
     if [line.update for line in run.read_evaluations()] == updates:
         return
     (run.directory / EVALUATION_FILE).unlink(missing_ok=True)
-    points = np.array([lines[update] for update in updates], dtype=float)
+    points = [lines[update] for update in updates]
+    if any(params is None for params in points):
+        raise RunError(
+            f"the run in {run.directory} has parameters that are not logged, as more than "
+            f"{MOST_PARAMS_LOGGED} are not, and nothing to evaluate"
+        )
     found = losses_at(
-        entry.evaluation.problem, points,
+        entry.evaluation.problem, np.array(points, dtype=float),
         like=params, key=key, num_episodes=entry.evaluation.num_episodes,
     )  # fmt: skip
     done = 0

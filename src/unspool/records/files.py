@@ -49,10 +49,8 @@ def read_record(path: Path, kind: type[R]) -> R:
 def read_lines(path: Path, kind: type[R]) -> list[R]:
     """The records in a file of one per line; a last line without its end is left out."""
     *lines, _ = _read(path).split("\n")
-    return [
-        _convert(where, _loads(where, line), kind)
-        for where, line in ((f"{path}, line {n}", line) for n, line in enumerate(lines, start=1))
-    ]
+    places = ((f"{path}, line {n}", line) for n, line in enumerate(lines, start=1))
+    return [_convert(where, _loads(where, line), kind) for where, line in places if line.strip()]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,8 +99,14 @@ def _line(record: msgspec.Struct) -> str:
 
 
 def _encode(value: Any) -> bytes:
-    """The value as JSON, with null for numbers that are not finite; NumPy's are numbers too."""
-    return msgspec.json.encode(value, enc_hook=lambda x: np.asarray(x).tolist())
+    """The value as JSON, with null for numbers that are not finite."""
+    return msgspec.json.encode(value, enc_hook=_without_numpy)
+
+
+def _without_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 def _read(path: Path) -> str:
@@ -143,7 +147,7 @@ def _convert(where: str, values: Any, kind: type[R]) -> R:
 
 def _complaint(values: Any, kind: Any, error: msgspec.ValidationError) -> str:
     """What is wrong, and where; msgspec says this by a path such as `$.charts[0].title`."""
-    found = re.fullmatch(r"(.*?)(?: - at (?:`key` in )?`\$(.*?)(?:\[\.{3}\].*)?`)?", str(error))
+    found = re.fullmatch(r"(?s)(.*?)(?: - at (?:`key` in )?`\$(.*?)(?:\[\.{3}\].*)?`)?", str(error))
     assert found is not None
     steps = [name or int(at) for name, at in re.findall(r"\.(\w+)|\[(\d+)\]", found[2] or "")]
     if error.__cause__ is not None:
