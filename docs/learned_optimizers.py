@@ -20,6 +20,7 @@ import sklearn.datasets
 
 import unspool
 from unspool import data, export
+from unspool._statistics.intervals import format_estimate, t_interval
 from unspool.experiments.baselines import BASELINES, losses_while_training, measured_steps
 from unspool.experiments.comparison import Comparison, Grid
 from unspool.problems.learned_optimizer import (
@@ -39,7 +40,6 @@ from unspool.problems.learned_optimizer import (
     text_task,
 )
 from unspool.problems.schedules import Data, Logarithm, ValidLoss
-from unspool.report.intervals import format_interval, format_mean, t_interval
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {"svg.hashsalt": "unspool", "svg.fonttype": "none"}
@@ -153,7 +153,7 @@ def row(name, comparison, start):
 
     def words(values):
         found = t_interval(values)
-        return f"{format_mean(found)} ({format_interval(found)})"
+        return format_estimate(found)
 
     ends = {"as it started": start[:, -1]} | {
         f"{label} {grid.rates[grid.best]:g}": grid.best_curves[:, -1]

@@ -15,7 +15,7 @@ from unspool.cli import apply_experiment
 from unspool.cli.__main__ import main
 from unspool.experiments import baselines
 from unspool.problems.learned_optimizer import MLPOptimizer
-from unspool.report.read import read_studies
+from unspool.records import read_studies
 
 pytest.importorskip("safetensors.numpy")
 
@@ -126,10 +126,10 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
     curves, rates = study.experiment.charts
     lines = {s.label: s for s in curves.series if s.style == "line"}
     assert list(lines) == ["learned", "Adam", "momentum SGD"]
-    assert lines["learned"].x.tolist() == list(range(21))
+    assert lines["learned"].x == list(range(21))
     assert curves.y_scale == "log" and rates.x_scale == "log"
     (across,) = [s for s in rates.series if s.label == "learned" and s.style == "line"]
-    assert across.y.tolist() == [lines["learned"].y[-1]] * 2
+    assert across.y == [lines["learned"].y[-1]] * 2
     task = apply_experiment.load_task("mine.py:task", mine)
     transformation = export.load_optimizer("run/optimizer.safetensors")
     values = json.loads((directory / "measured" / "learned.json").read_text())["values"]

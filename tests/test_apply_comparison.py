@@ -56,11 +56,11 @@ def test_runs_that_diverge_are_counted_and_drawn():
     assert "1 of 3 runs diverged with the learned optimizer, and 0 of 3 runs with Adam" in said
     assert "Of the two, Adam is the one to trust" in said
     _, chart = comparison.charts()
-    (off,) = [s for s in chart["series"] if s["label"] == "off the chart"]
-    assert off["x"] == [0.1, 1.0] and np.isfinite(off["y"]).all()
-    assert "Adam diverged at 0.1 in 1 of 3 runs." in chart["note"]
-    (line,) = [s for s in chart["series"] if s["label"] == "Adam" and s["style"] == "line"]
-    assert line["y"][0] == pytest.approx(0.8) and np.isnan(line["y"][1:]).all()
+    (off,) = [s for s in chart.series if s.label == "off the chart"]
+    assert off.x == [0.1, 1.0] and np.isfinite(off.y).all()
+    assert "Adam diverged at 0.1 in 1 of 3 runs." in chart.note
+    (line,) = [s for s in chart.series if s.label == "Adam" and s.style == "line"]
+    assert line.y[0] == pytest.approx(0.8) and np.isnan(line.y[1:]).all()
 
 
 def test_everything_may_diverge():
@@ -72,8 +72,8 @@ def test_everything_may_diverge():
 
 def test_losses_below_zero_have_a_linear_axis():
     first, second = compared([-0.5, 0.4], [[0.3, 0.4], [0.5, 0.6]]).charts()
-    assert first["y_scale"] == second["y_scale"] == "linear"
-    assert compared([0.5, 0.4], [[0.3, 0.4], [0.5, 0.6]]).charts()[0]["y_scale"] == "log"
+    assert first.y_scale == second.y_scale == "linear"
+    assert compared([0.5, 0.4], [[0.3, 0.4], [0.5, 0.6]]).charts()[0].y_scale == "log"
 
 
 @pytest.mark.parametrize("num_steps", [1, 7, 50, 51, 1000, 1001])

@@ -20,6 +20,7 @@ from unspool.cli import choices
 from unspool.cli.__main__ import main
 from unspool.cli.progress import show_progress
 from unspool.experiments.base import AbstractExperiment, Entry, EvaluationPlan, sgd
+from unspool.records import Details
 
 
 @pytest.mark.parametrize("command", ["", "train", "report", "reproduce", "list", "cite"])
@@ -126,7 +127,7 @@ class Tiny(AbstractExperiment):
         return (Entry("BPTT", problem, unspool.BPTT(1), sgd(0.1), self.num_updates, 1, judge),)
 
     def details(self):
-        return {}
+        return Details()
 
 
 def test_an_experiment_is_reproduced_once(monkeypatch, capsys):

@@ -18,7 +18,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import data, export, problems
+from unspool import data, export, problems, records
 from unspool.cli.__main__ import _HELP
 from unspool.cli.train_config import build_train_config
 from unspool.problems import control, learned_optimizer, schedules
@@ -87,7 +87,7 @@ def listed(section: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [unspool, problems, control, schedules, learned_optimizer, data, export],
+    [unspool, problems, control, schedules, learned_optimizer, data, export, records],
     ids=lambda module: module.__name__,
 )
 def test_the_reference_lists_every_public_name_as_it_is(module):

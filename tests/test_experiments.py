@@ -31,7 +31,7 @@ from unspool.experiments.base import sgd
 from unspool.experiments.losses import draw_shifts, surface
 from unspool.experiments.pool import TaskFailed, TaskMessage, run_tasks
 from unspool.problems import InfluenceBalancing, ToyRegression
-from unspool.report.read import read_studies
+from unspool.records import Chart, Details, Series, read_studies
 
 ALL = (
     InfluenceBalancingExperiment,
@@ -69,11 +69,11 @@ class Small(AbstractExperiment):
         )  # fmt: skip
 
     def details(self):
-        return {"metric": "loss", "surface": None, "thresholds": [float("nan")][:0]}
+        return Details(metric="loss")
 
     def charts(self, traces):
         ends = [float(first.params[-1, 0]) for first, *_ in traces.values()]
-        return [{"title": "ends", "series": [{"label": "all", "x": [0, 1], "y": ends}]}]
+        return [Chart(title="ends", series=[Series.line("all", [0, 1], ends)])]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def test_the_report_reads_it(finished):
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "TBPTT 10")
     assert study.experiment.name == "small"
-    ends = [run.records.params[-1, 0] for run in study.runs]
+    ends = [run.metrics.params[-1, 0] for run in study.runs]
     np.testing.assert_array_equal(study.experiment.charts[0].series[0].y, ends)
 
 
@@ -301,10 +301,10 @@ def test_the_surface_is_the_loss_averaged_over_shifts():
     x, y = np.array([-4.0, -3.0]), np.array([-2.0, -1.0, 0.0])
     shifts = draw_shifts(0.1, 4)
     found = surface(problem, x, y, shifts, "loss")
-    assert np.shape(found["loss"]) == (3, 2)
+    assert np.shape(found.loss) == (3, 2)
     at = jax.numpy.array([x[1], y[2]])
     losses = [float(evaluate(problem, at + shift, key=jax.random.key(0)).loss) for shift in shifts]
-    assert found["loss"][2][1] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert found.loss[2][1] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_the_loss_of_ridge_regression_is_its_closed_form():
@@ -341,7 +341,7 @@ def test_a_series_and_a_vector_field_of_ones_own(tmp_path):
     data, *curves = chart.series
     np.testing.assert_array_equal(data.y, [1, 2, 3.5, 5])
     assert [curve.label for curve in curves] == ["BPTT", "RTRL", "NRES"]
-    assert study.experiment.claims == ()
+    assert not study.experiment.claims
 
 
 @pytest.mark.parametrize(

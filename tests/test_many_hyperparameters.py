@@ -44,7 +44,7 @@ from unspool.problems.schedules import (
     PerTensor,
     ValidLoss,
 )
-from unspool.report.read import read_studies
+from unspool.records import Details, read_studies
 
 TINY = ManyHyperparametersExperiment(seeds=1, num_updates=10, width=4, batch_size=2, horizon=20)
 STRATEGIES = {"random": RandomSearch(), "tpe": TPE(), "hyperband": Hyperband()}
@@ -92,7 +92,7 @@ class Searching(AbstractExperiment):
         return (training, *map(search, STRATEGIES))
 
     def details(self):
-        return {"metric": "loss"}
+        return Details(metric="loss")
 
 
 def lines(path: Path) -> list[dict]:
@@ -208,21 +208,22 @@ def test_searches_write_runs_that_the_report_reads(searched):
     (study,) = read_studies([directory])
     assert study.labels == ("NRES", "hyperband", "random", "tpe")
     assert {run.status.state for run in study.runs} == {"finished"}
-    starts = {tuple(run.records.params[0].tolist()) for run in study.runs if run.label != "NRES"}
+    runs = {run.config.label: run for run in study.runs}
+    starts = {tuple(run.metrics.params[0].tolist()) for run in study.runs if run != runs["NRES"]}
     assert len(starts) == 1
-    runs = {run.label: run for run in study.runs}
-    assert runs["tpe"].estimator.name == "TPE (Optuna)"
-    assert runs["tpe"].estimator.options == {"num_steps": 1800}
-    assert runs["tpe"].estimand == "no gradient"
-    assert runs["tpe"].num_updates == 20
-    assert "optuna" in runs["tpe"].environment
+    tpe = runs["tpe"].config
+    assert tpe.estimator.name == "TPE (Optuna)"
+    assert tpe.estimator.options == {"num_steps": 1800}
+    assert tpe.estimator.estimand == "no gradient"
+    assert tpe.num_updates == 20
+    assert "optuna" in tpe.environment
     for run in study.runs:
-        np.testing.assert_array_equal(run.evaluation.update, run.records.update)
+        np.testing.assert_array_equal(run.evaluation.update, run.metrics.update)
         # Only the start, where no trial is whole yet, may be one that diverges.
         assert np.all(np.isfinite(run.evaluation.loss[1:]))
     for label in ("random", "tpe"):
-        assert runs[label].records.update.tolist() == [0, 5, 10, 15, 20]
-        assert runs[label].records.steps.tolist() == [0, 450, 900, 1350, 1800]
+        assert runs[label].metrics.update.tolist() == [0, 5, 10, 15, 20]
+        assert runs[label].metrics.steps.tolist() == [0, 450, 900, 1350, 1800]
     assert told[-1].done == told[-1].total
 
 
@@ -350,12 +351,12 @@ def test_what_was_spent_has_judgements_in():
     }
     assert incumbent.steps_spent(traces["PES"][0], 7).tolist() == [12, 119, 226]
     line, band, other, _ = incumbent.incumbent_curves(traces, {"PES": 7, "TES": 0})
-    assert (line["label"], line["style"], band["style"]) == ("PES", "line", "band")
-    assert line["x"] == band["x"] == [12, 119, 226]
-    assert line["y"] == pytest.approx([2.0, 1.0, 0.6])
+    assert (line.label, line.style, band.style) == ("PES", "line", "band")
+    assert line.x == band.x == [12, 119, 226]
+    assert line.y == pytest.approx([2.0, 1.0, 0.6])
     # The 95 % quantile of Student's t with one degree of freedom is 12.706.
-    assert band["high"][-1] == pytest.approx(0.6 + 12.706 * 0.1, rel=1e-4)
-    assert other["x"] == [5, 105, 205]
+    assert band.high[-1] == pytest.approx(0.6 + 12.706 * 0.1, rel=1e-4)
+    assert other.x == [5, 105, 205]
     assert incumbent.format_final_losses(traces).startswith("PES 0.6")
     found = incumbent.format_differences(traces, "TES", ["PES"])
     assert found.endswith("above PES, which may be chance")
@@ -375,10 +376,10 @@ def test_the_chart_charges_trainings_and_says_who_wins():
         "TPE": (),
     }
     (chart,) = TINY.charts(traces)
-    assert [series["label"] for series in chart["series"]] == ["PES"] * 2 + ["random search"] * 2
-    assert chart["series"][0]["x"] == [105, 305, 505]
-    assert chart["series"][2]["x"] == [5, 105, 205]
-    assert "PES ends 1.05 (0.41 to 1.69) below random search" in chart["note"]
+    assert [series.label for series in chart.series] == ["PES"] * 2 + ["random search"] * 2
+    assert chart.series[0].x == [105, 305, 505]
+    assert chart.series[2].x == [5, 105, 205]
+    assert "PES ends 1.05 (0.41 to 1.69) below random search" in chart.note
 
 
 @dataclass(frozen=True)

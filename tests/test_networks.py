@@ -190,7 +190,7 @@ def test_a_run_goes_on_to_the_same_bits_with_the_whole_tree(tmp_path):
     assert found.loss == as_plain.loss
     # What is logged are the numbers that are trained.
     flat = np.concatenate([np.ravel(x) for x in arrays])
-    np.testing.assert_array_equal(run.read("metrics")[-1]["params"], flat)
+    np.testing.assert_array_equal(run.read_metrics()[-1].params, flat)
 
 
 def test_a_step_may_be_compiled_by_anyone():
@@ -349,8 +349,8 @@ def test_the_command_line_trains_networks(tmp_path, monkeypatch, capsys):
     words = "train mine.py:Follow full-es --num-workers 2 --num-updates 1 --directory run"
     assert main([*words.split(), "--num-episodes", "0"]) == 0
     run = unspool.Run.open("run")
-    last, names = run.read("metrics")[-1], run.config["parameter_names"]
-    assert run.config["num_params"] == len(names) == len(last["params"]) == 7
+    last, names = run.read_metrics()[-1], run.config["parameter_names"]
+    assert run.config["num_params"] == len(names) == len(last.params) == 7
     assert names[0] == "net.layers.0.weight[0][0]"
     assert names[0] in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import _pieces, _programs, _records, problems
+from unspool import _pieces, _programs, _updates, problems
 from unspool._random import seeded_key
 
 KEY = jax.random.key(0)
@@ -47,7 +47,7 @@ def sizes(monkeypatch):
 
         return _pieces.run_in_pieces(run, count, carry)
 
-    monkeypatch.setattr(_records, "run_in_pieces", run_in_pieces)
+    monkeypatch.setattr(_updates, "run_in_pieces", run_in_pieces)
     return found
 
 

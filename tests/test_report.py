@@ -21,7 +21,8 @@ from support.report import (
     write_lines,
     write_run,
 )
-from unspool.report import ReportError, paths, write_report
+from unspool import RunError
+from unspool.report import paths, write_report
 from unspool.report.labels import LineEnd, label_ends, spread
 
 
@@ -128,7 +129,7 @@ def test_an_experiment_of_charts_alone_is_a_page_of_charts(tmp_path):
     text = "".join(page.text)
     assert page.tags.count("svg") == 1 and "Hare" in text and "What was run" not in text
     write_json(tmp_path / "lorenz" / "experiment.json", {**EXPERIMENT, "charts": []})
-    with pytest.raises(ReportError, match="holds no run"):
+    with pytest.raises(RunError, match="holds no run"):
         write_report([tmp_path / "lorenz"], tmp_path / "page.html")
 
 

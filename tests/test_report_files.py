@@ -1,6 +1,7 @@
 """What a report reads of the files of runs, and the errors for files that are not so."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -8,8 +9,19 @@ import numpy as np
 import pytest
 
 from support.report import EXPERIMENT, entry, write_experiment, write_json, write_lines, write_run
-from unspool.report import ReportError, write_report
-from unspool.report.read import read_run
+from unspool import RunError
+from unspool.records import (
+    Claim,
+    Details,
+    Expectation,
+    Measured,
+    Series,
+    Setting,
+    Status,
+    read_run,
+)
+from unspool.records.files import as_array, read_record, write_record
+from unspool.report import write_report
 
 
 def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_path):
@@ -19,9 +31,51 @@ def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_p
     again = {**lines[3], "loss": 1.0}
     write_lines(path, [*lines, again])
     path.write_text(path.read_text() + '{"update": 40, "lo')
-    records = read_run(run).records
+    records = read_run(run).metrics
     np.testing.assert_array_equal(records.update, [0.0, 10.0, 20.0, 30.0])
     assert records.loss[-1] == 1.0
+
+
+def test_the_columns_of_a_run_are_those_of_its_lines(tmp_path):
+    run = write_run(tmp_path / "run", [3.0, None, 1.0])
+    status = run / "status.json"
+    found = read_run(str(run))
+    np.testing.assert_array_equal(found.metrics.loss, [np.nan, np.nan, 2.0])
+    np.testing.assert_array_equal(found.metrics.params[:, 0], [3.0, 2.9, 2.8])
+    np.testing.assert_array_equal(found.evaluation.loss, [3.0, np.nan, 1.0])
+    assert (found.config.label, found.status) == ("NRES", Status("finished"))
+    # Files have more in them than is read here, and older ones less.
+    edited(run / "config.json", command=["lorenz", "nres"], environment={})
+    status.unlink()
+    assert read_run(run).status.state == "running"
+
+
+def test_a_record_is_found_again_as_it_was_written(tmp_path):
+    file, nan = tmp_path / "measured.json", float("nan")
+    values = {101: [1.5, nan, np.float64(2.0), np.inf], 103: []}
+    write_record(file, Measured(experiment=Setting("small"), label="a", values=values))
+    found = read_record(file, Measured)
+    assert found.values == {101: [1.5, None, 2.0, None], 103: []}
+    np.testing.assert_array_equal(as_array(found.values[101]), [1.5, nan, 2.0, nan])
+    assert (found.format, found.experiment) == (1, Setting("small", {}))
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        write_record(file, Setting("small", {"file": file}))
+    assert read_record(file, Measured) == found
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Series.line("a", [1, 2], [1]), "'y' has 1 numbers, but must have as many as 'x'"),
+        (lambda: Series(label="a", style="band", x=[1], y=[1]), "'low' has 0 numbers"),
+        (lambda: Claim("a", "first", 1, 2), "'statistic' is \"first\", but must be"),
+        (lambda: Expectation("a", 1, low=3, high=2), "'low' is 3, but must be at most 'high'"),
+        (lambda: Details(metric_factor=math.inf), "'metric_factor' is inf, but must be a finite"),
+    ],
+)
+def test_a_record_that_would_be_malformed_cannot_be_made(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
 
 
 def edited(path: Path, **changes) -> None:
@@ -36,13 +90,24 @@ def surface(**changes) -> dict:
 @pytest.mark.parametrize(
     "name, changes, message",
     [
-        ("nres-101/config.json", {"format": 2}, "'format' is 2, but must be 1"),
+        (
+            "nres-101/config.json",
+            {"format": 2},
+            "has format 2, which a newer version",
+        ),
+        ("nres-101/status.json", {"format": 2}, "has format 2, which a newer version"),
+        ("experiment.json", {"format": 9, "title": 3}, "has format 9, which a newer version"),
+        ("nres-101/config.json", {"parameter_names": "a"}, "but must be a list of texts"),
         ("nres-101/config.json", {"seed": "a"}, "'seed' is \"a\", but must be a whole number"),
         ("nres-101/config.json", {"problem": 3}, "'problem' is 3, but must be a JSON object"),
         ("nres-101/config.json", {"num_params": 3}, "list of 3 numbers, as 'num_params' says"),
-        ("nres-101/status.json", {"status": "odd"}, '"finished", "stopped", "failed"'),
-        ("experiment.json", {"metric_scale": "cube"}, 'must be one of "log", "linear"'),
-        ("experiment.json", {"thresholds": [1, None]}, "must be a list of finite numbers"),
+        ("nres-101/status.json", {"status": "odd"}, '"failed", "finished", "running", "stopped"'),
+        ("experiment.json", {"metric_scale": "cube"}, 'must be one of "linear", "log"'),
+        (
+            "experiment.json",
+            {"thresholds": [1, None]},
+            "entry 2 is null, but must be a num",
+        ),
         ("experiment.json", surface(loss=[[1, 2, 3]]), "must be 2 rows of 3 numbers"),
         ("experiment.json", surface(x=[3, 2, 1]), "at least two increasing numbers"),
         ("experiment.json", surface(x_index=2), "must name parameters from 0 to 1"),
@@ -69,14 +134,14 @@ def surface(**changes) -> dict:
         (
             "experiment.json",
             {"charts": [{"title": "a", "x_scale": "cube", "series": []}]},
-            '\'x_scale\' is "cube", but must be one of "log", "linear"',
+            '\'x_scale\' is "cube", but must be one of "linear", "log"',
         ),
     ],
 )
 def test_a_malformed_value_is_named(tmp_path, name, changes, message):
     write_experiment(tmp_path / "lorenz")
     edited(tmp_path / "lorenz" / name, **changes)
-    with pytest.raises(ReportError, match=re.escape(message)) as caught:
+    with pytest.raises(RunError, match=re.escape(message)) as caught:
         write_report([tmp_path / "lorenz"], tmp_path / "page.html")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "page.html").exists()
@@ -99,17 +164,17 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path, name, text, message
     (run / name).unlink()
     if text is not None:
         (run / name).write_text(text)
-    with pytest.raises(ReportError, match=re.escape(message)):
+    with pytest.raises(RunError, match=re.escape(message)):
         write_report([run], tmp_path / "page.html")
 
 
 def test_a_directory_without_runs_is_named(tmp_path):
-    with pytest.raises(ReportError, match="No directory was given"):
+    with pytest.raises(RunError, match="No directory was given"):
         write_report([], tmp_path / "page.html")
-    with pytest.raises(ReportError, match="nowhere is not a directory"):
+    with pytest.raises(RunError, match="nowhere is not a directory"):
         write_report([tmp_path / "nowhere"], tmp_path / "page.html")
-    with pytest.raises(ReportError, match="holds no run"):
+    with pytest.raises(RunError, match="holds no run"):
         write_report([tmp_path], tmp_path / "page.html")
     write_json(tmp_path / "lorenz" / "experiment.json", EXPERIMENT)
-    with pytest.raises(ReportError, match="holds experiments, not runs; give one or more of lor"):
+    with pytest.raises(RunError, match="holds experiments, not runs; give one or more of lor"):
         write_report([tmp_path], tmp_path / "page.html")

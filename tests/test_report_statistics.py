@@ -14,16 +14,14 @@ from support.report import (
     write_lines,
     write_run,
 )
-from unspool.report.compare import compare
-from unspool.report.figures import value_limits
-from unspool.report.intervals import (
+from unspool._statistics.intervals import (
     Interval,
     format_interval,
     format_mean,
     format_number,
     t_interval,
 )
-from unspool.report.summarize import (
+from unspool._statistics.summarize import (
     Curve,
     final_value,
     mean_curve,
@@ -31,6 +29,8 @@ from unspool.report.summarize import (
     metric_series,
     time_to_target,
 )
+from unspool.report.compare import compare
+from unspool.report.figures import value_limits
 
 # Numbers
 
@@ -108,7 +108,7 @@ def test_an_evaluation_between_records_is_placed_between_their_costs(tmp_path):
 def test_final_value_is_the_mean_of_the_last_fifth(tmp_path):
     study, metric, _ = read_study(write_run(tmp_path / "run", [9.0] * 8 + [3.0, 4.0]))
     series = metric_series(study.runs[0], metric)
-    assert series is not None and final_value(series) == 3.5
+    assert series is not None and final_value(series.value) == 3.5
 
 
 def test_unequal_runs_are_averaged_on_their_common_range():

@@ -5,14 +5,17 @@ import types
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 import optax
 import pytest
 
 import unspool
 from unspool import problems
+from unspool._joint import as_joint
 from unspool._lines import MOST_PARAMS_LOGGED, first_line
 from unspool._memory import Memory, free_bytes, in_words
+from unspool.records import MetricsLine
 
 KEY = jax.random.key(0)
 NRES = unspool.NRES(4, 5, 0.1)
@@ -199,16 +202,16 @@ def test_a_run_resumes_from_any_checkpoint_to_the_same_bits(tmp_path):
     list(run.train(problem, NRES, optax.adam(1e-2), **options))
     assert run.checkpoints == [0, 20, 40, 60]
     final = (tmp_path / "run" / "checkpoints" / "60.npz").read_bytes()
-    metrics = run.read("metrics")
-    assert [line["update"] for line in metrics] == [0, 10, 20, 30, 40, 50, 60]
+    metrics = run.read_metrics()
+    assert [line.update for line in metrics] == [0, 10, 20, 30, 40, 50, 60]
     for start in (0, 20, 40):
         again = unspool.Run.open(tmp_path / "run")
         list(again.train(problem, NRES, optax.adam(1e-2), resume_from=start, **options))
         assert (tmp_path / "run" / "checkpoints" / "60.npz").read_bytes() == final
-        for new, old in zip(again.read("metrics"), metrics, strict=True):
-            assert {**new, "seconds": 0} == {**old, "seconds": 0}
+        for new, old in zip(again.read_metrics(), metrics, strict=True):
+            assert msgspec.structs.replace(new, seconds=old.seconds) == old
         # What was spent before is not forgotten.
-        seconds = [line["seconds"] for line in again.read("metrics")]
+        seconds = [line.seconds for line in again.read_metrics()]
         assert seconds == sorted(seconds)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "finished"
     # Nothing is run twice where nobody asks for it.
@@ -241,20 +244,20 @@ def test_a_directory_in_use_is_refused_and_left_alone(tmp_path):
 
 def test_the_line_before_the_first_update_says_what_the_start_has_cost():
     """Four workers warm up through three windows of three steps, each with two arms."""
-    problem = unspool.JointProblem([problems.Cubic(horizon=12)])
-    assert first_line(jnp.arange(2.0), unspool.NRES(4, 3, 0.1), problem) == {
-        "update": 0,
-        "seconds": 0.0,
-        "steps": 0,
-        "useful_steps": 0,
-        "warmup_steps": 3 * 2 * 4 * 3,
-        "sequential_steps": 3 * 3,
-        "loss": None,
-        "grad_norm": None,
-        "dropped": 0,
-        "result": "successful",
-        "params": [0.0, 1.0],
-    }
+    joint = as_joint(problems.Cubic(horizon=12))
+    assert first_line(jnp.arange(2.0), unspool.NRES(4, 3, 0.1), joint) == MetricsLine(
+        update=0,
+        seconds=0.0,
+        steps=0,
+        useful_steps=0,
+        warmup_steps=3 * 2 * 4 * 3,
+        sequential_steps=3 * 3,
+        loss=None,
+        grad_norm=None,
+        dropped=0,
+        result="successful",
+        params=[0.0, 1.0],
+    )
 
 
 def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
@@ -266,24 +269,33 @@ def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
 
 
 def test_lines_hold_the_parameters_if_they_are_few():
-    line = lambda size: first_line(jnp.zeros(size), NRES, unspool.JointProblem([problems.Cubic()]))
-    assert line(MOST_PARAMS_LOGGED)["params"] == [0.0] * MOST_PARAMS_LOGGED
-    assert "params" not in line(MOST_PARAMS_LOGGED + 1)
+    line = lambda size: first_line(jnp.zeros(size), NRES, as_joint(problems.Cubic()))
+    assert line(MOST_PARAMS_LOGGED).params == [0.0] * MOST_PARAMS_LOGGED
+    assert line(MOST_PARAMS_LOGGED + 1).params is None
 
 
 def test_what_a_crash_leaves_of_a_run_is_read_or_named(tmp_path):
-    run = unspool.Run.create(tmp_path / "run", {})
+    run, file = unspool.Run.create(tmp_path / "run", {}), tmp_path / "run" / "metrics.jsonl"
+    line = lambda update: MetricsLine(update=update, seconds=0.0, steps=3, sequential_steps=3)
     for update in (1, 2):
-        run.append("metrics", {"update": update, "loss": float("nan")})
-    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
-        file.write('{"update": 3, "lo')
-    assert run.read("metrics") == [{"update": 1, "loss": None}, {"update": 2, "loss": None}]
-    assert run.read("evaluation") == []
+        run.append(msgspec.structs.replace(line(update), loss=float("nan")))
+    with open(file, "a") as opened:
+        opened.write('{"update": 3, "lo')
+    assert run.read_metrics() == [line(1), line(2)]
+    # What comes next takes the place of what was cut short, be it all there is.
+    run.append(line(4))
+    assert run.read_metrics() == [line(1), line(2), line(4)]
+    file.write_text('{"upda')
+    run.append(line(5))
+    assert run.read_metrics() == [line(5)] and run.read_evaluations() == []
+    file.write_text('{"update": 3, "lo\n' + file.read_text())
+    with pytest.raises(unspool.RunError, match="metrics.jsonl, line 1 is not valid JSON"):
+        run.read_metrics()
     config = tmp_path / "run" / "config.json"
     for damaged, message in (
-        ('{"format": ', "cannot read .*config.json: Expecting value"),
-        ('{"format": 999}', "has format 999; this version reads format"),
-        ("{}", "has format None; this version"),
+        ('{"format": ', "config.json is not valid JSON .Expecting value"),
+        ('{"format": 999}', "has format 999, which a newer version of .* this one reads format 1"),
+        ("{}", "'format' is missing; it must be a whole number"),
     ):
         config.write_text(damaged)
         with pytest.raises(unspool.RunError, match=message):
@@ -310,5 +322,5 @@ def test_a_run_is_trained_by_one_at_a_time(tmp_path, key):
     # Who has gone holds nothing, however it went.
     first.close()
     *_, last = go(unspool.Run.open(tmp_path / "run"), 4)
-    updates = [line["update"] for line in unspool.Run.open(tmp_path / "run").read("metrics")]
+    updates = [line.update for line in unspool.Run.open(tmp_path / "run").read_metrics()]
     assert last.update == 4 and updates == [0, 1, 2, 3, 4]

@@ -12,7 +12,7 @@ from unspool.cli import tune
 from unspool.cli.__main__ import main
 from unspool.cli.tune_experiment import load_training
 from unspool.problems.schedules import learning_curve
-from unspool.report.read import read_studies
+from unspool.records import read_studies
 
 MINE = """
 import jax

@@ -18,6 +18,7 @@ from unspool.experiments import (
 )
 from unspool.experiments.variance import Linearization, measured_series, window_estimates
 from unspool.problems import CharacterLSTM, InfluenceBalancing
+from unspool.records import Series
 
 ESTIMATORS = {"PES": PES, "PES+Analytic": PESAnalytic, "ESSingle": ESSingle}
 PROBLEMS = {
@@ -191,11 +192,9 @@ def test_where_pes_is_better_in_influence_balancing():
 
 def test_bands_are_intervals_of_the_mean():
     points, band = measured_series("a", np.array([1, 2]), np.array([[1.0, 4.0], [3.0, 4.0]]))
-    assert points["y"] == [2.0, 4.0] and points["style"] == "points"
-    np.testing.assert_allclose(band["low"], [2 - 12.706, 4], rtol=1e-4)
-    assert [s["style"] for s in measured_series("a", np.array([1]), np.array([[1.0]]))] == [
-        "points"
-    ]
+    assert points.y == [2.0, 4.0] and points.style == "points"
+    np.testing.assert_allclose(band.low, [2 - 12.706, 4], rtol=1e-4)
+    assert [s.style for s in measured_series("a", np.array([1]), np.array([[1.0]]))] == ["points"]
 
 
 @pytest.fixture(scope="module")
@@ -228,13 +227,10 @@ def test_points_lie_where_their_windows_are():
         "PES window 5": np.array([[5.0, 6.0, 7.0]]),
     }
     chart = experiment.measured_charts(measured)[1]
-    series = {(s["label"], s["style"]): s for s in chart["series"]}
-    assert series["PES", "line"]["x"] == [1, 2, 5, 10]
-    assert series["PES+Analytic", "line"]["x"] == [2, 5, 10]
-    assert series["PES", "points"] == {"label": "PES", "style": "points"} | {
-        "x": [1.0, 2.0],
-        "y": [4.0, 12.0],
-    }
+    series = {(s.label, s.style): s for s in chart.series}
+    assert series["PES", "line"].x == [1, 2, 5, 10]
+    assert series["PES+Analytic", "line"].x == [2, 5, 10]
+    assert series["PES", "points"] == Series.points("PES", [1.0, 2.0], [4.0, 12.0])
     assert ("ESSingle", "points") not in series
 
 

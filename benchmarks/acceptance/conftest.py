@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unspool._statistics.summarize import LabelSummary, choose_metric, summarize
 from unspool.experiments import AbstractExperiment, reproduce
-from unspool.report.read import Study, read_studies
-from unspool.report.summarize import LabelSummary, choose_metric, summarize
+from unspool.records import Study, read_studies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Outcome:
 
     def params(self, label: str) -> np.ndarray:
         """The last parameters of each seed."""
-        return np.array([run.records.params[-1] for run in self.labels[label].runs])
+        return np.array([run.metrics.params[-1] for run in self.labels[label].runs])
 
     def losses_at(self, label: str, update: int) -> np.ndarray:
         """The evaluation of each seed at an update."""

@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 from unspool.experiments import InfluenceBalancingExperiment
+from unspool.records.files import as_array
 
 EPISODES_OPTIMUM = -0.1596
 """The parameter with the least loss averaged over episodes of 3000 steps, by RTRL's exact
@@ -51,6 +52,6 @@ def test_the_variance_is_that_of_the_closed_form(balancing):
     for label in ("PES", "PES+Analytic", "ESSingle"):
         line, points, band = (series[label, style] for style in ("line", "points", "band"))
         expected = np.interp(points.x, line.x, line.y)
-        error = (band.high - band.low) / 2 / factor
+        error = (as_array(band.high) - as_array(band.low)) / 2 / factor
         assert np.all(np.abs(points.y - expected) <= 5 * error)
         assert np.all(error < 0.05 * expected + 1e-9)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unspool.experiments import ScheduleAccuracyExperiment, ScheduleTrainLossExperiment
+from unspool.records.files import as_array
 
 EXPERIMENTS = [ScheduleTrainLossExperiment, ScheduleAccuracyExperiment]
 
@@ -28,7 +29,7 @@ def test_truncation_ends_at_a_larger_decay(outcome, make):
 def test_the_good_region_is_reached(outcome, make, label):
     """The best tenth of the surface, within four standard errors over seeds."""
     found = outcome(make)
-    good = np.nanpercentile(found.study.experiment.surface.loss, 10)
+    good = np.nanpercentile(as_array(found.study.experiment.surface.loss), 10)
     finals, start = found.finals(label), found.losses_at(label, 0)
     error = np.std(finals, ddof=1) / np.sqrt(len(finals))
     assert np.mean(finals) - 4 * error < good < np.min(start) - 4 * error

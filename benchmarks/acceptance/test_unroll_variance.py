@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 from unspool.experiments import UnrollVarianceExperiment
+from unspool.records.files import as_array
 
 NUM_PARAMS = 614
 
@@ -29,7 +30,7 @@ def test_points_are_those_of_the_closed_form(series, name):
     for label in ("PES", "PES+Analytic", "ESSingle"):
         line, points, band = (found[label, style] for style in ("line", "points", "band"))
         expected = np.interp(np.log(points.x), np.log(line.x), line.y)
-        error = (band.high - band.low) / 2 / factor
+        error = (as_array(band.high) - as_array(band.low)) / 2 / factor
         clear = expected > 0.2
         assert np.all(np.abs(points.y - expected)[clear] <= 5 * error[clear])
         assert np.all(error[clear] < 0.15 * expected[clear])
@@ -40,7 +41,8 @@ def places(found):
     points, band = found["PES", "points"], found["PES", "band"]
     factor = special.stdtrit(UnrollVarianceExperiment().seeds - 1, 0.975)
     chosen = np.searchsorted(points.x, [1, 10, 1000])
-    return points.y[chosen], ((band.high - band.low) / 2 / factor)[chosen]
+    error = (as_array(band.high) - as_array(band.low)) / 2 / factor
+    return as_array(points.y)[chosen], error[chosen]
 
 
 def test_unrelated_gradients_make_it_grow(series):

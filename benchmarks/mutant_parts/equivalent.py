@@ -59,7 +59,7 @@ _SAME = (
         "none of them are none of them",
     ),
     (
-        "_records.py",
+        "_updates.py",
         "return compile_program(run, job, state, _as_int(0), donated=1): 0 -> 1 (0)",
         "of an argument that a program is compiled for only the type matters",
     ),

@@ -42,11 +42,11 @@ from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
-from ._records import Record as Record
-from ._records import TrainingError as TrainingError
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
-from ._run import RunError as RunError
 from ._target import Target as Target
 from ._train import predict_memory as predict_memory
 from ._train import train as train
+from ._updates import Record as Record
+from ._updates import TrainingError as TrainingError
+from .records import RunError as RunError

@@ -1,7 +1,6 @@
 """A run is a directory: training writes it, reports read it."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +11,18 @@ from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params, RandomKey
 from ._estimator import AbstractEstimator
 from ._joint import AnyProblem, as_joint
-from ._lines import first_line, line_of, without_nan
+from ._lines import first_line, line_of
 from ._lock import LockedError, hold_lock
 from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
-from ._records import Record, make_records
 from ._train import prepare
+from ._updates import Record, make_records
+from .records import EvaluationLine, MetricsLine, RunError, Status, files
+from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE, L, read_status
+from .records.status import State
 
-_FORMAT = 1
 _MOST_SECONDS_UNSAVED = 600
-
-
-class RunError(ValueError):
-    """A run directory cannot be used as asked; what it holds is left as it was."""
 
 
 class Run:
@@ -63,12 +60,12 @@ class Run:
             (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
             strangers = [p.name for p in directory.iterdir() if p.name != "checkpoints"]
             if strangers:
-                held = "a run" if "config.json" in strangers else strangers[0]
+                held = "a run" if CONFIG_FILE in strangers else strangers[0]
                 raise RunError(
                     f"the directory {directory} already holds {held}: resume it, or name another"
                 )
-            config = {"format": _FORMAT} | config
-            _write(directory / "config.json", json.dumps(config, indent=1) + "\n")
+            config = {"format": files.FORMAT} | config
+            files.write_text(directory / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
         except OSError as error:
             raise RunError(
                 f"cannot write the run directory {directory}: {error.strerror}"
@@ -79,21 +76,12 @@ class Run:
     def open(cls, directory: Path | str) -> "Run":
         """A run that exists.
 
-        **Raises:** `RunError` if there is none, or one of another format.
+        **Raises:** `RunError` if there is none, or one of a newer format.
         """
         directory = Path(directory)
-        try:
-            config = json.loads((directory / "config.json").read_text())
-        except FileNotFoundError:
-            raise RunError(f"there is no run in {directory}: config.json is missing") from None
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"cannot read {directory / 'config.json'}: {error}") from error
-        if config.get("format") != _FORMAT:
-            raise RunError(
-                f"the run in {directory} has format {config.get('format')!r}; "
-                f"this version reads format {_FORMAT}"
-            )
-        return cls(directory, config)
+        if not (directory / CONFIG_FILE).exists():
+            raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
+        return cls(directory, files.read_object(directory / CONFIG_FILE))
 
     @property
     def checkpoints(self) -> list[int]:
@@ -150,7 +138,7 @@ class Run:
                 training = prepare(*job, params=params, state=state, **settings)
                 if state is None:
                     start = first_line(params, estimator, joint)
-                    _write(self.directory / "metrics.jsonl", json.dumps(start) + "\n")
+                    files.write_record(self.directory / METRICS_FILE, start)
                     self._save(0, training.state)
                 schedule = int(training.state.update), num_updates, checkpoint_every
                 yield from self._write(make_records(training), *schedule)
@@ -181,16 +169,16 @@ class Run:
         self, records: Iterator[Record], start: int, end: int, checkpoint_every: int
     ) -> Iterator[Record]:
         """Writes down every record, and a checkpoint now and then."""
-        earlier = self.read("metrics")[-1]
+        earlier = self.read_metrics()[-1]
         self.finish("running")
         kept, passing, saved_at = start, None, time.monotonic()
         try:
             for record in records:
                 record = record._replace(
-                    seconds=record.seconds + earlier["seconds"],
-                    useful_steps=record.useful_steps + earlier["useful_steps"],
+                    seconds=record.seconds + earlier.seconds,
+                    useful_steps=record.useful_steps + earlier.useful_steps,
                 )
-                self.append("metrics", line_of(record))
+                self.append(line_of(record))
                 due = record.update - kept >= checkpoint_every or record.update == end
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
                     self._save(record.update, record.state)
@@ -204,27 +192,33 @@ class Run:
             raise
         self.finish("finished")
 
-    def append(self, name: str, line: dict[str, Any]) -> None:
-        """Adds a line to `metrics` or `evaluation`; NaN is written as null."""
-        with open(self.directory / f"{name}.jsonl", "a") as file:
-            file.write(json.dumps(without_nan(line)) + "\n")
+    def append(self, line: MetricsLine | EvaluationLine) -> None:
+        """Adds a line to `metrics.jsonl` or `evaluation.jsonl`."""
+        is_metrics = isinstance(line, MetricsLine)
+        files.append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
 
-    def read(self, name: str) -> list[dict[str, Any]]:
-        """The lines of `metrics` or `evaluation`; a last line cut short is left out."""
-        file = self.directory / f"{name}.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        whole = []
-        for line in lines:
-            try:
-                whole.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return whole
+    def read_metrics(self) -> list[MetricsLine]:
+        """The lines of `metrics.jsonl`; a last line cut short is left out.
 
-    def finish(self, status: str, message: str = "") -> None:
+        **Raises:** `RunError` for a line that is malformed, as do the others.
+        """
+        return self._read(METRICS_FILE, MetricsLine)
+
+    def read_evaluations(self) -> list[EvaluationLine]:
+        """The lines of `evaluation.jsonl`; a last line cut short is left out."""
+        return self._read(EVALUATION_FILE, EvaluationLine)
+
+    def read_status(self) -> Status:
+        """The status, and why; a run that has not begun is called `running`."""
+        return read_status(self.directory)
+
+    def finish(self, state: State, message: str = "") -> None:
         """Notes whether the run is `running`, `finished`, `stopped` or `failed`, and why."""
-        line = json.dumps({"status": status, "message": message})
-        _write(self.directory / "status.json", line + "\n")
+        files.write_record(self.directory / STATUS_FILE, Status(state, message))
+
+    def _read(self, name: str, kind: type[L]) -> list[L]:
+        file = self.directory / name
+        return files.read_lines(file, kind) if file.exists() else []
 
     def _save(self, update: int, state: Any) -> None:
         save_checkpoint(self._checkpoint(update), state)
@@ -233,16 +227,9 @@ class Run:
         return self.directory / "checkpoints" / f"{update}.npz"
 
     def _forget_after(self, update: int) -> None:
-        for name in ("metrics", "evaluation"):
-            kept = [line for line in self.read(name) if line["update"] <= update]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            if kept or (self.directory / f"{name}.jsonl").exists():
-                _write(self.directory / f"{name}.jsonl", text)
+        for name, kind in ((METRICS_FILE, MetricsLine), (EVALUATION_FILE, EvaluationLine)):
+            if (self.directory / name).exists():
+                kept = [line for line in self._read(name, kind) if line.update <= update]
+                files.write_lines(self.directory / name, kept)
         for later in (u for u in self.checkpoints if u > update):
             self._checkpoint(later).unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -12,7 +12,7 @@ from ._make_step import TrainState, begin, find_state_shape
 from ._memory import Memory, read_memory
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
-from ._records import Record, Training, compile_updates, make_records, spread_workers
+from ._updates import Record, Training, compile_updates, make_records, spread_workers
 
 
 def train(

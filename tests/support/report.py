@@ -5,9 +5,9 @@ import html.parser
 import json
 from pathlib import Path
 
+from unspool._statistics.summarize import choose_metric, summarize
+from unspool.records import read_studies
 from unspool.report import write_report
-from unspool.report.read import read_studies
-from unspool.report.summarize import choose_metric, summarize
 
 CONFIG = {
     "format": 1,

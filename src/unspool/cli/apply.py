@@ -1,10 +1,11 @@
 """`unspool apply`: a learned optimizer on a task of one's own, against tuned ones."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..experiments.layout import EXPERIMENT_FILE
+from ..records import Experiment
+from ..records.files import read_record
+from ..records.study import EXPERIMENT_FILE
 from .apply_experiment import ApplyExperiment, fingerprint, load_learned, load_task
 from .errors import UsageError, as_usage_errors
 from .options import Option, parse
@@ -47,8 +48,8 @@ def apply(argv: Sequence[str]) -> int:
         experiment.try_out()
     code = run_experiment(experiment, directory, num_processes=1)
     if code == 0:
-        charts = json.loads((directory / EXPERIMENT_FILE).read_text())["charts"]
-        print(charts[0]["note"], flush=True)
+        chart, *_ = read_record(directory / EXPERIMENT_FILE, Experiment).charts
+        print(chart.note, flush=True)
     return code
 
 

@@ -22,6 +22,7 @@ from ..experiments.base import AbstractExperiment, Measurement, Trace
 from ..experiments.baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
 from ..experiments.comparison import Comparison, Grid
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
+from ..records import Details
 from .load_named import load_named
 
 _LEARNED = "learned"
@@ -83,7 +84,7 @@ class ApplyExperiment(AbstractExperiment):
             momentum=MOMENTUM,
             notes=f" What the file says of itself: {notes}." if notes else "",
         )
-        return {"description": description, "surface": None}
+        return Details(description=description)
 
     def measurements(self) -> tuple[Measurement, ...]:
         learned = Measurement(_LEARNED, self.num_steps, self._measure_learned)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .._checkpoint import CheckpointError
-from .._records import TrainingError
-from .._run import RunError
+from .._updates import TrainingError
+from ..records import RunError
 
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})

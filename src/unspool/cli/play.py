@@ -14,6 +14,7 @@ from .._lines import MOST_PARAMS_LOGGED
 from .._params import join, split
 from .._random import Purpose, seeded_key, stream
 from .._run import Run
+from ..records.files import as_array
 from . import choices
 from .errors import UsageError, as_usage_errors
 from .options import Option, parse
@@ -95,7 +96,7 @@ def _problem(run: Run) -> Any:
 
 def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
     """The parameters that were logged at an update, or last."""
-    logged = {line["update"]: line["params"] for line in run.read("metrics") if "params" in line}
+    logged = {line.update: line.params for line in run.read_metrics() if line.params is not None}
     if not logged:
         raise UsageError(
             f"the run in {run.directory} has logged no parameters, as those with more than "
@@ -110,7 +111,7 @@ def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
     key = seeded_key(run.config.get("seed", 0))
     trained, fixed = split(problem.init_params(key=stream(key, Purpose.PARAMS)))
     flat, unravel = ravel_pytree(trained)
-    return chosen, join(unravel(jnp.asarray(np.array(logged[chosen]), flat.dtype)), fixed)
+    return chosen, join(unravel(jnp.asarray(as_array(logged[chosen]), flat.dtype)), fixed)
 
 
 def _write_gif(pictures: Sequence[np.ndarray], file: Path, milliseconds: float) -> None:

@@ -30,9 +30,10 @@ def report(argv: Sequence[str]) -> int:
 def write_page(directories: Sequence[Path], output: Path) -> None:
     """Writes the page of these directories; raises `UsageError` if there is nothing to show."""
     # Drawing needs what comes with the extra, and takes long to import.
-    from ..report import ReportError, write_report
+    from ..records import RunError
+    from ..report import write_report
 
     try:
         write_report(directories, output)
-    except ReportError as error:
+    except RunError as error:
         raise UsageError(str(error)) from error

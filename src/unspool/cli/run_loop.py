@@ -15,8 +15,9 @@ from .._checkpoint import save_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
 from .._params import map_arrays, split
-from .._records import Record
 from .._run import Run
+from .._updates import Record
+from ..records import EvaluationLine
 from .errors import RunFailure, describe_error
 from .progress import show_progress
 from .train_config import TrainConfig
@@ -58,17 +59,22 @@ def run_loop(config: TrainConfig, run: Run, params: Params) -> int:
 
 
 def _evaluate_if_due(config: TrainConfig, run: Run, update: int, params: Params) -> None:
-    settings, lines = config.settings, run.read("evaluation")
-    last = lines[-1]["update"] if lines else None
+    settings, lines = config.settings, run.read_evaluations()
+    last = lines[-1].update if lines else None
     every = settings.evaluate_every or settings.num_updates
     due = last is None or update == settings.num_updates or update - last >= every
     if settings.num_episodes == 0 or not due or last == update:
         return
     params = map_arrays(jnp.asarray, params)
     found = evaluate(config.joint, params, key=config.key, num_episodes=settings.num_episodes)
-    line = {"loss": float(found.loss), "standard_error": float(found.standard_error)}
-    counts = {"num_episodes": found.num_episodes, "dropped": int(found.dropped)}
-    run.append("evaluation", {"update": update} | line | counts)
+    line = EvaluationLine(
+        update=update,
+        loss=float(found.loss),
+        standard_error=float(found.standard_error),
+        num_episodes=found.num_episodes,
+        dropped=int(found.dropped),
+    )
+    run.append(line)
 
 
 @contextlib.contextmanager
@@ -100,14 +106,14 @@ def _finish_stopped(run: Run, update: int, number: int | None) -> int:
 def _print_results(run: Run, record: Record) -> None:
     """Prints the results, and where they are."""
     print(f"{'loss':<10}{record.loss:.6g} in training, update {record.update}")
-    if lines := run.read("evaluation"):
+    if lines := run.read_evaluations():
         first, last = lines[0], lines[-1]
-        error = f" +- {last['standard_error']:.2g}" if last["standard_error"] else ""
-        at_start = f", {first['loss']:.6g} at the start" if first["loss"] is not None else ""
-        failed = f", {last['dropped']} of which failed" if last.get("dropped") else ""
-        if last["loss"] is not None:
+        error = f" +- {last.standard_error:.2g}" if last.standard_error else ""
+        at_start = f", {first.loss:.6g} at the start" if first.loss is not None else ""
+        failed = f", {last.dropped} of which failed" if last.dropped else ""
+        if last.loss is not None:
             print(
-                f"{'evaluated':<10}{last['loss']:.6g}{error} on {last['num_episodes']} "
+                f"{'evaluated':<10}{last.loss:.6g}{error} on {last.num_episodes} "
                 f"fresh episodes{failed}{at_start}"
             )
     names, values = run.config["parameter_names"], jax.tree.leaves(split(record.params)[0])

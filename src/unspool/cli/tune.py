@@ -1,7 +1,6 @@
 """`unspool tune`: the hyperparameters of one's own training run, from parts of such runs."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from .._random import seeded_key
 from .._run import Run
 from ..experiments.layout import run_directory
 from ..experiments.traces import read_traces
+from ..records.files import as_array
 from . import choices
 from .docs import summary
 from .errors import RunFailure, UsageError, as_usage_errors
@@ -106,15 +106,15 @@ def _conclude(experiment: TuneExperiment, directory: Path) -> None:
     for name, before, after in zip(names, *columns, strict=True):
         print(f"{name:<{width}}{before:>12.5g}{after:>12.5g}")
     run = Run.open(run_directory(directory, label, first.seed))
-    lines = [line["loss"] for line in run.read("evaluation")]
-    objectives = [np.nan if x is None else x for x in (lines[0], lines[-1])]
+    lines = run.read_evaluations()
+    objectives = as_array([lines[0].loss, lines[-1].loss])
     print(f"{'objective':<{width}}{objectives[0]:>12.5g}{objectives[1]:>12.5g}")
-    dropped = sum(line["dropped"] for line in run.read("metrics"))
+    dropped = sum(line.dropped for line in run.read_metrics())
     if dropped:
         print(f"{dropped} workers whose training runs diverged were left out of the estimates")
-    status = json.loads((run.directory / "status.json").read_text())
-    if status["status"] != "finished":
-        raise RunFailure(f"{status['message']} The page is {directory / 'report.html'}")
+    status = run.read_status()
+    if status.state != "finished":
+        raise RunFailure(f"{status.message} The page is {directory / 'report.html'}")
     file = directory / "tuned.json"
     export.save(problem, ends["tuned"], file)
     print(file, flush=True)

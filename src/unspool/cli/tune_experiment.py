@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from msgspec.structs import replace
 
 from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 from ..problems.schedules import ModelTraining, learning_curve
+from ..records import Chart, Details, Series
+from ..records.files import as_array
 from . import choices
 from .errors import UsageError
 from .train_config import name_entries
@@ -77,20 +80,19 @@ class TuneExperiment(AbstractExperiment):
 
     def details(self):
         objective = type(self.training.objective).__name__
-        return {
-            "description": _DESCRIPTION.format(
+        return Details(
+            description=_DESCRIPTION.format(
                 problem=self.problem,
                 horizon=self.training.horizon,
                 objective=objective,
                 num_runs=self.num_runs,
                 which="" if self.seeds == 1 else " with the first seed",
             ),
-            "metric": f"objective, {objective}",
-            "metric_scale": "linear",
-            "thresholds": [],
-        }
+            metric=f"objective, {objective}",
+            metric_scale="linear",
+        )
 
-    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
+    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[Chart]:
         (found,) = traces.values()
         if not found:
             return []
@@ -106,7 +108,7 @@ class TuneExperiment(AbstractExperiment):
         last = {"untuned": trace.params[0], "tuned": trace.params[-1]}
         return {name: unravel(jnp.asarray(x, jnp.result_type(float))) for name, x in last.items()}
 
-    def _value_charts(self, traces: tuple[Trace, ...]) -> list[dict[str, Any]]:
+    def _value_charts(self, traces: tuple[Trace, ...]) -> list[Chart]:
         """Every hyperparameter over the updates, a figure for each name."""
         problem, unravel = self.training, ravel_pytree(self._like)[1]
         natural = jax.jit(jax.vmap(lambda x: problem.natural_units(unravel(x))))
@@ -125,7 +127,7 @@ class TuneExperiment(AbstractExperiment):
             charts.append(_chart(f"{name} over the updates", "updates", name, series))
         return charts
 
-    def _schedule_charts(self, trace: Trace) -> list[dict[str, Any]]:
+    def _schedule_charts(self, trace: Trace) -> list[Chart]:
         """Every hyperparameter that changes within a run, step by step, before and after."""
         problem, steps = self.training, np.arange(self.training.horizon)
         at = jax.jit(lambda params: jax.vmap(lambda t: problem.hyper(params, t))(steps))
@@ -136,14 +138,14 @@ class TuneExperiment(AbstractExperiment):
             if all(np.all(table == table[0]) for table in values.values()):
                 continue
             series = [
-                {"label": label, "style": "line", "x": steps.tolist(), "y": column.tolist()}
+                Series.line(label, steps, column)
                 for label, table in values.items()
                 for column in np.reshape(table, (len(steps), -1)).T
             ]
             charts.append(_chart(f"{name} within a training run", "step", name, series))
         return charts
 
-    def _curve_charts(self, trace: Trace) -> list[dict[str, Any]]:
+    def _curve_charts(self, trace: Trace) -> list[Chart]:
         """Training runs from fresh weights, before and after."""
         curves = {name: self.fresh_runs(p) for name, p in self.ends(trace).items()}
         data = "held out" if self.training.data.valid is not None else "trained on"
@@ -157,7 +159,7 @@ class TuneExperiment(AbstractExperiment):
             if series:
                 title = f"Fresh training runs: {measure} of examples {data}"
                 note = f"Mean of {self.num_runs} runs, with the range of them all."
-                charts.append(_chart(title, "step", measure, series) | {"note": note})
+                charts.append(replace(_chart(title, "step", measure, series), note=note))
         return charts
 
     def fresh_runs(self, params: Params) -> "Runs":
@@ -191,25 +193,23 @@ def load_training(spec: str, start: Path) -> ModelTraining:
     return found
 
 
-def _line(label: str, x: np.ndarray, runs: np.ndarray) -> list[dict[str, Any]]:
+def _line(label: str, x: np.ndarray, runs: np.ndarray) -> list[Series]:
     """The mean of several runs, and the band of their range if there are more than one."""
-    ends = {"x": x.tolist(), "label": label}
-    series = [ends | {"style": "line", "y": runs.mean(axis=0).tolist()}]
+    series = [Series.line(label, x, runs.mean(axis=0))]
     if len(runs) > 1:
-        low, high = runs.min(axis=0), runs.max(axis=0)
-        series.append(ends | {"style": "band", "low": low.tolist(), "high": high.tolist()})
+        series.append(Series.band(label, x, runs.min(axis=0), runs.max(axis=0)))
     return series
 
 
-def _chart(title: str, x_label: str, y_label: str, series: list[dict[str, Any]]) -> dict[str, Any]:
+def _chart(title: str, x_label: str, y_label: str, series: list[Series]) -> Chart:
     """A figure, on a logarithmic scale if what it shows is positive and spans a factor of ten."""
-    values = np.concatenate([np.asarray(s["y"]) for s in series if s["style"] == "line"])
+    values = np.concatenate([as_array(s.y) for s in series if s.style == "line"])
     values = values[np.isfinite(values)]
     wide = len(values) > 0 and 0 < values.min() and values.max() > 10 * values.min()
-    return {
-        "title": title,
-        "x_label": x_label,
-        "y_label": y_label,
-        "y_scale": "log" if wide else "linear",
-        "series": series,
-    }
+    return Chart(
+        title=title,
+        x_label=x_label,
+        y_label=y_label,
+        y_scale="log" if wide else "linear",
+        series=series,
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
 import numpy as np
 import optax
 
@@ -14,6 +15,8 @@ from .._describe import describe, environment
 from .._estimator import AbstractEstimator
 from .._problem import AbstractProblem
 from .._run import Run
+from ..records import Chart, Details, Experiment
+from ..records.files import FORMAT
 
 PUBLISHED_SEEDS = (101, 103, 107, 109, 113)
 _FIRST_FURTHER_SEED = 114
@@ -216,6 +219,7 @@ class AbstractExperiment(abc.ABC):
 
     >>> import dataclasses
     >>> from unspool.experiments import AbstractExperiment, Entry, EvaluationPlan, Optimizer
+    >>> from unspool.records import Details
     >>> @dataclasses.dataclass(frozen=True)
     ... class Small(AbstractExperiment):
     ...     name, title, source = "small", "A small experiment", "nobody"
@@ -227,7 +231,7 @@ class AbstractExperiment(abc.ABC):
     ...         plan = EvaluationPlan(problem, every=1)
     ...         return (Entry("BPTT", problem, unspool.BPTT(), optimizer, 2, 1, plan),)
     ...     def details(self):
-    ...         return {"metric": "loss", "surface": None, "thresholds": []}
+    ...         return Details(metric="loss")
     >>> [entry.label for entry in Small().entries()]
     ['BPTT']
     """
@@ -246,14 +250,14 @@ class AbstractExperiment(abc.ABC):
         """The trainings and searches, made anew at every call."""
 
     @abc.abstractmethod
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """The contents of `experiment.json` besides names and charts: metric, surface, claims."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         """The measurements without training, made anew at every call; by default none."""
         return ()
 
-    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[dict[str, Any]]:
+    def charts(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[Chart]:
         """Further figures, from what was logged of each label; by default none."""
         return []
 
@@ -261,7 +265,7 @@ class AbstractExperiment(abc.ABC):
         """Pictures of what was trained; by default none."""
         return []
 
-    def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[Chart]:
         """Figures from what was measured: for each label an array of seeds by numbers."""
         return []
 
@@ -279,25 +283,13 @@ class AbstractExperiment(abc.ABC):
         """The measurement of this label, if there is one."""
         return next((found for found in self.measurements() if found.label == label), None)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Experiment:
         """The contents of `experiment.json`, charts left out. Computes the loss surface."""
-        return {
-            "format": 1,
-            "name": self.name,
-            "title": self.title,
-            "source": self.source,
-            "parameter_names": list(self.parameter_names),
-            **self.details(),
-        }
-
-
-def claim(
-    label: str, statistic: str, low: float | None, high: float | None, text: str
-) -> dict[str, Any]:
-    """A published range of one statistic of one label; `None` leaves a side open."""
-    return {"label": label, "statistic": statistic, "low": low, "high": high, "text": text}
-
-
-def expect(label: str, threshold: float, low: float, high: float, note: str) -> dict[str, Any]:
-    """A published range of the first update at which a threshold is reached."""
-    return {"label": label, "threshold": threshold, "low": low, "high": high, "note": note}
+        return Experiment(
+            format=FORMAT,
+            name=self.name,
+            title=self.title,
+            source=self.source,
+            parameter_names=list(self.parameter_names),
+            **msgspec.structs.asdict(self.details()),
+        )

@@ -1,12 +1,15 @@
 """Comparison of a learned optimizer with tuned ones, as charts and as text."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from msgspec.structs import replace
 
-from ..report.intervals import format_interval, format_mean, t_interval
+from .._statistics.intervals import format_estimate, t_interval
+from ..records import Chart, Series
+from ..records.files import as_array
 
 _MAX_RATIO = 10.0
 """Final losses up to this multiple of the loss of fresh weights are drawn."""
@@ -55,10 +58,10 @@ class Comparison(NamedTuple):
     def num_seeds(self) -> int:
         return len(self.learned)
 
-    def charts(self) -> list[dict[str, Any]]:
+    def charts(self) -> list[Chart]:
         return [self._over_steps(), self._over_rates()]
 
-    def _over_steps(self) -> dict[str, Any]:
+    def _over_steps(self) -> Chart:
         curves = {"learned": self.learned}
         curves |= {label: grid.best_curves for label, grid in self.grids.items()}
         series = [s for label, c in curves.items() for s in _with_band(label, self.steps, c)]
@@ -69,7 +72,7 @@ class Comparison(NamedTuple):
             " ".join(self.sentences()),
         )
 
-    def _over_rates(self) -> dict[str, Any]:
+    def _over_rates(self) -> Chart:
         ends = {label: grid.curves[:, :, -1] for label, grid in self.grids.items()}
         starts = np.concatenate([c[:, 0] for c in (self.learned, *_curves_of(self.grids))])
         ceiling = _MAX_RATIO * float(np.max(starts[np.isfinite(starts)], initial=0.0)) or np.inf
@@ -88,8 +91,7 @@ class Comparison(NamedTuple):
         ]
         if off:
             highest = max(_line_values(series), default=1.0)
-            top = {"label": "off the chart", "style": "points", "x": off, "y": [highest] * len(off)}
-            series.append(top)
+            series.append(Series.points("off the chart", off, [highest] * len(off)))
             sentences.append(
                 f"Points at the top stand for rates at which a run diverged, or ended above "
                 f"{_MAX_RATIO:g} times the loss of fresh weights."
@@ -103,22 +105,16 @@ class Comparison(NamedTuple):
         chart = _chart(
             "Learning rates", ("learning rate", f"final {self.loss}"), series, " ".join(sentences)
         )
-        return chart | {"x_scale": "log"}
+        return replace(chart, x_scale="log")
 
     def sentences(self) -> list[str]:
         """The final losses with their intervals, the verdicts, and notes on them."""
-
-        def format_losses(values: np.ndarray) -> str:
-            found = t_interval(values)
-            ends = format_interval(found)
-            return format_mean(found) + (f" ({ends})" if ends else "")
-
         count = self.num_seeds
         seeds = f"{count} seeds" if count > 1 else "a single seed"
-        parts = [f"{format_losses(self.learned[:, -1])} with the learned optimizer"]
+        parts = [f"{format_estimate(t_interval(self.learned[:, -1]))} with the learned optimizer"]
         for label, grid in self.grids.items():
             rate = _format_rate(grid.rates[grid.best])
-            final = format_losses(grid.best_curves[:, -1])
+            final = format_estimate(t_interval(grid.best_curves[:, -1]))
             parts.append(f"{final} with {label} at a learning rate of {rate}")
         sentences = [
             f"After {self.steps[-1]} steps the {self.loss} is, as a mean over {seeds}, "
@@ -162,7 +158,7 @@ class Comparison(NamedTuple):
             return sentences
         if not found.known:
             return [*sentences, f"One seed cannot tell the learned optimizer apart from {label}."]
-        difference = f"{format_mean(found)} ({format_interval(found)})"
+        difference = format_estimate(found)
         numbers = f"seed by seed, learned minus {label} is {difference}"
         if found.low <= 0 <= found.high:
             return [*sentences, f"The learned optimizer and {label} are not told apart: {numbers}."]
@@ -172,44 +168,38 @@ class Comparison(NamedTuple):
         return [*sentences, sentence[0].upper() + sentence[1:]]
 
 
-def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
+def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[Series]:
     """The mean over seeds of what is finite, and the band of its 95 % t-interval."""
     found = [t_interval(column) for column in values.T]
-    of = {"label": label, "x": x.tolist()}
-    series = [of | {"style": "line", "y": [i.mean for i in found]}]
+    series = [Series.line(label, x, [i.mean for i in found])]
     if any(i.known for i in found):
-        ends = {"low": [i.low for i in found], "high": [i.high for i in found]}
-        series.append(of | {"style": "band"} | ends)
+        series.append(Series.band(label, x, [i.low for i in found], [i.high for i in found]))
     return series
 
 
-def _chart(
-    title: str, labels: tuple[str, str], series: list[dict[str, Any]], note: str
-) -> dict[str, Any]:
+def _chart(title: str, labels: tuple[str, str], series: list[Series], note: str) -> Chart:
     """A figure, logarithmic if all it shows is positive; bands are cut off at the axis."""
     values = _line_values(series)
     is_log = bool(values) and min(values) > 0
     if is_log:
         floor = min(values) / 2
-        bands = [s for s in series if s["style"] == "band"]
-        if any(low < floor for band in bands for low in band["low"]):
+        if any(np.any(as_array(s.low) < floor) for s in series):
             note += " Bands are cut off below the figure."
-        for band in bands:
-            band["low"] = np.maximum(band["low"], floor).tolist()
-    return {
-        "title": title,
-        "x_label": labels[0],
-        "y_label": labels[1],
-        "y_scale": "log" if is_log else "linear",
-        "note": note,
-        "series": series,
-    }
+        series = [replace(s, low=np.maximum(as_array(s.low), floor).tolist()) for s in series]
+    return Chart(
+        title=title,
+        x_label=labels[0],
+        y_label=labels[1],
+        y_scale="log" if is_log else "linear",
+        note=note,
+        series=series,
+    )
 
 
-def _line_values(series: list[dict[str, Any]]) -> list[float]:
+def _line_values(series: list[Series]) -> list[float]:
     """All finite values of the lines."""
-    lines = [s["y"] for s in series if s["style"] == "line"]
-    return [y for line in lines for y in line if np.isfinite(y)]
+    values = [y for s in series if s.style == "line" for y in s.y]
+    return [y for y in values if y is not None and np.isfinite(y)]
 
 
 def _curves_of(grids: Mapping[str, Grid]) -> list[np.ndarray]:

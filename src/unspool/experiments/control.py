@@ -14,6 +14,7 @@ from .._counts import check_count
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
 from ..problems.control import AbstractMujocoProblem
+from ..records import Claim, Details, Expectation
 from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
 
 _FRAMES, _FRAME_SIZE = 8, (240, 180)
@@ -52,13 +53,13 @@ class AbstractControlExperiment(AbstractExperiment):
         """Description of the setting, and of the published results."""
 
     @property
-    def published(self) -> tuple[dict[str, object], ...]:
-        """Published ranges of final returns, as `claim` writes them; by default none."""
+    def published(self) -> tuple[Claim, ...]:
+        """Published ranges of final returns; by default none."""
         return ()
 
     @property
-    def reached(self) -> tuple[dict[str, object], ...]:
-        """Published ranges of times to thresholds, as `expect` writes them; by default none."""
+    def reached(self) -> tuple[Expectation, ...]:
+        """Published ranges of times to thresholds; by default none."""
         return ()
 
     @property
@@ -76,17 +77,15 @@ class AbstractControlExperiment(AbstractExperiment):
         return Entry(label, self.problem, estimator, optimizer, rounded, every, plan)
 
     def details(self):
-        return {
-            "description": self.description,
-            "metric": "return",
-            "metric_scale": "linear",
-            "metric_factor": -float(self.problem.horizon),
-            "thresholds": list(self.thresholds),
-            "surface": None,
-            "markers": [],
-            "expected": list(self.reached),
-            "claims": list(self.published),
-        }
+        return Details(
+            description=self.description,
+            metric="return",
+            metric_scale="linear",
+            metric_factor=-float(self.problem.horizon),
+            thresholds=self.thresholds,
+            expected=self.reached,
+            claims=self.published,
+        )
 
     def pictures(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[Picture]:
         """A strip of pictures of each label's policy; none where nothing can be drawn."""

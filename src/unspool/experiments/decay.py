@@ -3,14 +3,18 @@
 import abc
 import functools as ft
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+import msgspec
 import numpy as np
 import optax
 
 from .. import NRES, PES, TruncatedES
 from .._counts import check_count
 from ..problems.schedules import AbstractObjective, InverseTime, Model, ModelTraining
+from ..records import Details, Marker
+from ..records.chart import Scale
+from ..records.files import as_array
 from .base import AbstractExperiment, Entry, EvaluationPlan, adam
 from .classifier import Images, accuracy, cross_entropy, init_network, load_images
 from .losses import surface
@@ -36,6 +40,14 @@ _DESCRIPTION = (
 def make_optimizer(learning_rate):
     """Gradient descent with momentum and next to no weight decay, as published."""
     return optax.chain(optax.add_decayed_weights(1e-10), optax.sgd(learning_rate, momentum=0.9))
+
+
+class ObjectiveLabels(NamedTuple):
+    """Texts about an objective: a sentence, its name, and the scale that it is drawn on."""
+
+    sentence: str
+    metric: str
+    scale: Scale
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,8 @@ class AbstractDecayExperiment(AbstractExperiment):
 
     @property
     @abc.abstractmethod
-    def objective_labels(self) -> dict[str, str]:
-        """Text of the report: `objective`, a sentence; `metric`; the `scale` it is drawn on."""
+    def objective_labels(self) -> ObjectiveLabels:
+        """Text of the report."""
 
     @property
     def problem(self) -> ModelTraining:
@@ -127,26 +139,23 @@ class AbstractDecayExperiment(AbstractExperiment):
             np.log(10) * np.linspace(-2.2, 2.2, 19),
             np.log(10) * np.linspace(-3, -0.25, 19),
         )
-        label = self.objective_labels["metric"]
-        grid = surface(self.problem, decays, rates, np.zeros((1, 2)), label, _GRID_EPISODES)
-        loss = np.array(grid["loss"])
+        labels = self.objective_labels
+        grid = surface(self.problem, decays, rates, np.zeros((1, 2)), labels.metric, _GRID_EPISODES)
+        loss = as_array(grid.loss)
         row, column = np.unravel_index(np.nanargmin(loss), loss.shape)
-        best = {"label": "least on the grid", "point": [decays[column], rates[row]]}
-        return {
-            "description": _DESCRIPTION.format(
+        best = Marker("least on the grid", [decays[column], rates[row]])
+        return Details(
+            description=_DESCRIPTION.format(
                 hidden=" and ".join(map(str, self.hidden)),
                 images=self.images,
                 horizon=self.horizon,
-                objective=self.objective_labels["objective"],
+                objective=labels.sentence,
                 num_workers=self.num_workers,
                 few=self._few,
                 num_updates=self.num_updates,
             ),
-            "metric": self.objective_labels["metric"],
-            "metric_scale": self.objective_labels["scale"],
-            "thresholds": [],
-            "surface": grid | {"scale": self.objective_labels["scale"]},
-            "markers": [best],
-            "expected": [],
-            "claims": [],
-        }
+            metric=labels.metric,
+            metric_scale=labels.scale,
+            surface=msgspec.structs.replace(grid, scale=labels.scale),
+            markers=[best],
+        )

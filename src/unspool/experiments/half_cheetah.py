@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from .. import NRES, PES, FullES, TruncatedES
 from ..problems.control import HalfCheetah, LinearPolicy
-from .base import Entry, claim, expect, sgd
+from ..records import Claim, Expectation
+from .base import Entry, sgd
 from .control import AbstractControlExperiment
 
 _SIGMA, _SCALE = 0.004, 0.03
@@ -87,11 +88,12 @@ class HalfCheetahExperiment(AbstractControlExperiment):
 
     @property
     def reached(self):
-        return (expect("NRES", 3430.0, 200.0, 800.0, "published: after 460 updates, 10,200 steps"),)
+        note = "published: after 460 updates, 10,200 steps"
+        return (Expectation("NRES", 3430.0, 200.0, 800.0, note),)
 
     @property
     def published(self):
         return (
-            claim("NRES", "final", 3430.0, 4400.0, "peaks at 4103 in the publication"),
-            claim("TES", "final", None, 3430.0, "never gets there: 2235 at best"),
+            Claim("NRES", "final", 3430.0, 4400.0, "peaks at 4103 in the publication"),
+            Claim("TES", "final", None, 3430.0, "never gets there: 2235 at best"),
         )

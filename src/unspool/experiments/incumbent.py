@@ -1,12 +1,12 @@
 """The loss of the incumbent against all steps spent on it, and comparisons of methods."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from ..report.intervals import format_interval, format_mean, t_interval
-from ..report.summarize import mean_curve, tail_length
+from .._statistics.intervals import format_estimate, t_interval
+from .._statistics.summarize import final_value, finite_prefix, mean_curve
+from ..records import Series
 from .base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]
@@ -18,12 +18,7 @@ def steps_spent(trace: Trace, evaluation_cost: int) -> np.ndarray:
     return steps + evaluation_cost * np.arange(1, len(steps) + 1)
 
 
-def final_loss(trace: Trace) -> float:
-    """The mean of the last fifth of the evaluations, as the tables of a report have it."""
-    return float(np.mean(trace.losses[-tail_length(len(trace.losses)) :]))
-
-
-def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[dict[str, Any]]:
+def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[Series]:
     """A line of means over seeds, and the band of their 95 % intervals, for each label.
 
     **Arguments:**
@@ -31,18 +26,16 @@ def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> lis
     - `traces`: the runs of each label.
     - `evaluation_costs`: the steps that each label is charged for an evaluation.
     """
-    series: list[dict[str, Any]] = []
+    series = []
     for label, found in traces.items():
-        curve = mean_curve(
-            label, [_finite_prefix(trace, evaluation_costs[label]) for trace in found]
-        )
+        cost = evaluation_costs[label]
+        pairs = [finite_prefix(steps_spent(trace, cost), trace.losses) for trace in found]
+        curve = mean_curve(label, pairs)
         if curve is None:
             continue
-        x = {"label": label, "x": curve.x.tolist()}
-        series.append(x | {"style": "line", "y": curve.mean.tolist()})
+        series.append(Series.line(label, curve.x, curve.mean))
         if curve.num_seeds > 1:
-            ends = {"low": curve.low.tolist(), "high": curve.high.tolist()}
-            series.append(x | {"style": "band"} | ends)
+            series.append(Series.band(label, curve.x, curve.low, curve.high))
     return series
 
 
@@ -50,18 +43,18 @@ def format_final_losses(traces: Traces) -> str:
     """The final losses of all labels, as means over seeds with their 95 % intervals."""
     ends = []
     for label, found in traces.items():
-        interval = t_interval(np.array([final_loss(trace) for trace in found]))
-        ends.append(f"{label} {format_mean(interval)}{_in_brackets(format_interval(interval))}")
+        interval = t_interval(np.array([final_value(trace.losses) for trace in found]))
+        ends.append(f"{label} {format_estimate(interval)}")
     return "; ".join(ends)
 
 
 def format_differences(traces: Traces, label: str, others: Sequence[str]) -> str:
     """The differences between the final losses of a label and of others, seed by seed."""
-    own = {trace.seed: final_loss(trace) for trace in traces.get(label, ())}
+    own = {trace.seed: final_value(trace.losses) for trace in traces.get(label, ())}
     parts = []
     for other in others:
         pairs = [
-            final_loss(trace) - own[trace.seed]
+            final_value(trace.losses) - own[trace.seed]
             for trace in traces.get(other, ())
             if trace.seed in own
         ]
@@ -70,16 +63,5 @@ def format_differences(traces: Traces, label: str, others: Sequence[str]) -> str
         gap = gap if gap.mean >= 0 else t_interval(-np.array(pairs))
         if gap.known:
             chance = "" if gap.low > 0 else ", which may be chance"
-            parts.append(f"{format_mean(gap)} ({format_interval(gap)}) {side} {other}{chance}")
+            parts.append(f"{format_estimate(gap)} {side} {other}{chance}")
     return f"{label} ends {'; '.join(parts)}" if parts else ""
-
-
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-def _finite_prefix(trace: Trace, evaluation_cost: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps spent and the incumbent's losses, before the first that is not finite."""
-    broken = np.flatnonzero(~np.isfinite(trace.losses))
-    end = int(broken[0]) if len(broken) else len(trace.losses)
-    return steps_spent(trace, evaluation_cost)[:end], trace.losses[:end]

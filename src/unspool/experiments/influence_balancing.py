@@ -26,7 +26,8 @@ from .._random import seeded_key
 from .._wrapper import AbstractWrapper
 from ..extend import AbstractPerturbed
 from ..problems import InfluenceBalancing
-from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, claim, sgd
+from ..records import Chart, Claim, Details, Marker, Series
+from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
 from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000
@@ -169,30 +170,28 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         series = []
         for label in _COMPARED:
             line = [values[label] for values in closed]
-            series.append({"label": label, "style": "line", "x": unrolls, "y": line})
+            series.append(Series.line(label, unrolls, line))
             if (values := measured.get(_measured(label))) is not None:
                 series += measured_series(label, np.array(_MEASURED_AT), values)
         return [
-            {
-                "title": "Variance against the number of unrolls",
-                "x_label": "unrolls of an episode, one step each",
-                "y_label": "variance of one pair, relative",
-                "note": _NOTE,
-                "series": series,
-            }
+            Chart(
+                title="Variance against the number of unrolls",
+                x_label="unrolls of an episode, one step each",
+                y_label="variance of one pair, relative",
+                note=_NOTE,
+                series=series,
+            )
         ]
 
     def details(self):
-        return {
-            "description": _DESCRIPTION,
-            "metric": "loss after 500 steps",
-            "metric_scale": "log",
-            "thresholds": [1, 0.01],
-            "surface": None,
-            "markers": [{"label": "optimum", "point": [-1 / 6]}],
-            "expected": [],
-            "claims": _claims(),
-        }
+        return Details(
+            description=_DESCRIPTION,
+            metric="loss after 500 steps",
+            metric_scale="log",
+            thresholds=[1, 0.01],
+            markers=[Marker("optimum", [-1 / 6])],
+            claims=_claims(),
+        )
 
 
 def _measured(label: str) -> str:
@@ -225,16 +224,16 @@ def _relative_errors(estimator: AbstractPerturbed, key: RandomKey) -> tuple[list
 def _claims():
     """Ends at update 3000 of an independent replication; `final` is the mean of the last 600."""
     found = [
-        claim(label, "parameter:0", -0.17, -0.155, "converges: -1/6, or -0.160 in these episodes")
+        Claim(label, "parameter:0", -0.17, -0.155, "converges: -1/6, or -0.160 in these episodes")
         for label in ("RTRL", "UORO", "NRES", "PES")
     ]
     slow = "diverges slowly, to about 200 at the end"
     return [
-        claim("ESSingle", "parameter:0", -0.1667, -0.1666, "converges to -1/6"),
-        claim("ESSingle", "final", 0, 1e-11, "1e-18 to 1e-11, float32 ends at 1e-12"),
+        Claim("ESSingle", "parameter:0", -0.1667, -0.1666, "converges to -1/6"),
+        Claim("ESSingle", "final", 0, 1e-11, "1e-18 to 1e-11, float32 ends at 1e-12"),
         *found,
-        claim("TES", "final", 100, 250, slow),
-        claim("TBPTT 1", "final", 100, 250, slow),
-        claim("TBPTT 10", "final", 1e3, None, "diverges exponentially"),
-        claim("TBPTT 100", "final", 8, None, "goes the wrong way if all losses count"),
+        Claim("TES", "final", 100, 250, slow),
+        Claim("TBPTT 1", "final", 100, 250, slow),
+        Claim("TBPTT 10", "final", 1e3, None, "diverges exponentially"),
+        Claim("TBPTT 100", "final", 8, None, "goes the wrong way if all losses count"),
     ]

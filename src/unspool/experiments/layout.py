@@ -2,20 +2,23 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._citation import version
 from .._custom_types import Params
 from .._describe import describe, environment
-from .._run import Run, RunError
+from .._run import Run
+from ..records import Config, EstimatorSetting, Measured, RunError, Setting
+from ..records.files import FORMAT, as_array, plain, read_record, write_record
+from ..records.run import CONFIG_FILE
+from ..records.study import EXPERIMENT_FILE
 from .base import AbstractEntry, AbstractExperiment
 
-EXPERIMENT_FILE = "experiment.json"
 MEASURED_FOLDER = "measured"
 PICTURES_FOLDER = "pictures"
 _MAY_DIFFER = ("unspool", "environment")
@@ -31,36 +34,34 @@ def measured_file(directory: Path, label: str) -> Path:
     return directory / MEASURED_FOLDER / f"{label.replace(' ', '-')}.json"
 
 
-def read_measured(directory: Path, label: str) -> dict[int, list[float]]:
+def read_measured(directory: Path, label: str) -> dict[int, np.ndarray]:
     """The numbers measured so far, by seed."""
     file = measured_file(directory, label)
-    values = _read(file).get("values", {}) if file.exists() else {}
-    return {int(seed): numbers for seed, numbers in values.items()}
+    found = read_record(file, Measured).values if file.exists() else {}
+    return {seed: as_array(numbers) for seed, numbers in found.items()}
 
 
 def write_measured(
-    experiment: AbstractExperiment, directory: Path, label: str, values: dict[int, list[float]]
+    experiment: AbstractExperiment, directory: Path, label: str, values: dict[int, np.ndarray]
 ) -> None:
     """Writes the numbers measured so far, whole or not at all."""
-    contents = {
-        "experiment": identity(experiment),
-        "unspool": version(),
-        "environment": environment(),
-        "label": label,
-        "values": values,
-    }
+    contents = Measured(
+        experiment=identity(experiment),
+        unspool=version(),
+        environment=environment(),
+        label=label,
+        values={seed: numbers.tolist() for seed, numbers in values.items()},
+    )
     file = measured_file(directory, label)
     file.parent.mkdir(exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(contents) + "\n")
-    os.replace(partial, file)
+    write_record(file, contents)
 
 
-def identity(experiment: AbstractExperiment) -> dict[str, Any]:
+def identity(experiment: AbstractExperiment) -> Setting:
     """The settings that runs in one directory must share: all but the number of seeds."""
     fields = dataclasses.asdict(experiment)  # pyright: ignore[reportArgumentType]
     fields.pop("seeds", None)
-    return json.loads(json.dumps({"name": experiment.name, "options": fields}))
+    return Setting(experiment.name, plain(fields))
 
 
 def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
@@ -69,16 +70,16 @@ def check_directory(experiment: AbstractExperiment, directory: Path) -> None:
         return
     if not directory.is_dir():
         raise RunError(f"{directory} is a file: name a directory for the experiment")
-    files = [*directory.glob("*/config.json"), *directory.glob(f"{MEASURED_FOLDER}/*.json")]
+    files = [*directory.glob(f"*/{CONFIG_FILE}"), *directory.glob(f"{MEASURED_FOLDER}/*.json")]
     for file in sorted(files):
-        difference = _difference(_read(file).get("experiment"), experiment)
+        difference = _difference(read_record(file, _Owned).experiment, experiment)
         if difference:
             raise RunError(
                 f"the directory {directory} holds runs of {difference}: name another directory"
             )
     described = directory / EXPERIMENT_FILE
     if described.exists():
-        name = _read(described).get("name")
+        name = read_record(described, _Owned).name
         if name != experiment.name:
             raise RunError(
                 f"the directory {directory} holds the experiment {name!r}, not "
@@ -104,10 +105,10 @@ def open_run(
     """
     path = run_directory(directory, entry.label, seed)
     config = _config(experiment, entry, seed, params)
-    if not (path / "config.json").exists():
+    if not (path / CONFIG_FILE).exists():
         return Run.create(path, config)
     run = Run.open(path)
-    for name, value in json.loads(json.dumps(config)).items():
+    for name, value in config.items():
         if name not in _MAY_DIFFER and run.config.get(name) != value:
             raise RunError(
                 f"the run in {path} has another {name}, {json.dumps(run.config.get(name))} "
@@ -120,30 +121,33 @@ def _config(
     experiment: AbstractExperiment, entry: AbstractEntry, seed: int, params: Params
 ) -> dict[str, Any]:
     settings = entry.settings()
-    return {
-        "experiment": identity(experiment),
-        "unspool": version(),
-        "problem": describe(entry.problem),
-        "estimator": settings["estimator"],
-        "optimizer": settings["optimizer"],
-        "label": entry.label,
-        "seed": seed,
-        "num_updates": settings["num_updates"],
-        "num_params": int(np.size(ravel_pytree(params)[0])),
-        "parameter_names": list(experiment.parameter_names),
-        "environment": settings["environment"],
-    }
+    config = Config(
+        format=FORMAT,
+        experiment=identity(experiment),
+        unspool=version(),
+        problem=Setting(**describe(entry.problem)),
+        estimator=EstimatorSetting(**settings["estimator"]),
+        optimizer=Setting(**settings["optimizer"]),
+        label=entry.label,
+        seed=seed,
+        num_updates=settings["num_updates"],
+        num_params=int(np.size(ravel_pytree(params)[0])),
+        parameter_names=experiment.parameter_names,
+        environment=settings["environment"],
+    )
+    return plain(config)
 
 
-def _difference(found: Any, experiment: AbstractExperiment) -> str:
+def _difference(found: Setting | None, experiment: AbstractExperiment) -> str:
     """Description of the experiment of a run if it is another one; empty if it is this one."""
     wanted = identity(experiment)
     if found == wanted:
         return ""
-    if not isinstance(found, dict) or found.get("name") != experiment.name:
-        name = found.get("name") if isinstance(found, dict) else None
-        return f"the experiment {name!r}, not {experiment.name!r}" if name else "no experiment"
-    there, options = found.get("options", {}), wanted["options"]
+    if found is None:
+        return "no experiment"
+    if found.name != experiment.name:
+        return f"the experiment {found.name!r}, not {experiment.name!r}"
+    there, options = found.options, wanted.options
     differing = [
         f"{name} {json.dumps(there.get(name))} instead of {json.dumps(options.get(name))}"
         for name in dict.fromkeys([*options, *there])
@@ -152,9 +156,8 @@ def _difference(found: Any, experiment: AbstractExperiment) -> str:
     return f"{experiment.name!r} with {', '.join(differing)}"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}") from error
-    return found if isinstance(found, dict) else {}
+class _Owned(msgspec.Struct):
+    """The part of any file of an experiment that says whose it is."""
+
+    experiment: Setting | None = None
+    name: str | None = None

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import NRES, PES, FullES, TruncatedES, data
 from ..problems.learned_optimizer import CNN, MLP, AbstractNetwork, OptimizerTraining, image_task
+from ..records import Details
 from .base import Entry
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
@@ -121,8 +122,8 @@ class LoptCifar10Experiment(AbstractMetaTraining):
         )
 
     def details(self):
-        return {
-            "description": _DESCRIPTION.format(
+        return Details(
+            description=_DESCRIPTION.format(
                 num_params=self.num_params,
                 channels=", ".join(map(str, self.channels)),
                 hidden=", ".join(map(str, self.hidden)),
@@ -133,11 +134,6 @@ class LoptCifar10Experiment(AbstractMetaTraining):
                 short=_SHORT_WORKERS,
                 num_steps=self.num_steps,
             ),
-            "metric": "meta-loss",
-            "metric_scale": "log",
-            "thresholds": [],
-            "surface": None,
-            "markers": [],
-            "expected": [],
-            "claims": [],
-        }
+            metric="meta-loss",
+            metric_scale="log",
+        )

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 
 from .. import GPES, NRES, PES, TBPTT, FullES, TruncatedES, data
 from ..problems.learned_optimizer import MLP, OptimizerTraining, image_task
-from .base import Entry, Optimizer, expect, sgd
+from ..records import Details, Expectation
+from .base import Entry, Optimizer, sgd
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
 _SIDE = 8
@@ -123,8 +124,8 @@ class LoptFashionMnistExperiment(AbstractMetaTraining):
 
     def details(self):
         published = self.images == "fashion-mnist"
-        return {
-            "description": _DESCRIPTION.format(
+        return Details(
+            description=_DESCRIPTION.format(
                 num_params=self.num_params,
                 hidden=", ".join(map(str, self.hidden)),
                 images=self.images,
@@ -137,18 +138,15 @@ class LoptFashionMnistExperiment(AbstractMetaTraining):
                 if published
                 else ", but TBPTT, which costs ten times as much and has a tenth",
             ),
-            "metric": "meta-loss",
-            "metric_scale": "log",
-            "thresholds": [0.610] if published else [1.0, 0.5, 0.25],
-            "surface": None,
-            "markers": [],
-            "expected": _expected() if published else [],
-            "claims": [],
-        }
+            metric="meta-loss",
+            metric_scale="log",
+            thresholds=[0.610] if published else [1.0, 0.5, 0.25],
+            expected=_expected() if published else [],
+        )
 
 
 def _expected():
     """The updates after which the publication's means over five seeds are at 0.610."""
     note = "half to twice the published mean"
     updates = {"NRES": 20_000, "PES": 99_000, "FullES": 2500}
-    return [expect(label, 0.610, n // 2, 2 * n, note) for label, n in updates.items()]
+    return [Expectation(label, 0.610, n // 2, 2 * n, note) for label, n in updates.items()]

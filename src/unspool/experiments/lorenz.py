@@ -8,7 +8,8 @@ import numpy as np
 from .. import BPTT, NRES, PES, TBPTT, FullES, TruncatedES
 from .._counts import check_count
 from ..problems import Lorenz, LorenzFromRandomStarts
-from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, claim, expect, sgd
+from ..records import Claim, Details, Expectation, Marker
+from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
 from .losses import draw_shifts, surface
 
 _SIGMA = 0.04
@@ -87,16 +88,16 @@ class LorenzExperiment(AbstractExperiment):
     def details(self):
         draws = draw_shifts(_SIGMA, 256)
         x, y = np.linspace(2.1, 3.9, 73), np.linspace(3.1, 3.9, 41)
-        return {
-            "description": _DESCRIPTION.format(num_episodes=self.num_episodes),
-            "metric": "generalization loss",
-            "metric_scale": "log",
-            "thresholds": [100, 80, 60, 52],
-            "surface": surface(Lorenz(), x, y, draws, "training loss smoothed with sigma = 0.04"),
-            "markers": [{"label": "truth", "point": np.log([10.0, 28.0]).tolist()}],
-            "expected": _expected(),
-            "claims": _claims(),
-        }
+        return Details(
+            description=_DESCRIPTION.format(num_episodes=self.num_episodes),
+            metric="generalization loss",
+            metric_scale="log",
+            thresholds=[100, 80, 60, 52],
+            surface=surface(Lorenz(), x, y, draws, "training loss smoothed with sigma = 0.04"),
+            markers=[Marker("truth", np.log([10.0, 28.0]).tolist())],
+            expected=_expected(),
+            claims=_claims(),
+        )
 
 
 def _expected():
@@ -107,23 +108,23 @@ def _expected():
         "PES": ((100, 300, 900), (80, 620, 3460), (60, 660, 4960), (52, 700, 8860)),
     }
     note = "range over five seeds of a replication"
-    return [expect(label, *row, note) for label, rows in ranges.items() for row in rows]
+    return [Expectation(label, *row, note) for label, rows in ranges.items() for row in rows]
 
 
 def _claims():
     return [
-        claim("NRES", "final", 47.4, 48.3, "settles at the minimum of the smoothed loss"),
-        claim("FullES", "final", 46.6, 47.9, "settles at the minimum of the smoothed loss"),
-        claim("PES", "final", 48.6, 60.1, "is slower, for its estimates are noisier"),
-        claim("TES", "final", 73, 86, "settles at a wrong place"),
-        claim("TBPTT", "final", 71.5, 74, "settles at a wrong place"),
-        claim("NRES", "parameter:0", 2.380, 2.383, "log a where the smoothed loss is least"),
-        claim("NRES", "parameter:1", 3.279, 3.293, "log r where the smoothed loss is least"),
-        claim("FullES", "parameter:0", 2.372, 2.396, "log a where the smoothed loss is least"),
-        claim("FullES", "parameter:1", 3.279, 3.290, "log r where the smoothed loss is least"),
-        claim("PES", "parameter:0", 2.24, 2.34, "log a"),
-        claim("PES", "parameter:1", 3.268, 3.283, "log r"),
-        claim("TES", "parameter:0", 3.58, 3.76, "log a, wrong: the truth is 2.303"),
-        claim("TBPTT", "parameter:0", 3.70, 3.74, "log a, wrong: published as about 3.72"),
-        claim("TBPTT", "parameter:1", 3.27, 3.29, "log r, published as 3.28"),
+        Claim("NRES", "final", 47.4, 48.3, "settles at the minimum of the smoothed loss"),
+        Claim("FullES", "final", 46.6, 47.9, "settles at the minimum of the smoothed loss"),
+        Claim("PES", "final", 48.6, 60.1, "is slower, for its estimates are noisier"),
+        Claim("TES", "final", 73, 86, "settles at a wrong place"),
+        Claim("TBPTT", "final", 71.5, 74, "settles at a wrong place"),
+        Claim("NRES", "parameter:0", 2.380, 2.383, "log a where the smoothed loss is least"),
+        Claim("NRES", "parameter:1", 3.279, 3.293, "log r where the smoothed loss is least"),
+        Claim("FullES", "parameter:0", 2.372, 2.396, "log a where the smoothed loss is least"),
+        Claim("FullES", "parameter:1", 3.279, 3.290, "log r where the smoothed loss is least"),
+        Claim("PES", "parameter:0", 2.24, 2.34, "log a"),
+        Claim("PES", "parameter:1", 3.268, 3.283, "log r"),
+        Claim("TES", "parameter:0", 3.58, 3.76, "log a, wrong: the truth is 2.303"),
+        Claim("TBPTT", "parameter:0", 3.70, 3.74, "log a, wrong: published as about 3.72"),
+        Claim("TBPTT", "parameter:1", 3.27, 3.29, "log r, published as 3.28"),
     ]

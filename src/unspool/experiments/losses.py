@@ -1,7 +1,6 @@
 """Losses at many parameters, in one program."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from .._evaluate import evaluate
 from .._problem import AbstractProblem
 from .._random import seeded_key
 from .._rows import num_bytes
+from ..records import Surface
 
 # Rows of a small state fill the lanes of a core; those of a large one its cache.
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 4000, 2**20
@@ -81,7 +81,7 @@ def surface(
     shifts: Float[np.ndarray, "draws 2"],
     label: str,
     num_episodes: int = 1,
-) -> dict[str, Any]:
+) -> Surface:
     """The loss of a problem with two parameters on a grid, averaged over shifts of the point.
 
     Shifts and episodes are the same at every point of the grid; a shift of zero gives the loss
@@ -94,15 +94,7 @@ def surface(
     found = losses_at(problem, points, like=like, key=key, num_episodes=num_episodes)
     losses = np.concatenate([losses for losses, _ in found])
     losses = losses.reshape(len(y), len(x), len(shifts)).mean(axis=-1, dtype=np.float64)
-    return {
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "loss": losses.tolist(),
-        "label": label,
-        "scale": "log",
-        "x_index": 0,
-        "y_index": 1,
-    }
+    return Surface(x=x.tolist(), y=y.tolist(), loss=losses.tolist(), label=label, scale="log")
 
 
 def draw_shifts(sigma: float, count: int) -> Float[np.ndarray, "draws 2"]:

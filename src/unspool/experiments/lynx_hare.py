@@ -5,7 +5,7 @@ import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -17,7 +17,8 @@ from .. import BPTT, NRES, RTRL
 from .._counts import check_count
 from .._random import seeded_key
 from ..problems import SeriesFit, lotka_volterra
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim
+from ..records import Chart, Claim, Details, Series
+from .base import AbstractExperiment, Entry, EvaluationPlan, adam
 
 _LOG_RATES = ("log growth", "log predation", "log death", "log conversion")
 _WINDOW = 100
@@ -116,16 +117,13 @@ class LynxHareExperiment(AbstractExperiment):
 
     def details(self):
         is_default = self.data is None and self.vector_field is None
-        return {
-            "description": _DESCRIPTION,
-            "metric": "mean squared error of the logarithms",
-            "metric_scale": "log",
-            "thresholds": [0.4, 0.2, 0.1],
-            "surface": None,
-            "markers": [],
-            "expected": [],
-            "claims": _claims() if is_default else [],
-        }
+        return Details(
+            description=_DESCRIPTION,
+            metric="mean squared error of the logarithms",
+            metric_scale="log",
+            thresholds=[0.4, 0.2, 0.1],
+            claims=_claims() if is_default else [],
+        )
 
     def charts(self, traces):
         problem = self._problem()
@@ -140,18 +138,16 @@ class LynxHareExperiment(AbstractExperiment):
         }
         return [self._chart(problem, curves, i, name) for i, name in enumerate(self._columns())]
 
-    def _chart(self, problem: SeriesFit, curves, index: int, name: str) -> dict[str, Any]:
-        points = {"x": problem.times.tolist(), "y": problem.observations[:, index].tolist()}
-        series: list[dict[str, Any]] = [{"label": "data", "style": "points", **points}]
+    def _chart(self, problem: SeriesFit, curves, index: int, name: str) -> Chart:
+        series = [Series.points("data", problem.times, problem.observations[:, index])]
         for label, (times, values) in curves.items():
-            line = {"x": times.tolist(), "y": values[:, index].tolist()}
-            series.append({"label": label, "style": "line", **line})
-        return {
-            "title": f"Fit and data: {name}",
-            "x_label": "time",
-            "y_label": name,
-            "series": series,
-        }
+            series.append(Series.line(label, times, values[:, index]))
+        return Chart(
+            title=f"Fit and data: {name}",
+            x_label="time",
+            y_label=name,
+            series=series,
+        )
 
 
 def _curve(problem: SeriesFit, params) -> tuple[np.ndarray, np.ndarray]:
@@ -191,9 +187,9 @@ def _claims():
     note = "Bayesian fit of Carpenter (2018), two standard deviations"
     ranges = ((0.43, 0.67), (0.020, 0.036), (0.62, 0.98), (0.016, 0.032))
     return [
-        claim("NRES", "final", 0.047, 0.052, "the loss at the mean of the Bayesian fit is 0.050"),
+        Claim("NRES", "final", 0.047, 0.052, "the loss at the mean of the Bayesian fit is 0.050"),
         *(
-            claim("NRES", f"parameter:{i}", math.log(low), math.log(high), note)
+            Claim("NRES", f"parameter:{i}", math.log(low), math.log(high), note)
             for i, (low, high) in enumerate(ranges)
         ),
     ]

@@ -18,6 +18,7 @@ from ..problems.schedules import (
     PerTensor,
     ValidLoss,
 )
+from ..records import Chart, Details
 from .active_units import cross_entropy
 from .base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
 from .classifier import Images, init_network, load_images
@@ -195,8 +196,8 @@ class ManyHyperparametersExperiment(AbstractExperiment):
         return Entry(label, problem, estimator, adam(self.learning_rate), num_updates, every, plan)
 
     def details(self):
-        return {
-            "description": _DESCRIPTION.format(
+        return Details(
+            description=_DESCRIPTION.format(
                 width=self.width,
                 images=self.images,
                 horizon=self.horizon,
@@ -205,14 +206,9 @@ class ManyHyperparametersExperiment(AbstractExperiment):
                 momenta=_MOMENTA,
                 active=_ACTIVE,
             ),
-            "metric": "mean validation loss",
-            "metric_scale": "linear",
-            "thresholds": [],
-            "surface": None,
-            "markers": [],
-            "expected": [],
-            "claims": [],
-        }
+            metric="mean validation loss",
+            metric_scale="linear",
+        )
 
     def charts(self, traces):
         judged = {
@@ -234,13 +230,13 @@ class ManyHyperparametersExperiment(AbstractExperiment):
             gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
         )
         return [
-            {
-                "title": "The incumbent, evaluation included",
-                "x_label": "problem steps spent, evaluation included",
-                "y_label": "mean validation loss",
-                "note": note.strip(),
-                "series": incumbent_curves(judged, evaluation_costs),
-            }
+            Chart(
+                title="The incumbent, evaluation included",
+                x_label="problem steps spent, evaluation included",
+                y_label="mean validation loss",
+                note=note.strip(),
+                series=incumbent_curves(judged, evaluation_costs),
+            )
         ]
 
 

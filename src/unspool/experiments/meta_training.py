@@ -15,10 +15,12 @@ from .._counts import check_count
 from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._random import seeded_key
+from .._statistics.intervals import format_estimate, t_interval
+from .._statistics.summarize import final_value
 from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
-from ..report.intervals import format_interval, format_mean, t_interval
+from ..records import Chart
 from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
-from .incumbent import final_loss, format_differences, format_final_losses
+from .incumbent import format_differences, format_final_losses
 from .variance import geometric_series, measured_series, variance_of_one_worker
 
 SIGMA = 0.01
@@ -183,26 +185,27 @@ class AbstractMetaTraining(AbstractExperiment):
             seeds=seeds,
             ratios=", ".join(f"{ratio:.3g}" for ratio in ratios),
         )
-        height = {"y_label": "total variance", "y_scale": "log"}
         return [
-            height
-            | {
-                "title": "The variance of one worker against the period of its noise",
-                "x_label": "period, from that of PES to that of NRES",
-                "x_scale": "log",
-                "note": _VARIANCE_NOTE.format(episodes=_NUM_EPISODES, seeds=seeds),
-                "series": series,
-            },
-            height
-            | {
-                "title": "NRES and FullES at equal compute",
-                "x_label": "share of the updates of NRES",
-                "note": equal,
-                "series": [
+            Chart(
+                title="The variance of one worker against the period of its noise",
+                y_label="total variance",
+                y_scale="log",
+                x_label="period, from that of PES to that of NRES",
+                x_scale="log",
+                note=_VARIANCE_NOTE.format(episodes=_NUM_EPISODES, seeds=seeds),
+                series=series,
+            ),
+            Chart(
+                title="NRES and FullES at equal compute",
+                y_label="total variance",
+                y_scale="log",
+                x_label="share of the updates of NRES",
+                note=equal,
+                series=[
                     *geometric_series("NRES", np.array(_SHARES), reused),
                     *geometric_series("FullES", np.array(_SHARES), whole),
                 ],
-            },
+            ),
         ]
 
     def charts(self, traces):
@@ -210,7 +213,7 @@ class AbstractMetaTraining(AbstractExperiment):
         seeds = min(map(len, found.values()))
         if not seeds:
             return []
-        table = np.array([[final_loss(trace) for trace in found[k][:seeds]] for k in found])
+        table = np.array([[final_value(trace.losses) for trace in found[k][:seeds]] for k in found])
         periods = np.array([*self.periods.values()])
         slope = t_interval(np.polyfit(np.log10(periods), table, 1)[0])
         compared = (("NRES", ["PES", "TES"]), ("PES", ["TES"]))
@@ -219,18 +222,18 @@ class AbstractMetaTraining(AbstractExperiment):
             seeds=seeds,
             ends=format_final_losses({label: found for label, found in traces.items() if found}),
             gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
-            slope=f"{format_mean(slope)} ({format_interval(slope)})",
+            slope=format_estimate(slope),
         )
         return [
-            {
-                "title": "Where meta-training ends against the period of the noise",
-                "x_label": "period, from that of PES to that of NRES",
-                "y_label": "meta-loss",
-                "x_scale": "log",
-                "y_scale": "log",
-                "note": note,
-                "series": measured_series("periods", periods, table.T),
-            }
+            Chart(
+                title="Where meta-training ends against the period of the noise",
+                x_label="period, from that of PES to that of NRES",
+                y_label="meta-loss",
+                x_scale="log",
+                y_scale="log",
+                note=note,
+                series=measured_series("periods", periods, table.T),
+            )
         ]
 
 

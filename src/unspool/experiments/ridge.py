@@ -16,7 +16,8 @@ from .. import data as loaders
 from .._counts import check_count
 from .._wrapper import AbstractWrapper
 from ..problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim
+from ..records import Chart, Claim, Details, Marker, Series
+from .base import AbstractExperiment, Entry, EvaluationPlan, adam
 
 _SIGMA = 0.01
 _RATE = 3e-3
@@ -186,8 +187,8 @@ class RidgeExperiment(AbstractExperiment):
     def details(self):
         ridge = self.ridge
         endless, finite = ridge.optimum(None), ridge.optimum(self.horizon)
-        return {
-            "description": _DESCRIPTION.format(
+        return Details(
+            description=_DESCRIPTION.format(
                 num_train=self.num_train,
                 name="the diabetes patients" if self.data is None else self.data,
                 num_valid=len(ridge.valid.targets),
@@ -197,36 +198,32 @@ class RidgeExperiment(AbstractExperiment):
                 endless=endless,
                 finite=finite,
             ),
-            "metric": "mean validation loss",
-            "metric_scale": "log",
-            "thresholds": [],
-            "surface": None,
-            "markers": [
-                {"label": "optimum", "point": [finite]},
-                {"label": "optimum of an endless run", "point": [endless]},
+            metric="mean validation loss",
+            metric_scale="log",
+            markers=[
+                Marker("optimum", [finite]),
+                Marker("optimum of an endless run", [endless]),
             ],
-            "expected": [],
-            "claims": _claims(finite),
-        }
+            claims=_claims(finite),
+        )
 
     def charts(self, traces):
         ridge, theta = self.ridge, np.linspace(*_STARTS, 201)
         losses = [ridge.mean_loss(x, self.horizon) for x in theta]
-        curve = {"label": "closed form", "style": "line", "x": theta.tolist(), "y": losses}
-        series: list[dict[str, Any]] = [curve]
+        series = [Series.line("closed form", theta, losses)]
         for label, found in traces.items():
             ends = [float(t.params[-1, 0]) for t in found]
             ends = [end for end in ends if _STARTS[0] <= end <= _STARTS[1]]
             y = [ridge.mean_loss(x, self.horizon) for x in ends]
-            series.append({"label": label, "style": "points", "x": ends, "y": y})
+            series.append(Series.points(label, ends, y))
         return [
-            {
-                "title": "Where the penalty ends on the loss in closed form",
-                "x_label": "theta, the log of the penalty",
-                "y_label": "mean validation loss",
-                "note": "A point for each seed; those outside of the region are not drawn.",
-                "series": [s for s in series if s["x"]],
-            }
+            Chart(
+                title="Where the penalty ends on the loss in closed form",
+                x_label="theta, the log of the penalty",
+                y_label="mean validation loss",
+                note="A point for each seed; those outside of the region are not drawn.",
+                series=[s for s in series if s.x],
+            )
         ]
 
 
@@ -243,11 +240,11 @@ def _claims(optimum: float):
     near = "comes to the optimum; published: within 0.02, in a run without end"
     return [
         *(
-            claim(label, "parameter:0", optimum - 0.2, optimum + 0.2, near)
+            Claim(label, "parameter:0", optimum - 0.2, optimum + 0.2, near)
             for label in ("RTRL", "NRES", "ESSingle")
         ),
-        claim("PES", "parameter:0", optimum - 0.5, optimum + 0.5, "noisy; published: within 0.4"),
-        claim(
+        Claim("PES", "parameter:0", optimum - 0.5, optimum + 0.5, "noisy; published: within 0.4"),
+        Claim(
             "TES", "parameter:0", None, 0, "drifts off; published: to -12 to -17 in 37500 updates"
         ),
     ]

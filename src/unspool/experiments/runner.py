@@ -2,17 +2,19 @@
 
 import contextlib
 import importlib
-import json
-import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
+from ..records import Experiment, PictureFile
+from ..records.files import write_record
+from ..records.study import EXPERIMENT_FILE
 from .base import AbstractExperiment, Picture
-from .layout import EXPERIMENT_FILE, PICTURES_FOLDER, check_directory, read_measured
+from .layout import PICTURES_FOLDER, check_directory, read_measured
 from .pool import TaskFailed, run_tasks
 from .tasks import TaskProgress, run_entry, run_measurement
 from .traces import read_traces
@@ -113,8 +115,8 @@ def reproduce(
         charts = experiment.charts(traces)
         charts += experiment.measured_charts(_measured(experiment, directory))
         pictures = [_save(picture, directory) for picture in experiment.pictures(traces)]
-        contents = description | {"charts": charts, "pictures": pictures}
-        _write(directory / EXPERIMENT_FILE, contents)
+        contents = msgspec.structs.replace(description, charts=charts, pictures=pictures)
+        write_record(directory / EXPERIMENT_FILE, contents)
     if failures:
         raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
 
@@ -131,7 +133,7 @@ def _run_stages(experiment, directory: Path, stages, num_processes: int | None):
 
 def _run_task(
     experiment: AbstractExperiment, label: str | None, directory: Path
-) -> Iterator[TaskProgress | dict[str, Any]]:
+) -> Iterator[TaskProgress | Experiment]:
     if label is None:
         yield experiment.describe()
     elif (measurement := experiment.measurement(label)) is not None:
@@ -152,30 +154,15 @@ def _measured(experiment: AbstractExperiment, directory: Path) -> dict[str, np.n
     for measurement in experiment.measurements():
         values = read_measured(directory, measurement.label)
         if rows := [values[seed] for seed in experiment.seed_values if seed in values]:
-            found[measurement.label] = np.array(rows)
+            found[measurement.label] = np.stack(rows)
     return found
 
 
-def _write(path: Path, contents: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(contents)) + "\n")
-    os.replace(partial, path)
-
-
-def _save(picture: Picture, directory: Path) -> dict[str, str]:
+def _save(picture: Picture, directory: Path) -> PictureFile:
     """The picture as a file, and what `experiment.json` says of it."""
     from PIL import Image
 
     file = Path(PICTURES_FOLDER) / f"{picture.name.replace(' ', '-')}.png"
     (directory / file).parent.mkdir(exist_ok=True)
     Image.fromarray(picture.pixels).save(directory / file)
-    return {"title": picture.title, "note": picture.note, "file": file.as_posix()}
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return PictureFile(title=picture.title, note=picture.note, file=file.as_posix())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..problems.schedules import ValidAccuracy
-from .decay import AbstractDecayExperiment
+from .decay import AbstractDecayExperiment, ObjectiveLabels
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class ScheduleAccuracyExperiment(AbstractDecayExperiment):
     @property
     def objective_labels(self):
         sentence = "The objective is minus the mean accuracy on fresh batches of images held out."
-        return {"objective": sentence, "metric": "minus validation accuracy", "scale": "linear"}
+        return ObjectiveLabels(sentence, "minus validation accuracy", "linear")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..problems.schedules import TrainLoss
-from .decay import AbstractDecayExperiment
+from .decay import AbstractDecayExperiment, ObjectiveLabels
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class ScheduleTrainLossExperiment(AbstractDecayExperiment):
     @property
     def objective_labels(self):
         sentence = "The objective is the mean training loss, on a fresh batch after every step."
-        return {"objective": sentence, "metric": "mean training loss", "scale": "log"}
+        return ObjectiveLabels(sentence, "mean training loss", "log")

@@ -18,6 +18,8 @@ from .._describe import describe, environment
 from .._problem import AbstractProblem
 from .._random import Purpose, numbered, stream
 from .._run import Run
+from ..records import MetricsLine
+from ..records.run import EVALUATION_FILE, METRICS_FILE
 from .base import AbstractEntry, EvaluationPlan
 from .start_in_box import StartInBox
 from .strategies import AbstractStrategy
@@ -130,8 +132,8 @@ class Search(AbstractEntry):
         }
 
     def run(self, run: Run, key: RandomKey, params: Params) -> Iterator[tuple[int, float]]:
-        for name in ("metrics", "evaluation"):
-            (run.directory / f"{name}.jsonl").unlink(missing_ok=True)
+        for name in (METRICS_FILE, EVALUATION_FILE):
+            (run.directory / name).unlink(missing_ok=True)
         run.finish("running")
         horizon = self.problem.horizon
         low, high = (np.asarray(ravel_pytree(end)[0], float) for end in self.problem.box)
@@ -142,7 +144,7 @@ class Search(AbstractEntry):
         # Before the clock starts; nothing is run yet.
         _advance(self.problem, params, _begin(self.problem, params, key), key, *_range(0, 0))
         began, logged, state = time.perf_counter(), 0, _SearchState(np.asarray(start))
-        run.append("metrics", _line(state, 0.0))
+        run.append(_line(state, 0.0))
         while state.steps + horizon <= self.num_steps:
             trial = study.ask(space)
             point = np.array([trial.params[name] for name in space])
@@ -154,7 +156,7 @@ class Search(AbstractEntry):
             is_last = state.steps + horizon > self.num_steps
             due = state.steps * self.num_records // self.num_steps
             if is_last or due > logged:
-                run.append("metrics", _line(state, time.perf_counter() - began))
+                run.append(_line(state, time.perf_counter() - began))
                 state, logged = state._replace(dropped=0), due
             yield state.steps, state.loss
         run.finish("finished")
@@ -223,18 +225,16 @@ def _tell(study: "optuna.Study", trial: "optuna.Trial", outcome: Outcome) -> Non
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
-def _line(state: _SearchState, seconds: float) -> dict[str, Any]:
+def _line(state: _SearchState, seconds: float) -> MetricsLine:
     """A line of `metrics.jsonl`, of the form that trainings write."""
-    return {
-        "update": state.trials,
-        "seconds": seconds,
-        "steps": state.steps,
-        "useful_steps": state.steps,
-        "warmup_steps": 0,
-        "sequential_steps": state.steps,
-        "loss": state.loss,
-        "grad_norm": None,
-        "dropped": state.dropped,
-        "result": "dropped_workers" if state.dropped else "successful",
-        "params": state.params.tolist(),
-    }
+    return MetricsLine(
+        update=state.trials,
+        seconds=seconds,
+        steps=state.steps,
+        useful_steps=state.steps,
+        sequential_steps=state.steps,
+        loss=state.loss,
+        dropped=state.dropped,
+        result="dropped_workers" if state.dropped else "successful",
+        params=state.params.tolist(),
+    )

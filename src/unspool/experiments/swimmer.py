@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from .. import NRES, PES, FullES, TruncatedES
 from ..problems.control import Swimmer
-from .base import Entry, claim, expect, sgd
+from ..records import Claim, Expectation
+from .base import Entry, sgd
 from .control import AbstractControlExperiment
 
 _SIGMA = 0.3
@@ -74,18 +75,19 @@ class SwimmerExperiment(AbstractControlExperiment):
 
     @property
     def reached(self):
-        return (
-            expect("NRES", 325.0, 5.0, 30.0, "published: 14 updates, 2,400 sequential steps"),
-            expect("PES", 325.0, 30.0, 160.0, "published: 93 updates, 10,300 sequential steps"),
-            expect("FullES", 325.0, 10.0, 50.0, "published: 25 updates, 25,000 sequential steps"),
-        )
+        ranges = {
+            "NRES": (5.0, 30.0, "published: 14 updates, 2,400 sequential steps"),
+            "PES": (30.0, 160.0, "published: 93 updates, 10,300 sequential steps"),
+            "FullES": (10.0, 50.0, "published: 25 updates, 25,000 sequential steps"),
+        }
+        return tuple(Expectation(label, 325.0, *known) for label, known in ranges.items())
 
     @property
     def published(self):
         good = "ends between 335 and 347 in the publication"
         return (
-            claim("NRES", "final", 325.0, 365.0, good),
-            claim("PES", "final", 325.0, 365.0, good),
-            claim("FullES", "final", 325.0, 365.0, good),
-            claim("TES", "final", None, 100.0, "is blind to what a window leads to: 59 at best"),
+            Claim("NRES", "final", 325.0, 365.0, good),
+            Claim("PES", "final", 325.0, 365.0, good),
+            Claim("FullES", "final", 325.0, 365.0, good),
+            Claim("TES", "final", None, 100.0, "is blind to what a window leads to: 59 at best"),
         )

@@ -1,6 +1,5 @@
 """One task of an experiment: an entry, or a measurement, with all its seeds."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._custom_types import Params
+from .._lines import MOST_PARAMS_LOGGED
 from .._random import Purpose, seeded_key, stream
-from .._records import TrainingError
 from .._run import Run
+from .._updates import TrainingError
+from ..records import EvaluationLine, RunError
+from ..records.run import EVALUATION_FILE
 from .base import AbstractEntry, AbstractExperiment, Measurement
 from .layout import open_run, read_measured, write_measured
 from .losses import losses_at
@@ -60,14 +62,15 @@ def run_measurement(
         loss = math.nan
         if seed not in values:
             logged = {label: t for label, found in traces.items() for t in found if t.seed == seed}
-            values[seed], loss = measurement.measure(seeded_key(seed), logged)
+            found, loss = measurement.measure(seeded_key(seed), logged)
+            values[seed] = np.array(found, dtype=float)
             write_measured(experiment, directory, measurement.label, values)
         yield TaskProgress(measurement.label, seed, measurement.num_steps, loss)
 
 
 def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[tuple[int, float]]:
     done = 0
-    if _status(run) not in _DONE:
+    if run.read_status().state not in _DONE:
         for steps, loss in _run(run, entry, key, params):
             yield max(0, steps - done), loss
             done = max(done, steps)
@@ -77,11 +80,6 @@ def _run_and_evaluate(run: Run, entry: AbstractEntry, key, params) -> Iterator[t
         left -= count * entry.evaluation_steps
         yield count * entry.evaluation_steps, loss
     yield left, math.nan
-
-
-def _status(run: Run) -> str:
-    file = run.directory / "status.json"
-    return json.loads(file.read_text())["status"] if file.exists() else ""
 
 
 def _run(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
@@ -97,21 +95,25 @@ def _run(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[
 
 def _evaluate(run: Run, entry: AbstractEntry, key, params: Params) -> Iterator[tuple[int, float]]:
     """Evaluates the logged parameters, unless that has been done; numbers and losses."""
-    lines = {line["update"]: line["params"] for line in run.read("metrics")}
+    lines = {line.update: line.params for line in run.read_metrics()}
     last = max(lines)
     updates = [u for u in lines if u % entry.evaluation.every == 0 or u == last]
-    if [line["update"] for line in run.read("evaluation")] == updates:
+    if [line.update for line in run.read_evaluations()] == updates:
         return
-    (run.directory / "evaluation.jsonl").unlink(missing_ok=True)
-    points = np.array([lines[update] for update in updates])
+    (run.directory / EVALUATION_FILE).unlink(missing_ok=True)
+    points = [lines[update] for update in updates]
+    if any(params is None for params in points):
+        raise RunError(
+            f"the run in {run.directory} has parameters that are not logged, as more than "
+            f"{MOST_PARAMS_LOGGED} are not, and nothing to evaluate"
+        )
     found = losses_at(
-        entry.evaluation.problem, points,
+        entry.evaluation.problem, np.array(points, dtype=float),
         like=params, key=key, num_episodes=entry.evaluation.num_episodes,
     )  # fmt: skip
     done = 0
     for losses, errors in found:
         for loss, error in zip(losses.tolist(), errors.tolist(), strict=True):
-            line = {"update": updates[done], "loss": loss, "standard_error": error}
-            run.append("evaluation", line)
+            run.append(EvaluationLine(update=updates[done], loss=loss, standard_error=error))
             done += 1
         yield len(losses), float(losses[-1])

@@ -8,7 +8,8 @@ import numpy as np
 from .. import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
 from .._counts import check_count
 from ..problems import ToyRegression
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam, claim, expect
+from ..records import Claim, Details, Expectation
+from .base import AbstractExperiment, Entry, EvaluationPlan, adam
 from .losses import surface
 
 _DESCRIPTION = (
@@ -76,27 +77,26 @@ class ToyRegressionExperiment(AbstractExperiment):
 
     def details(self):
         axis = np.linspace(-5, 5, 161)
-        return {
-            "description": _DESCRIPTION.format(num_updates=self.num_updates),
-            "metric": "mean loss of an episode",
-            "metric_scale": "log",
-            "thresholds": [20, 10, 6],
-            "surface": surface(ToyRegression(), axis, axis, np.zeros((1, 2)), "loss"),
-            "markers": [],
-            "expected": [
-                expect(label, 6, 0, 1000, "below 600 / 100 by about update 1000")
+        return Details(
+            description=_DESCRIPTION.format(num_updates=self.num_updates),
+            metric="mean loss of an episode",
+            metric_scale="log",
+            thresholds=[20, 10, 6],
+            surface=surface(ToyRegression(), axis, axis, np.zeros((1, 2)), "loss"),
+            expected=[
+                Expectation(label, 6, 0, 1000, "below 600 / 100 by about update 1000")
                 for label in ("PES", "NRES")
             ],
-            "claims": _claims(),
-        }
+            claims=_claims(),
+        )
 
 
 def _claims():
     """Medians over the last 1000 of 20000 updates of a replication, divided by 100."""
     stuck = "gets stuck near (0.14, -0.8); published 24.232"
     return [
-        claim("PES", "final", 5.6, 5.75, "published 5.65, to some percents"),
-        claim("NRES", "final", 5.6, 5.75, "published 5.655 for ESSingle, to some percents"),
-        claim("TES", "final", 14.6, 15.6, "biased; published about 15.1"),
-        *(claim(label, "final", 24.22, 24.25, stuck) for label in ("TBPTT", "RTRL", "UORO")),
+        Claim("PES", "final", 5.6, 5.75, "published 5.65, to some percents"),
+        Claim("NRES", "final", 5.6, 5.75, "published 5.655 for ESSingle, to some percents"),
+        Claim("TES", "final", 14.6, 15.6, "biased; published about 15.1"),
+        *(Claim(label, "final", 24.22, 24.25, stuck) for label in ("TBPTT", "RTRL", "UORO")),
     ]

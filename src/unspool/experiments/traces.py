@@ -1,11 +1,11 @@
 """Reading back what the trainings of an experiment have logged."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 
 from .._run import Run
+from ..records.files import as_array
 from .base import AbstractExperiment, Trace
 from .layout import run_directory
 
@@ -27,15 +27,14 @@ def read_traces(experiment: AbstractExperiment, directory: Path) -> dict[str, tu
 
 def _trace(run: Run, seed: int) -> Trace | None:
     """The trace of a run; None if it has not begun."""
-    lines, judged = run.read("metrics"), run.read("evaluation")
+    lines, judged = run.read_metrics(), run.read_evaluations()
     if not lines:
         return None
-    losses = [math.nan if line["loss"] is None else line["loss"] for line in judged]
     return Trace(
         seed,
-        updates=np.array([line["update"] for line in lines]),
-        params=np.array([line["params"] for line in lines]),
-        steps=np.array([line["steps"] + line["warmup_steps"] for line in lines]),
-        evaluated=np.array([line["update"] for line in judged]),
-        losses=np.array(losses),
+        updates=np.array([line.update for line in lines]),
+        params=np.array([line.params for line in lines], dtype=float),
+        steps=np.array([line.steps + line.warmup_steps for line in lines]),
+        evaluated=np.array([line.update for line in judged]),
+        losses=as_array([line.loss for line in judged]),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from .._random import seeded_key
 from ..extend import AbstractPerturbed
 from ..problems import CharacterLSTM
 from ..problems.character_lstm import GETTYSBURG
+from ..records import Chart, Details, Series
 from .base import AbstractExperiment, Measurement
 from .variance import Linearization, measured_series, window_estimates
 
@@ -162,7 +163,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
         num_params = sum(leaf.size for leaf in jax.tree.leaves(_params(problem)))
         values = {"horizon": self.horizon, "num_params": num_params}
         description = _DESCRIPTION.format(**values, pairs=self.num_particles // 2)
-        return {"description": description, "surface": None}
+        return Details(description=description)
 
     def measured_charts(self, measured):
         return [
@@ -170,29 +171,29 @@ class UnrollVarianceExperiment(AbstractExperiment):
             for index, (name, problem) in enumerate(self.problems().items())
         ]
 
-    def _chart(self, name: str, problem: CharacterLSTM, index: int, measured) -> dict[str, Any]:
+    def _chart(self, name: str, problem: CharacterLSTM, index: int, measured) -> Chart:
         steps = Linearization.of(problem, _params(problem))
         closed = {window: steps.joined(window).relative_variances() for window in self.windows}
         pairs, series = self.num_particles // 2, []
         for label in _ESTIMATORS:
             shown = [K for K in reversed(self.windows) if closed[K][label] > 0]
             unrolls, line = [self.horizon // K for K in shown], [closed[K][label] for K in shown]
-            series.append({"label": label, "style": "line", "x": unrolls, "y": line})
+            series.append(Series.line(label, unrolls, line))
             if windows := [K for K in shown if _name(label, K) in measured]:
                 found = [measured[_name(label, K)] for K in windows]
                 count = min(len(values) for values in found)
                 values = np.stack([values[:count, index] for values in found], axis=1)
                 x = self.horizon / np.array(windows)
                 series += measured_series(label, x, pairs * values)
-        return {
-            "title": name,
-            "x_label": "unrolls of an episode",
-            "y_label": "variance of one pair, relative",
-            "x_scale": "log",
-            "y_scale": "log",
-            "note": _NOTE.format(seeds=self.seeds),
-            "series": series,
-        }
+        return Chart(
+            title=name,
+            x_label="unrolls of an episode",
+            y_label="variance of one pair, relative",
+            x_scale="log",
+            y_scale="log",
+            note=_NOTE.format(seeds=self.seeds),
+            series=series,
+        )
 
 
 def _name(label: str, window: int) -> str:

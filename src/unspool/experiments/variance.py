@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
-from scipy import special
+from msgspec.structs import replace
 
 from .._custom_types import Params
 from .._problem import AbstractProblem
 from .._random import seeded_key
+from .._statistics.intervals import t_factor
 from ..extend import AbstractPerturbed, LockStep, Tableau
+from ..records import Series
+from ..records.files import as_array
 
 
 class LockStepped(AbstractPerturbed):
@@ -206,27 +208,21 @@ def _linearize(problem: AbstractProblem, params: Params):
 
 def measured_series(
     label: str, x: np.ndarray, values: Float[np.ndarray, "seeds points"]
-) -> list[dict[str, Any]]:
+) -> list[Series]:
     """Means over seeds as points, with bands of their 95 % t-intervals where there are some."""
-    points = {"label": label, "x": x.tolist()}
     mean, count = values.mean(axis=0), len(values)
-    series = [points | {"style": "points", "y": mean.tolist()}]
+    series = [Series.points(label, x, mean)]
     if count > 1:
-        half_width = (
-            special.stdtrit(count - 1, 0.975) * values.std(axis=0, ddof=1) / math.sqrt(count)
-        )
-        ends = {"low": (mean - half_width).tolist(), "high": (mean + half_width).tolist()}
-        series.append(points | {"style": "band"} | ends)
+        half_width = t_factor(count) * values.std(axis=0, ddof=1) / math.sqrt(count)
+        series.append(Series.band(label, x, mean - half_width, mean + half_width))
     return series
 
 
 def geometric_series(
     label: str, x: np.ndarray, values: Float[np.ndarray, "seeds points"]
-) -> list[dict[str, Any]]:
+) -> list[Series]:
     """As `measured_series`, with geometric means and the intervals of the logarithms' means."""
-    series = measured_series(label, x, np.log(values))
-    heights = ("y", "low", "high")
-    exponentiated = [
-        s | {key: np.exp(s[key]).tolist() for key in heights if key in s} for s in series
-    ]
-    return [exponentiated[0] | {"style": "line"}, *exponentiated]
+    logarithms = measured_series(label, x, np.log(values))
+    exp = lambda numbers: np.exp(as_array(numbers)).tolist()
+    found = [replace(s, y=exp(s.y), low=exp(s.low), high=exp(s.high)) for s in logarithms]
+    return [replace(found[0], style="line"), *found]

@@ -5,7 +5,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from .intervals import MINUS, format_number, superscript
+from .._statistics.intervals import MINUS, format_number, superscript
 from .svg import page_color
 
 LABEL_SIZE = 9.5

@@ -4,18 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diagnostics import format_seeds
-from .experiment import Claim, Experiment
-from .intervals import (
-    Interval,
-    format_interval,
-    format_mean,
+from .._statistics.intervals import (
+    format_estimate,
     format_number,
     format_range,
     t_interval,
 )
-from .schema import ReportError
-from .summarize import LabelSummary, Metric, time_to_target
+from .._statistics.summarize import LabelSummary, Metric, time_to_target
+from ..records import Claim, Experiment, RunError
+from .diagnostics import format_seeds
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Comparison:
 
     @property
     def expected(self) -> str:
-        return format_range(self.claim.low, self.claim.high)
+        return format_range(*self.claim.ends)
 
 
 def compare(
@@ -46,7 +43,7 @@ def compare(
     """
     by_label = {summary.label: summary for summary in summaries}
     comparisons = []
-    for claim in experiment.claims:
+    for claim in experiment.all_claims:
         kind, _, detail = claim.statistic.partition(":")
         statistic = _format_statistic(kind, detail, metric, parameter_names)
         summary = by_label.get(claim.label)
@@ -75,34 +72,25 @@ def _parameter_values(summary: LabelSummary, index: int, claim: Claim) -> np.nda
     """The parameter at the last record of each run; NaN for runs that log no parameters."""
     values = []
     for run in summary.runs:
-        if index >= run.num_params:
-            raise ReportError(
+        if index >= run.config.num_params:
+            raise RunError(
                 f"The claim on {claim.label!r} has the statistic {claim.statistic!r}, but "
-                f"{run.path} has {run.num_params} parameters, numbered from 0."
+                f"{run.path} has {run.config.num_params} parameters, numbered from 0."
             )
-        params = run.records.params
+        params = run.metrics.params
         values.append(np.nan if params is None else params[-1, index])
     return np.array(values)
-
-
-def _inside(claim: Claim, mean: float) -> bool:
-    return claim.low <= mean <= claim.high
-
-
-def _measured(interval: Interval, unit: str = "") -> str:
-    ends = format_interval(interval)
-    return f"{format_mean(interval)}{unit} ({ends})" if ends else f"{format_mean(interval)}{unit}"
 
 
 def _compare_values(claim: Claim, statistic: str, values: np.ndarray, num_runs: int) -> Comparison:
     interval = t_interval(values)
     if interval.count == 0:
         return Comparison(claim, statistic, "no finite value", "outside")
-    measured = _measured(interval)
+    measured = format_estimate(interval)
     if interval.count < num_runs:
         measured += f", {interval.count} of {num_runs} seeds"
         return Comparison(claim, statistic, measured, "outside")
-    verdict = "inside" if _inside(claim, interval.mean) else "outside"
+    verdict = "inside" if claim.contains(interval.mean) else "outside"
     return Comparison(claim, statistic, measured, verdict)
 
 
@@ -113,7 +101,7 @@ def _compare_time(
     if time.num_reached == 0:
         return Comparison(claim, statistic, "–", "no seed reached it")
     interval = time.interval("update")
-    measured = f"{_measured(interval)}, {format_seeds(time.num_reached, time.num_runs)}"
+    measured = f"{format_estimate(interval)}, {format_seeds(time.num_reached, time.num_runs)}"
     complete = time.num_reached == time.num_runs
-    verdict = "inside" if complete and _inside(claim, interval.mean) else "outside"
+    verdict = "inside" if complete and claim.contains(interval.mean) else "outside"
     return Comparison(claim, statistic, measured, verdict)

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 
-from .intervals import format_number, t_interval
+from .._statistics.intervals import format_number, t_interval
+from .._statistics.summarize import LabelSummary, Metric, MetricSeries, tail_length
+from ..records import LoggedRun, Study
 from .options import format_options
-from .read import Run, Study
-from .summarize import LabelSummary, Metric, Series, tail_length
 
 MIN_SEEDS = 3
 
@@ -27,8 +27,8 @@ def diagnose(summary: LabelSummary, metric: Metric) -> list[str]:
         found.append("the seeds do not differ, so the interval says nothing")
     if final.known and final.high - final.low > 0.5 * abs(final.mean):
         found.append("interval wider than half the mean")
-    if any(np.any(run.records.dropped > 0) for run in summary.runs):
-        count = sum(bool(np.any(run.records.dropped > 0)) for run in summary.runs)
+    if any(np.any(run.metrics.dropped > 0) for run in summary.runs):
+        count = sum(bool(np.any(run.metrics.dropped > 0)) for run in summary.runs)
         found.append(f"workers were dropped in {format_seeds(count, len(summary.runs))}")
     if still_improving(summary, metric):
         found.append(
@@ -44,9 +44,9 @@ def format_seeds(count: int, total: int) -> str:
     return f"all {total} seeds" if count == total else f"{count} of {total} seeds"
 
 
-def _seed_diagnostics(runs: tuple[Run, ...]) -> list[str]:
+def _seed_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
     found = []
-    seeds = [run.seed for run in runs]
+    seeds = [run.config.seed for run in runs]
     distinct = len(set(seeds))
     if distinct < MIN_SEEDS:
         found.append("only 1 seed, so no interval" if distinct == 1 else f"only {distinct} seeds")
@@ -57,32 +57,33 @@ def _seed_diagnostics(runs: tuple[Run, ...]) -> list[str]:
     return found
 
 
-def _setting_diagnostics(runs: tuple[Run, ...]) -> list[str]:
+def _setting_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
     """Names the settings in which runs of one label differ; their mean is of unlike things."""
     settings: dict[str, set[str]] = {}
     for run in runs:
         for part in ("problem", "estimator", "optimizer"):
-            setting = getattr(run, part)
+            setting = getattr(run.config, part)
             settings.setdefault(part, set()).add(setting.name)
             for option, value in setting.options.items():
                 text = json.dumps(value, sort_keys=True, default=str)
                 settings.setdefault(f"{part} {option}", set()).add(text)
-        settings.setdefault("number of updates", set()).add(str(run.num_updates))
+        settings.setdefault("number of updates", set()).add(str(run.config.num_updates))
     differing = [name for name, values in settings.items() if len(values) > 1]
     return [f"runs of this label differ in {', '.join(differing)}"] if differing else []
 
 
-def _status_diagnostics(runs: tuple[Run, ...]) -> list[str]:
+def _status_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
     found = []
-    for state in ("unfinished", "stopped", "failed"):
+    for state in ("running", "stopped", "failed"):
         ended = [run for run in runs if run.status.state == state]
         if not ended:
             continue
         first = ended[0]
-        ending = "not finished" if state == "unfinished" else state
-        seeds = ", ".join(str(run.seed) for run in ended)
-        done = f"{first.records.update[-1]:.0f} of {first.num_updates}"
-        where = f"seed {first.seed} at update {done}" if len(ended) > 1 else f"at update {done}"
+        ending = "not finished" if state == "running" else state
+        seeds = ", ".join(str(run.config.seed) for run in ended)
+        done = f"{first.metrics.update[-1]:.0f} of {first.config.num_updates}"
+        where = f"at update {done}"
+        where = f"seed {first.config.seed} {where}" if len(ended) > 1 else where
         message = f": {first.status.message}" if first.status.message else ""
         plural = "s" if len(ended) > 1 else ""
         found.append(f"training of seed{plural} {seeds} {ending}, {where}{message}")
@@ -95,7 +96,7 @@ def _value_diagnostics(summary: LabelSummary, metric: Metric) -> list[str]:
     if missing:
         found.append(f"no {metric.source} loss in {format_seeds(missing, len(summary.runs))}")
     broken = [
-        (series.positions["update"][~np.isfinite(series.value)][0], series.run.seed)
+        (series.positions["update"][~np.isfinite(series.value)][0], series.run.config.seed)
         for series in summary.series
         if not np.all(np.isfinite(series.value))
     ]
@@ -124,7 +125,7 @@ def _threshold_diagnostics(summary: LabelSummary) -> list[str]:
     ]
 
 
-def _improvement(series: Series, metric: Metric) -> tuple[float, float]:
+def _improvement(series: MetricSeries, metric: Metric) -> tuple[float, float]:
     """Improvement of the metric between the halves of its last 20 %, and its standard error."""
     tail = series.value[-tail_length(len(series.value)) :]
     half = len(tail) // 2
@@ -157,10 +158,11 @@ def study_warnings(study: Study) -> list[str]:
     estimands: dict[str, list[str]] = {}
     problems: dict[str, list[str]] = {}
     for run in study.runs:
-        for groups, key in ((estimands, run.estimand), (problems, _format_problem(run))):
+        label, estimand = run.config.label, run.config.estimator.estimand
+        for groups, key in ((estimands, estimand), (problems, _format_problem(run))):
             labels = groups.setdefault(key, [])
-            if run.label not in labels:
-                labels.append(run.label)
+            if label not in labels:
+                labels.append(label)
     if len(estimands) > 1:
         found.append(f"These estimate different gradients: {_format_groups(estimands)}. ")
         found[-1] += "They need not settle in the same place, however long they train."
@@ -170,9 +172,9 @@ def study_warnings(study: Study) -> list[str]:
     return found
 
 
-def _format_problem(run: Run) -> str:
-    options = format_options(run.problem.options)
-    return f"{run.problem.name} with {options}" if options else run.problem.name
+def _format_problem(run: LoggedRun) -> str:
+    options = format_options(run.config.problem.options)
+    return f"{run.config.problem.name} with {options}" if options else run.config.problem.name
 
 
 def _format_groups(groups: dict[str, list[str]]) -> str:

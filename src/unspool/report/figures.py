@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._statistics.intervals import format_number
+from .._statistics.summarize import Curve, LabelSummary, Metric, metric_curve, parameter_curve
+from ..records import Chart
+from ..records.files import as_array
 from .axes import count_unit, set_scale, style_axes
-from .experiment import Chart
-from .intervals import format_number
 from .labels import LineEnd, label_ends
-from .summarize import Curve, LabelSummary, Metric, metric_curve, parameter_curve
 from .svg import line_style, matplotlib_defaults, new_figure, page_color, series_color, to_svg
 
 WIDTH = 9.6
@@ -197,19 +198,18 @@ def draw_chart(chart: Chart, colors: Colors, name: str) -> Drawing:
         ends = []
         for series in chart.series:
             color = series_color(colors[series.label])
+            x, y = as_array(series.x), as_array(series.y)
             if series.style == "band":
-                axes.fill_between(
-                    series.x, series.low, series.high, color=color, alpha=0.2, linewidth=0
-                )
+                band = as_array(series.low), as_array(series.high)
+                axes.fill_between(x, *band, color=color, alpha=0.2, linewidth=0)
             if series.style == "points":
-                axes.plot(series.x, series.y, "o", color=color, markersize=4)
-            elif len(series.y):
-                axes.plot(series.x, series.y, **line_style(colors[series.label]))
-                finite = np.flatnonzero(np.isfinite(series.y))
+                axes.plot(x, y, "o", color=color, markersize=4)
+            elif len(y):
+                axes.plot(x, y, **line_style(colors[series.label]))
+                finite = np.flatnonzero(np.isfinite(y))
                 if len(finite):
-                    last = finite[-1]
-                    x, y = float(series.x[last]), float(series.y[last])
-                    ends.append(LineEnd(series.label, color, x, y))
+                    end = float(x[finite[-1]]), float(y[finite[-1]])
+                    ends.append(LineEnd(series.label, color, *end))
         axes.margins(x=0.01)
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)

@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from .intervals import format_number
+from .._statistics.intervals import format_number
 
 MAX_LIST_LENGTH = 6
 MAX_DEPTH = 1

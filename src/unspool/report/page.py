@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._statistics.summarize import Metric, choose_metric, summarize
+from ..records import RunError, Study, read_studies
 from .diagnostics import study_warnings
-from .read import Study, read_studies
-from .schema import ReportError
 from .sections import (
     Findings,
     charts,
@@ -18,7 +18,6 @@ from .sections import (
     times_to_target,
 )
 from .style import stylesheet
-from .summarize import Metric, choose_metric, summarize
 from .tables import escape
 
 SECTIONS = (
@@ -38,7 +37,7 @@ def write_report(directories: Sequence[Path], output: Path) -> Path:
 
     Each directory is a run or holds runs. One with an `experiment.json` becomes a part of the
     page of its own; all other runs are compared with one another. If `output` is a directory
-    the page is its `report.html`. Raises `ReportError` for anything missing or malformed.
+    the page is its `report.html`. Raises `RunError` for anything missing or malformed.
 
     **Example**, after that of `unspool.experiments.reproduce`:
 
@@ -54,7 +53,7 @@ def write_report(directories: Sequence[Path], output: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise ReportError(f"{path} cannot be written ({error.strerror}).") from None
+        raise RunError(f"{path} cannot be written ({error.strerror}).") from None
     return path
 
 
@@ -88,7 +87,7 @@ def _colors(studies: Sequence[Study]) -> dict[str, int]:
 def _title(study: Study) -> str:
     if study.experiment:
         return study.experiment.title
-    problems = ", ".join(dict.fromkeys(run.problem.name for run in study.runs))
+    problems = ", ".join(dict.fromkeys(run.config.problem.name for run in study.runs))
     count = len(study.labels)
     labels = ", ".join(study.labels) if count <= 4 else f"{count} labels"
     return f"{labels} on {problems}"
@@ -96,15 +95,15 @@ def _title(study: Study) -> str:
 
 def _parameter_names(study: Study) -> tuple[str, ...]:
     """One name for each parameter; empty unless all runs have the same number of them."""
-    counts = {run.num_params for run in study.runs}
+    counts = {run.config.num_params for run in study.runs}
     if len(counts) != 1:
         return ()
     count = counts.pop()
     candidates = [study.experiment.parameter_names if study.experiment else None]
-    candidates += [run.parameter_names for run in study.runs]
+    candidates += [run.config.parameter_names for run in study.runs]
     for names in candidates:
         if names is not None and len(names) == count:
-            return names
+            return tuple(names)
     return tuple(f"parameter {index}" for index in range(count))
 
 

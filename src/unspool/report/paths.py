@@ -8,12 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 
+from .._statistics.summarize import MAX_POINTS, LabelSummary
+from ..records import Experiment, LoggedRun, RunError, Surface
+from ..records.files import as_array
 from .axes import LABEL_SIZE, set_scale, style_axes
-from .experiment import Experiment, Surface
 from .figures import WIDTH, Colors, Drawing
-from .read import Run
-from .schema import ReportError
-from .summarize import MAX_POINTS, LabelSummary
 from .svg import matplotlib_defaults, new_figure, page_color, series_color, to_svg
 
 COLUMNS = 3
@@ -33,7 +32,7 @@ def draw_paths(
     None if the experiment has no surface or no run logs its parameters.
     """
     surface = experiment.surface
-    shown = [s for s in summaries if any(run.records.params is not None for run in s.runs)]
+    shown = [s for s in summaries if any(run.metrics.params is not None for run in s.runs)]
     if surface is None or not shown:
         return None
     _check_indices(surface, experiment, shown)
@@ -78,15 +77,15 @@ def _name(names: tuple[str, ...], index: int) -> str:
 
 def _check_indices(surface: Surface, experiment: Experiment, summaries: list[LabelSummary]) -> None:
     needed = max(surface.x_index, surface.y_index) + 1
-    smallest = min(run.num_params for summary in summaries for run in summary.runs)
+    smallest = min(run.config.num_params for summary in summaries for run in summary.runs)
     if smallest < needed or min(surface.x_index, surface.y_index) < 0:
-        raise ReportError(
+        raise RunError(
             f"The surface of {experiment.name!r} has 'x_index' {surface.x_index} and 'y_index' "
             f"{surface.y_index}, but must name parameters from 0 to {smallest - 1}."
         )
     for marker in experiment.markers:
         if len(marker.point) < needed:
-            raise ReportError(
+            raise RunError(
                 f"The marker {marker.label!r} of {experiment.name!r} has {len(marker.point)} "
                 f"coordinates, but must have at least {needed}, one for each parameter."
             )
@@ -96,11 +95,11 @@ def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
     """The loss as an image, brighter where it is lower, with a few lines of equal loss."""
     style_axes(axes)
     axes.grid(visible=False)
-    loss = np.ma.masked_invalid(surface.loss)
+    loss = np.ma.masked_invalid(as_array(surface.loss))
     if surface.scale == "log":
         loss = np.ma.masked_less_equal(loss, 0.0)
     if loss.count() == 0:
-        raise ReportError("The surface has no 'loss' that can be drawn; it must have finite ones.")
+        raise RunError("The surface has no 'loss' that can be drawn; it must have finite ones.")
     low, high = float(loss.min()), float(loss.max())
     norm = LogNorm(low, high) if surface.scale == "log" else Normalize(low, high)
     mesh = axes.pcolormesh(
@@ -117,11 +116,11 @@ def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
     return mesh
 
 
-def _path(run: Run, surface: Surface) -> np.ndarray:
+def _path(run: LoggedRun, surface: Surface) -> np.ndarray:
     """The two drawn parameters of a run, thinned, up to the first that is not finite."""
-    if run.records.params is None:
+    if run.metrics.params is None:
         return np.empty((0, 2))
-    path = run.records.params[:, [surface.x_index, surface.y_index]]
+    path = run.metrics.params[:, [surface.x_index, surface.y_index]]
     broken = np.flatnonzero(~np.all(np.isfinite(path), axis=1))
     path = path[: broken[0]] if len(broken) else path
     if len(path) <= MAX_POINTS:
@@ -129,7 +128,7 @@ def _path(run: Run, surface: Surface) -> np.ndarray:
     return path[np.round(np.linspace(0, len(path) - 1, MAX_POINTS)).astype(int)]
 
 
-def _draw_path(axes: Axes, run: Run, surface: Surface, color: str) -> None:
+def _draw_path(axes: Axes, run: LoggedRun, surface: Surface, color: str) -> None:
     path = _path(run, surface)
     if len(path) == 0:
         return

@@ -3,12 +3,12 @@
 import base64
 from dataclasses import dataclass
 
+from .._statistics.intervals import format_number
+from .._statistics.summarize import MAX_POINTS, LabelSummary, Metric
+from ..records import Study
 from .compare import compare
 from .figures import Drawing, draw_chart, draw_metric, draw_parameters
-from .intervals import format_number
 from .paths import draw_paths
-from .read import Study
-from .summarize import MAX_POINTS, LabelSummary, Metric
 from .tables import (
     MAX_PARAMETER_COLUMNS,
     MAX_PARAMETER_ROWS,
@@ -170,7 +170,7 @@ def times_to_target(findings: Findings) -> list[str]:
 def comparisons(findings: Findings) -> list[str]:
     """Expected ranges against what was measured."""
     experiment = findings.study.experiment
-    if experiment is None or not experiment.claims:
+    if experiment is None or not experiment.all_claims:
         return []
     found = compare(experiment, findings.summaries, findings.metric, findings.parameter_names)
     judged = [comparison for comparison in found if comparison.verdict != "not run"]
@@ -189,10 +189,9 @@ def comparisons(findings: Findings) -> list[str]:
 
 def pictures(findings: Findings) -> list[str]:
     """The pictures that the experiment drew, as part of the page."""
-    experiment = findings.study.experiment
-    parts = []
-    for picture in experiment.pictures if experiment else ():
-        data = base64.b64encode(picture.path.read_bytes()).decode()
+    study, parts = findings.study, []
+    for picture in study.experiment.pictures if study.experiment else ():
+        data = base64.b64encode((study.directory / picture.file).read_bytes()).decode()
         image = f'<img src="data:image/png;base64,{data}" alt="{escape(picture.title)}">'
         parts += [
             _heading(picture.title),

@@ -3,13 +3,13 @@
 import html
 from collections.abc import Sequence
 
+from .._statistics.intervals import Interval, format_interval, format_mean, format_number
+from .._statistics.summarize import AXES, LabelSummary, Metric
+from ..records import LoggedRun, Setting, Study
 from .compare import Comparison
 from .diagnostics import diagnose
-from .intervals import Interval, format_interval, format_mean, format_number
 from .options import format_options
-from .read import Run, Setting, Study
 from .style import series_variable
-from .summarize import AXES, LabelSummary, Metric
 
 MAX_PARAMETER_COLUMNS = 4
 MAX_PARAMETER_ROWS = 32
@@ -72,8 +72,8 @@ def settings_table(study: Study, colors: dict[str, int]) -> str:
     """The settings of the runs, one row for each label."""
     rows = []
     for label in study.labels:
-        runs = [run for run in study.runs if run.label == label]
-        estimands = ", ".join(dict.fromkeys(run.estimand for run in runs))
+        runs = [run.config for run in study.runs if run.config.label == label]
+        estimands = ", ".join(dict.fromkeys(run.estimator.estimand for run in runs))
         updates = ", ".join(dict.fromkeys(format_number(float(run.num_updates)) for run in runs))
         rows.append(
             f"<tr>{label_cell(label, colors)}"
@@ -85,15 +85,15 @@ def settings_table(study: Study, colors: dict[str, int]) -> str:
     return table(headings, rows)
 
 
-def facts(runs: Sequence[Run]) -> str:
+def facts(runs: Sequence[LoggedRun]) -> str:
     """Problems and environments of the runs, each once."""
     entries: dict[str, list[str]] = {"problem": [], "environment": []}
     for run in runs:
-        options = format_options(run.problem.options)
-        problem = f"{run.problem.name} ({options})" if options else run.problem.name
+        options = format_options(run.config.problem.options)
+        problem = f"{run.config.problem.name} ({options})" if options else run.config.problem.name
         for name, value in (
             ("problem", problem),
-            ("environment", format_options(run.environment)),
+            ("environment", format_options(run.config.environment)),
         ):
             if value and value not in entries[name]:
                 entries[name].append(value)
@@ -106,7 +106,7 @@ def facts(runs: Sequence[Run]) -> str:
 
 
 def _format_num_seeds(summary: LabelSummary) -> str:
-    distinct, runs = len({run.seed for run in summary.runs}), len(summary.runs)
+    distinct, runs = len({run.config.seed for run in summary.runs}), len(summary.runs)
     return str(distinct) if distinct == runs else f"{distinct} ({runs} runs)"
 
 

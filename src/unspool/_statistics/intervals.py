@@ -122,6 +122,12 @@ def format_interval(interval: Interval) -> str:
     return f"{low} to {high}{unit}"
 
 
+def format_estimate(interval: Interval) -> str:
+    """The mean with the ends of its interval in brackets, if there are any."""
+    ends = format_interval(interval)
+    return format_mean(interval) + (f" ({ends})" if ends else "")
+
+
 def format_number(value: float, digits: int = 6) -> str:
     """A given number, such as a threshold or an end of an expected range, at full length."""
     if not math.isfinite(value):

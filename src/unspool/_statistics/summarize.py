@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..records import LoggedMetrics, LoggedRun, Study
 from .intervals import Interval, t_factor, t_interval
-from .read import Records, Run, Study
 
 AXES = ("update", "steps", "sequential_steps", "seconds")
 """The axes that the metric is drawn and counted against; `steps` includes the warm-up."""
@@ -45,10 +45,10 @@ class Metric:
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class MetricSeries:
     """The metric of one run, with its positions along every axis."""
 
-    run: Run
+    run: LoggedRun
     positions: dict[str, np.ndarray]
     value: np.ndarray
 
@@ -90,8 +90,8 @@ class LabelSummary:
     """All runs of one label; `finals` has NaN for a run that ended without a finite metric."""
 
     label: str
-    runs: tuple[Run, ...]
-    series: tuple[Series, ...]
+    runs: tuple[LoggedRun, ...]
+    series: tuple[MetricSeries, ...]
     finals: np.ndarray
     parameters: tuple[Interval, ...]
     times_to_target: tuple[TimeToTarget, ...]
@@ -101,7 +101,7 @@ class LabelSummary:
         return t_interval(self.finals)
 
 
-def positions_at(records: Records, updates: np.ndarray) -> dict[str, np.ndarray]:
+def positions_at(records: LoggedMetrics, updates: np.ndarray) -> dict[str, np.ndarray]:
     """The costs at the given updates, along every axis."""
     spent = {
         "steps": records.steps + records.warmup_steps,
@@ -114,7 +114,7 @@ def positions_at(records: Records, updates: np.ndarray) -> dict[str, np.ndarray]
 
 def choose_metric(study: Study) -> Metric:
     """Evaluation losses where every label has some, else training losses."""
-    evaluated = {run.label for run in study.runs if run.evaluation is not None}
+    evaluated = {run.config.label for run in study.runs if run.evaluation is not None}
     source = "evaluation" if evaluated == set(study.labels) else "training"
     named = study.experiment.metric if study.experiment else None
     name = (named or "evaluation loss") if source == "evaluation" else "training loss"
@@ -134,22 +134,22 @@ def choose_metric(study: Study) -> Metric:
     )
 
 
-def _losses(run: Run, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _losses(run: LoggedRun, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Updates and losses; the record of update 0 has no training loss."""
     if source == "training":
-        trained = run.records.update > 0
-        return run.records.update[trained], run.records.loss[trained]
+        trained = run.metrics.update > 0
+        return run.metrics.update[trained], run.metrics.loss[trained]
     if run.evaluation is None:
         return np.empty(0), np.empty(0)
     return run.evaluation.update, run.evaluation.loss
 
 
-def metric_series(run: Run, metric: Metric) -> Series | None:
+def metric_series(run: LoggedRun, metric: Metric) -> MetricSeries | None:
     """The metric of one run; None if it has no value."""
     updates, losses = _losses(run, metric.source)
     if len(updates) == 0:
         return None
-    return Series(run, positions_at(run.records, updates), metric.factor * losses)
+    return MetricSeries(run, positions_at(run.metrics, updates), metric.factor * losses)
 
 
 def tail_length(count: int) -> int:
@@ -157,13 +157,13 @@ def tail_length(count: int) -> int:
     return -(-count // 5)
 
 
-def final_value(series: Series) -> float:
-    """The mean of the last 20 % of the evaluations; NaN if one of them is not finite."""
-    tail = series.value[-tail_length(len(series.value)) :]
+def final_value(values: np.ndarray) -> float:
+    """The mean of the last 20 % of some evaluations; NaN if one of them is not finite."""
+    tail = values[-tail_length(len(values)) :]
     return float(np.mean(tail)) if np.all(np.isfinite(tail)) else math.nan
 
 
-def time_to_target(runs: tuple[Run, ...], metric: Metric, threshold: float) -> TimeToTarget:
+def time_to_target(runs: tuple[LoggedRun, ...], metric: Metric, threshold: float) -> TimeToTarget:
     """The cost at which each run first has the metric at the threshold, or better."""
     positions = {axis: np.full(len(runs), math.nan) for axis in AXES}
     for index, run in enumerate(runs):
@@ -178,9 +178,9 @@ def time_to_target(runs: tuple[Run, ...], metric: Metric, threshold: float) -> T
     return TimeToTarget(threshold, positions)
 
 
-def final_parameters(runs: tuple[Run, ...]) -> tuple[Interval, ...]:
+def final_parameters(runs: tuple[LoggedRun, ...]) -> tuple[Interval, ...]:
     """Each parameter at the last record, over the runs; empty if one of them logs none."""
-    params = [run.records.params for run in runs if run.records.params is not None]
+    params = [run.metrics.params for run in runs if run.metrics.params is not None]
     if len(params) < len(runs) or len({path.shape[1] for path in params}) > 1:
         return ()
     return tuple(t_interval(column) for column in np.stack([path[-1] for path in params]).T)
@@ -188,12 +188,13 @@ def final_parameters(runs: tuple[Run, ...]) -> tuple[Interval, ...]:
 
 def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
     """One summary for each label, in the order in which labels appear."""
-    thresholds = study.experiment.thresholds if study.experiment else ()
+    given = study.experiment.thresholds if study.experiment else ()
+    thresholds = sorted(set(given), reverse=True)
     summaries = []
     for label in study.labels:
-        runs = tuple(run for run in study.runs if run.label == label)
+        runs = tuple(run for run in study.runs if run.config.label == label)
         series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
-        finals = np.array([final_value(one) for one in series])
+        finals = np.array([final_value(one.value) for one in series])
         times_to_target = tuple(time_to_target(runs, metric, threshold) for threshold in thresholds)
         summaries.append(
             LabelSummary(label, runs, series, finals, final_parameters(runs), times_to_target)
@@ -206,7 +207,7 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 
     On a log scale mean and interval are those of the logarithms.
     """
-    pairs = [_finite_prefix(one.positions[axis], one.value) for one in summary.series]
+    pairs = [finite_prefix(one.positions[axis], one.value) for one in summary.series]
     if metric.scale == "linear":
         return mean_curve(summary.label, pairs)
     logs = [(x, np.log(np.maximum(value, metric.floor))) for x, value in pairs]
@@ -221,14 +222,14 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
 def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
     """One parameter of a label against updates."""
     pairs = [
-        _finite_prefix(run.records.update, run.records.params[:, index])
+        finite_prefix(run.metrics.update, run.metrics.params[:, index])
         for run in summary.runs
-        if run.records.params is not None
+        if run.metrics.params is not None
     ]
     return mean_curve(summary.label, pairs)
 
 
-def _finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The values before the first that is not finite."""
     broken = np.flatnonzero(~np.isfinite(value))
     end = broken[0] if len(broken) else len(value)

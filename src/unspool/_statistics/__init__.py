@@ -1,0 +1,1 @@
+"""Statistics over seeds, of what runs have logged."""

@@ -1,0 +1,36 @@
+"""The contents of `config.json`: what is trained, with which settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Setting(Struct, frozen=True):
+    """A problem, an optimizer or an experiment: its name and its options."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class EstimatorSetting(Setting, frozen=True, kw_only=True):
+    """An estimator, and what it estimates."""
+
+    estimand: str
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The settings of a run that can be shown beside others; there may be more in the file."""
+
+    format: int
+    experiment: Setting | None = None
+    unspool: str | None = None
+    problem: Setting
+    estimator: EstimatorSetting
+    optimizer: Setting
+    label: str
+    seed: int
+    num_updates: int
+    num_params: int
+    parameter_names: Sequence[str] | None = None
+    environment: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,17 @@
+"""The contents of `status.json`: how a run ended."""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from .files import FORMAT
+
+State = Literal["running", "finished", "stopped", "failed"]
+
+
+class Status(Struct, frozen=True):
+    """The end of a run, and why it came; one that was killed is called `running`."""
+
+    state: State = field(name="status")
+    message: str = ""
+    format: int = FORMAT
