@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 import unspool
-from support.cli import lines, one_line
+from support.cli import FAST, lines, one_line, read
 from support.cli import somewhere as somewhere
 from unspool import _citation
 from unspool._counts import check_count
@@ -44,6 +44,14 @@ def test_list_names_everything_exported(capsys):
     for name in [*choices.problems(), *choices.estimators(), *choices.experiments()]:
         assert re.search(rf"^  {re.escape(name)}: \S", text, re.MULTILINE), name
     assert "steps per estimate: 2 N W" in text
+
+
+def test_list_tells_all_about_one_entry(capsys):
+    assert main(["list", "nres", "lorenz"]) == 0
+    text = capsys.readouterr().out
+    assert "estimator nres: " in text and "\n  steps per estimate: 2 N W\n" in text
+    assert "\n  --window: steps between estimates (default: a tenth of the horizon)\n" in text
+    assert "problem lorenz: " in text and "\n  begin with: unspool reproduce lorenz\n" in text
 
 
 def test_tables_are_drawn_on_a_terminal(capsys, monkeypatch):
@@ -92,6 +100,16 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
         show(3, "loss 1")
         show(4, "loss 0.5")
     assert "4/4 updates" in re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+
+
+def test_rates_are_read_at_a_glance(capsys, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 2)
+    for size, said in ((1, "1/s"), (3420, "3,420/s")):
+        with show_progress(4 * size, 0, "updates") as show:
+            for count in range(5):
+                show(count * size, "")
+        assert f"updates, {said}, " in capsys.readouterr().out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +176,20 @@ def test_importing_the_library_imports_nothing_of_the_extra():
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
-def test_a_broken_pipe_is_no_error(start_program):
-    process = start_program("-m", "unspool.cli", "--help")
+def test_help_and_the_first_words_of_training_do_not_wait_for_jax():
+    lazy = "from unspool.cli.__main__ import main; assert main(['--help']) == 0"
+    check = f"import sys; {lazy}; sys.exit(bool({{'jax', 'numpy', 'tyro'}} & {{*sys.modules}}))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+    hidden = "import sys; sys.modules['jax'] = None; from unspool.cli.__main__ import main; "
+    train = hidden + "main(['train', 'lorenz', 'nres'])"
+    told = subprocess.run([sys.executable, "-c", train], capture_output=True, text=True)
+    assert told.stdout == "loading   JAX and lorenz\n"
+
+
+def test_a_closed_pipe_is_no_error_and_ends_no_training(start_program, finish):
+    process = start_program("-m", "unspool.cli", "train", "cubic", "nres", *FAST)
     process.stdout.close()
-    assert "Traceback" not in process.stderr.read()
+    process.stdout = None
+    _, err = finish(process)
+    assert (process.returncode, err) == (0, "")
+    assert read("runs/cubic-nres/status.json")["status"] == "finished"

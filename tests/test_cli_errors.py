@@ -63,7 +63,8 @@ MISTAKES = {
     "train --resume nowhere": "there is no run in nowhere",
     "report": "name at least one RUN",
     "report nowhere": "nowhere is not a directory",
-    "list problem": "there is no kind 'problem'; did you mean problems?",
+    "list problem": "there is nothing called 'problem' to list; did you mean problems?",
+    "list nress": "there is nothing called 'nress' to list; did you mean nres?",
     "cite nress": "there is no name 'nress'; did you mean nres?",
     "reproduce nothing": "there is no experiment 'nothing'",
 }

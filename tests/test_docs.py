@@ -18,7 +18,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import data, export, problems
+from unspool import _exports, data, export, problems
 from unspool.cli.__main__ import _HELP
 from unspool.cli.train_config import build_train_config
 from unspool.problems import control, learned_optimizer, schedules
@@ -45,10 +45,12 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def exported(module) -> dict[str, object]:
     """What a package's `__init__.py` imports by name, or what a module of functions defines."""
+    if module is unspool:
+        module = _exports
     source = ast.parse(Path(module.__file__).read_text())
     imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
-    if not module.__file__.endswith("__init__.py"):
+    if not module.__file__.endswith(("__init__.py", "_exports.py")):
         names = [node.name for node in source.body if isinstance(node, ast.FunctionDef)]
     return {name: getattr(module, name) for name in names if not name.startswith("_")}
 

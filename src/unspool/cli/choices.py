@@ -13,11 +13,9 @@ from typing import Any
 import optax
 import optax.contrib
 
-import unspool
-from unspool import experiments as _experiments
-from unspool import problems as _problems
-from unspool.problems import control as _control
-
+from .. import _exports
+from .. import experiments as _experiments
+from .. import problems as _problems
 from .._black_box import AbstractBlackBox
 from .._engine import AbstractEngine
 from .._estimator import AbstractEstimator
@@ -25,6 +23,7 @@ from .._estimator.chunked import Chunked
 from .._joint import AnyProblem, JointProblem
 from .._problem import AbstractProblem
 from ..experiments.base import AbstractExperiment
+from ..problems import control as _control
 from .errors import UsageError, as_usage_errors, suggest
 from .options import find_options, missing_arguments
 
@@ -38,7 +37,7 @@ def kebab_case(name: str) -> str:
 
 def estimators() -> dict[str, type[AbstractEstimator]]:
     """The exported estimators by the name they are typed with; `Chunked` is an option of all."""
-    found = _exported(unspool, AbstractEstimator)
+    found = _exported(_exports, AbstractEstimator)
     return {name: cls for name, cls in found.items() if cls is not Chunked}
 
 

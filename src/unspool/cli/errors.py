@@ -11,15 +11,8 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .._checkpoint import CheckpointError
-from .._records import TrainingError
-from .._run import RunError
-
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
-
-REPORTABLE_ERRORS = (CheckpointError, MemoryError, RunError, TrainingError)
-"""Errors whose message is printed as it is."""
 
 _REWORDED = {
     r"^Error parsing (\S+):": r"\1",
@@ -31,6 +24,16 @@ _REWORDED = {
     r"no type matching (.+) could be instantiated from \[(.*)\]": r"must be \1, got \2",
     r"Could not parse arguments \[(.*)\] into .*\[(.+)\]": r"must be \2, got \1",
 }
+
+
+def reportable_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is printed as it is."""
+    # Imports JAX, which the help does without.
+    from .._checkpoint import CheckpointError
+    from .._records import TrainingError
+    from .._run import RunError
+
+    return CheckpointError, MemoryError, RunError, TrainingError
 
 
 class UsageError(Exception):
@@ -79,7 +82,7 @@ def describe_error(error: BaseException, doing: str) -> str:
         if frame.filename.startswith(_LIBRARY) or not frame.filename.startswith((*_FOREIGN, "<"))
     ]
     users = [frame for frame in frames if not frame.filename.startswith(_LIBRARY)]
-    own = (FileNotFoundError, ImportError, ValueError, *REPORTABLE_ERRORS)
+    own = (FileNotFoundError, ImportError, ValueError, *reportable_errors())
     checked = isinstance(error, own)
     if checked and message and frames and frames[-1] not in users:
         return message

@@ -1,10 +1,13 @@
 """`unspool list`: problems, estimators and experiments, with their options."""
 
+import contextlib
 import inspect
 import re
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from .._estimator import AbstractEstimator
 from . import choices
 from .docs import strip_markup, summary
 from .errors import UsageError, suggest
@@ -15,21 +18,70 @@ _KINDS = ("problems", "estimators", "experiments")
 
 
 def list_choices(argv: Sequence[str]) -> int:
-    """Prints a table of each kind that was asked for."""
+    """Prints a table of each kind, and all about each entry, that was asked for."""
     given = parse(
         argv,
         prog="unspool list",
         description="Lists problems, estimators and experiments with their options and defaults.",
-        listed=[Option("kinds", POSITIONAL, _KINDS, "what to list")],
+        listed=[Option("what", POSITIONAL, _KINDS, "kinds, or names of entries")],
     )["listed"]
-    kinds = given["kinds"]
-    for kind in kinds:
-        if kind not in _KINDS:
-            raise UsageError(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")
-    for kind in kinds:
-        header, rows = _ROWS[kind]()
-        (_print_rich if sys.stdout.isatty() else _print_plain)(kind, header, rows)
+    entries = {what: _find_entries(what) for what in given["what"] if what not in _KINDS}
+    for what in given["what"]:
+        if what in _KINDS:
+            header, rows = _ROWS[what]()
+            (_print_rich if sys.stdout.isatty() else _print_plain)(what, header, rows)
+        else:
+            for entry in entries[what]:
+                entry.print()
     return 0
+
+
+class _Entry(NamedTuple):
+    """A problem, an estimator or an experiment, with the options that it is made of.
+
+    - `begin`: how it is begun on the command line.
+    """
+
+    name: str
+    made: type
+    options: Sequence[Option]
+    prefix: str
+    begin: str
+
+    def print(self) -> None:
+        print(f"{self.name}: {summary(self.made)}")
+        if issubclass(self.made, AbstractEstimator):
+            _, _, steps, derivatives = _table_row(self.made)
+            print(f"  estimand: {self.made.estimand}")
+            print(f"  derivatives: {derivatives}")
+            print(f"  steps per estimate: {steps}")
+        for option in self.options:
+            default = option.shown or format_value(option.default)
+            print(f"  {option.flag(self.prefix)}: {option.help} (default: {default})")
+        print(f"  begin with: {self.begin}")
+
+
+def _find_entries(name: str) -> list[_Entry]:
+    """Those of this name, which a problem and an experiment may share."""
+    problems, estimators = choices.problems(), choices.estimators()
+    experiments = choices.experiments()
+    found = []
+    with contextlib.suppress(UsageError):
+        made = choices.choose("problem", name, problems)
+        begin = f"unspool train {name} nres"
+        found.append(_Entry(f"problem {name}", made, find_options(made), "problem.", begin))
+    with contextlib.suppress(UsageError):
+        made = choices.choose("estimator", name, estimators)
+        begin = f"unspool train PROBLEM {name}"
+        found.append(_Entry(f"estimator {name}", made, estimator_options(made), "", begin))
+    with contextlib.suppress(UsageError):
+        made = choices.choose("experiment", name, experiments)
+        begin = f"unspool reproduce {name}"
+        found.append(_Entry(f"experiment {name}", made, find_options(made), "", begin))
+    if not found:
+        near = suggest(name, [*_KINDS, *problems, *estimators, *experiments])
+        raise UsageError(f"there is nothing called {name!r} to list{near}")
+    return found
 
 
 def _problems() -> tuple[list[str], list[list[str]]]:
