@@ -15,6 +15,7 @@ import unspool
 from support.cli import FAST, lines, one_line, read
 from support.cli import somewhere as somewhere
 from unspool import _citation
+from unspool._config import names
 from unspool._counts import check_count
 from unspool.cli import choices
 from unspool.cli.__main__ import main
@@ -41,7 +42,7 @@ def test_help_explains_the_options_of_problem_and_estimator(capsys):
 def test_list_names_everything_exported(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    for name in [*choices.problems(), *choices.estimators(), *choices.experiments()]:
+    for name in [*names.problems(), *names.estimators(), *choices.experiments()]:
         assert re.search(rf"^  {re.escape(name)}: \S", text, re.MULTILINE), name
     assert "steps per estimate: 2 N W" in text
 
@@ -63,9 +64,9 @@ def test_tables_are_drawn_on_a_terminal(capsys, monkeypatch):
 
 
 def test_citations_are_complete_and_whole(capsys):
-    for cls in [*choices.estimators().values(), *choices.problems().values()]:
+    for cls in [*names.estimators().values(), *names.problems().values()]:
         assert set(_citation.references(cls)) <= set(_citation.BIBTEX)
-    assert all(_citation.references(cls) for cls in choices.estimators().values())
+    assert all(_citation.references(cls) for cls in names.estimators().values())
     for key, entry in _citation.BIBTEX.items():
         assert re.match(rf"@\w+{{{key},\n", entry)
         assert entry.count("{") == entry.count("}")

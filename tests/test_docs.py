@@ -20,7 +20,7 @@ import unspool
 from support.slow import slow
 from unspool import _exports, data, export, problems
 from unspool.cli.__main__ import _HELP
-from unspool.cli.train_config import build_train_config
+from unspool.cli.train_config import parse_train_config
 from unspool.problems import control, learned_optimizer, schedules
 
 ROOT = Path(__file__).parent.parent
@@ -152,7 +152,7 @@ def test_the_commands_of_a_page_can_be_given(page, tmp_path):
                 assert source, f"{page.name} trains {words[0]} and does not show it"
                 (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / file).write_text(source[0])
-        build_train_config(words, tmp_path)
+        unspool.build_training(parse_train_config(words, tmp_path).config, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

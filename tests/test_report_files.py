@@ -36,7 +36,7 @@ def surface(**changes) -> dict:
 @pytest.mark.parametrize(
     "name, changes, message",
     [
-        ("nres-101/config.json", {"format": 2}, "'format' is 2, but must be 1"),
+        ("nres-101/config.json", {"format": 3}, "'format' is 3, but must be 1 or 2"),
         ("nres-101/config.json", {"seed": "a"}, "'seed' is \"a\", but must be a whole number"),
         ("nres-101/config.json", {"problem": 3}, "'problem' is 3, but must be a JSON object"),
         ("nres-101/config.json", {"num_params": 3}, "list of 3 numbers, as 'num_params' says"),

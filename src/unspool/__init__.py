@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ._lazy import load_on_demand
+from ._config.errors import ConfigError as ConfigError
+from ._config.train_config import Spec as Spec
+from ._config.train_config import TrainConfig as TrainConfig
+from ._lazy import load_on_demand as _load_on_demand
 
 if TYPE_CHECKING:
     from ._exports import *
 
 # So that what needs no JAX, such as `unspool --help`, does not wait for it.
-__getattr__, __dir__ = load_on_demand(__name__)
+__getattr__, __dir__ = _load_on_demand(__name__)

@@ -9,6 +9,14 @@ from ._check_unbiased import check_unbiased as check_unbiased
 from ._checkpoint import CheckpointError as CheckpointError
 from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
+from ._config.build import Training as Training
+from ._config.build import build_training as build_training
+from ._config.errors import ConfigError as ConfigError
+from ._config.load_object import load_object as load_object
+from ._config.run import resume_run as resume_run
+from ._config.run import train_run as train_run
+from ._config.train_config import Spec as Spec
+from ._config.train_config import TrainConfig as TrainConfig
 from ._engine import AbstractEngine as AbstractEngine
 from ._engine import Arms as Arms
 from ._engine import Clock as Clock

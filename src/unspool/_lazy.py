@@ -1,6 +1,7 @@
 """Imports that wait until something of them is asked for."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ def load_on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], lis
 
     def find(name: str) -> Any:
         if not name.startswith("_"):
+            if importlib.util.find_spec(f"{package}.{name}") is not None:
+                return importlib.import_module(f"{package}.{name}")
             exports = load()
             if name in exports:
                 return exports[name]

@@ -21,6 +21,7 @@ from ._records import Record, make_records
 from ._train import prepare
 
 _FORMAT = 1
+_FORMATS_READ = 1, 2  # 2 holds settings that the run is built again from.
 _MOST_SECONDS_UNSAVED = 600
 
 
@@ -88,10 +89,10 @@ class Run:
             raise RunError(f"there is no run in {directory}: config.json is missing") from None
         except (OSError, json.JSONDecodeError) as error:
             raise RunError(f"cannot read {directory / 'config.json'}: {error}") from error
-        if config.get("format") != _FORMAT:
+        if config.get("format") not in _FORMATS_READ:
             raise RunError(
                 f"the run in {directory} has format {config.get('format')!r}; "
-                f"this version reads format {_FORMAT}"
+                f"this version reads formats 1 and 2"
             )
         return cls(directory, config)
 

@@ -43,7 +43,7 @@ LAYERS = (
     ),
     ("_checkpoint", "_citation", "_describe", "_lines", "_lock", "_run"),
     ("problems", "report"),
-    ("__init__", "_exports", "export", "extend"),
+    ("__init__", "_config", "_exports", "export", "extend"),
     ("experiments",),
     ("cli",),
 )

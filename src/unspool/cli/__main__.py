@@ -4,8 +4,9 @@ import re
 import sys
 from collections.abc import Sequence
 
+from .._config.errors import ConfigError, suggest
 from .._threads import use_one_thread
-from .errors import RunFailure, UsageError, print_error, reportable_errors, suggest
+from .errors import RunFailure, UsageError, print_error, reportable_errors
 from .pipes import survive_closed_pipes
 
 _EXTRAS = {
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report_errors(argv: list[str]) -> int:
     try:
         return _dispatch(argv)
-    except UsageError as error:
+    except (UsageError, ConfigError) as error:
         print_error(str(error))
         return 2
     except RunFailure as error:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._config.options import Option
 from ..experiments.layout import EXPERIMENT_FILE
 from .apply_experiment import ApplyExperiment, fingerprint, load_learned, load_task
 from .errors import UsageError, as_usage_errors
-from .options import Option, parse
+from .options import parse
 from .reproduce import run_experiment
 
 _ABOUT = """\

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .._config import names
+from .._config.build import estimator_options
+from .._config.docs import strip_markup, summary
+from .._config.errors import ConfigError, suggest
+from .._config.options import Option, find_options, format_value
 from .._estimator import AbstractEstimator
 from . import choices
-from .docs import strip_markup, summary
-from .errors import UsageError, suggest
-from .options import POSITIONAL, Option, find_options, format_value, parse
-from .train_config import estimator_options
+from .errors import UsageError
+from .options import POSITIONAL, parse
 
 _KINDS = ("problems", "estimators", "experiments")
 
@@ -63,19 +66,19 @@ class _Entry(NamedTuple):
 
 def _find_entries(name: str) -> list[_Entry]:
     """Those of this name, which a problem and an experiment may share."""
-    problems, estimators = choices.problems(), choices.estimators()
+    problems, estimators = names.problems(), names.estimators()
     experiments = choices.experiments()
     found = []
-    with contextlib.suppress(UsageError):
-        made = choices.choose("problem", name, problems)
+    with contextlib.suppress(ConfigError):
+        made = names.choose("problem", name, problems)
         begin = f"unspool train {name} nres"
         found.append(_Entry(f"problem {name}", made, find_options(made), "problem.", begin))
-    with contextlib.suppress(UsageError):
-        made = choices.choose("estimator", name, estimators)
+    with contextlib.suppress(ConfigError):
+        made = names.choose("estimator", name, estimators)
         begin = f"unspool train PROBLEM {name}"
         found.append(_Entry(f"estimator {name}", made, estimator_options(made), "", begin))
-    with contextlib.suppress(UsageError):
-        made = choices.choose("experiment", name, experiments)
+    with contextlib.suppress(ConfigError):
+        made = names.choose("experiment", name, experiments)
         begin = f"unspool reproduce {name}"
         found.append(_Entry(f"experiment {name}", made, find_options(made), "", begin))
     if not found:
@@ -87,14 +90,14 @@ def _find_entries(name: str) -> list[_Entry]:
 def _problems() -> tuple[list[str], list[list[str]]]:
     rows = [
         [name, summary(cls), _format_options(find_options(cls), "problem.")]
-        for name, cls in choices.problems().items()
+        for name, cls in names.problems().items()
     ]
     return ["name", "what it is", "options"], rows
 
 
 def _estimators() -> tuple[list[str], list[list[str]]]:
     rows = []
-    for name, cls in choices.estimators().items():
+    for name, cls in names.estimators().items():
         _, _, steps, derivatives = _table_row(cls)
         options = _format_options(estimator_options(cls), "")
         rows.append([name, summary(cls), cls.estimand, derivatives, steps, options])

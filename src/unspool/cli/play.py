@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._config import names
+from .._config.options import Option
 from .._evaluate import evaluate
 from .._lines import MOST_PARAMS_LOGGED
 from .._params import join, split
@@ -16,8 +18,8 @@ from .._random import Purpose, seeded_key, stream
 from .._run import Run
 from . import choices
 from .errors import UsageError, as_usage_errors
-from .options import Option, parse
-from .train_config import build_train_config
+from .options import parse
+from .run_config import rebuild
 
 _ABOUT = """\
 Shows what a trained policy does: unspool play RUN [options]
@@ -75,17 +77,15 @@ def play(argv: Sequence[str]) -> int:
 
 def _problem(run: Run) -> Any:
     """The problem of the run."""
-    if "command" in run.config:
-        return build_train_config(
-            run.config["command"], (run.directory / run.config["from"]).resolve()
-        ).problem
+    if "settings" in run.config or "command" in run.config:
+        return rebuild(run).problem
     about = run.config.get("experiment")
     if about is None:
         raise UsageError(
             f"the run in {run.directory} was begun by neither `unspool train` nor `unspool "
             "reproduce`: use the `render` of its problem in Python"
         )
-    make = choices.choose("experiment", about["name"], choices.experiments())
+    make = names.choose("experiment", about["name"], choices.experiments())
     options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()

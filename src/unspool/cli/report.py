@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._config.options import Option
 from .errors import UsageError
-from .options import POSITIONAL, Option, parse
+from .options import POSITIONAL, parse
 
 
 def report(argv: Sequence[str]) -> int:

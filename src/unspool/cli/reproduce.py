@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._config import names
+from .._config.docs import summary
+from .._config.options import Option, find_options
 from ..experiments.base import AbstractExperiment
 from ..experiments.runner import ExperimentError, Progress
 from ..experiments.runner import reproduce as run_all
 from . import choices
-from .docs import summary
 from .errors import RunFailure, UsageError, as_usage_errors
-from .options import Option, find_options, parse
+from .options import parse
 from .progress import Show, show_progress
 from .report import write_page
 
@@ -27,13 +29,13 @@ directory is kept, so that a second call goes on.
 
 def reproduce(argv: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
-    names = choices.experiments()
+    known = choices.experiments()
     if not argv or argv[0].startswith("-"):
-        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in names.items())
+        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in known.items())
         parse(argv, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
-        raise UsageError(f"name an experiment first: {', '.join(names)}")
+        raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
-    make = choices.choose("experiment", name, names)
+    make = names.choose("experiment", name, known)
     options = find_options(make)
     further = [
         Option("directory", str, f"runs/{name}", "where runs are written; finished ones are kept"),

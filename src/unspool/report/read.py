@@ -146,7 +146,7 @@ def _run_directories(directory: Path) -> list[Path]:
 def read_run(directory: Path) -> Run:
     """Reads one run directory; raises `ReportError` for anything missing or malformed."""
     config = read_object(directory / CONFIG_FILE)
-    config.check_format(1)
+    config.check_format(1, 2)
     estimator = config.object("estimator")
     num_params = config.integer("num_params")
     records = _read_records(directory / METRICS_FILE, num_params)

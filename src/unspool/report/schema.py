@@ -84,9 +84,10 @@ class JsonObject:
         value = abbreviated(self._values[name])
         return ReportError(f"{self.where}: {name!r} is {value}, but must be {legal}.")
 
-    def check_format(self, known: int) -> None:
-        if self._values.get("format") != known:
-            raise self.error("format", f"{known}, the format that this version reads")
+    def check_format(self, *known: int) -> None:
+        if self._values.get("format") not in known:
+            legal = " or ".join(map(str, known))
+            raise self.error("format", f"{legal}, the format that this version reads")
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._values.get(name, default)
