@@ -34,9 +34,10 @@ def test_help_explains_the_options_of_problem_and_estimator(capsys):
     text = " ".join(capsys.readouterr().out.replace("│", "").split())
     assert "--problem.goal FLOAT where to be, sooner or later; 100% of the loss (default" in text
     assert "--problem.start FLOAT FLOAT" in text
-    assert "--window {None}|INT steps between estimates (default: a tenth of the horizon)" in text
+    assert "--window INT steps between estimates (default: a tenth of the horizon)" in text
     assert "(default: the window)" in text
     assert "--learning-rate FLOAT its step size, above 0 (default: 0.01)" in text
+    assert "--directions STR name of a class; with it, --help has its options" in text
 
 
 def test_list_names_everything_exported(capsys):
@@ -81,6 +82,24 @@ def test_citations_are_complete_and_whole(capsys):
 def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("unspool ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_a_script_completes_commands_and_options(shell, capsys):
+    assert main(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "reproduce" in script and "checkpoint-every" in script
+
+
+def test_help_of_a_training_fits_a_screen(capsys):
+    assert main(["train", "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) < 50
+    assert main(["train", "lorenz", "bptt", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) < 60 and "--b1" not in text
+    assert main(["train", "lorenz", "nres", "--optimizer", "adamw", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "--weight-decay FLOAT Strength of the weight decay regularization (default" in text
 
 
 def test_progress_is_lines_when_nobody_watches(capsys, monkeypatch):
@@ -170,6 +189,13 @@ def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     capsys.readouterr()
     assert main(["cite", "tiny"]) == 0
     assert "@inproceedings{li2023," in capsys.readouterr().out
+
+
+def test_an_experiment_of_ones_own_is_named_by_its_file(somewhere, capsys):
+    pytest.importorskip("matplotlib")
+    Path("own.py").write_text("from test_cli import Tiny\n")
+    assert main(["reproduce", "own.py:Tiny", "--directory", "own"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "own/report.html"
 
 
 def test_importing_the_library_imports_nothing_of_the_extra():

@@ -60,9 +60,9 @@ MISTAKES = {
     "train mine.py:Clumsy nres": "add got incompatible shapes",
     "train mine.py:Fractional nres": "horizon must be an integer of at least 1, got 2.5",
     "train cubic nres --directions round": "no directions 'round'; there are: gaussian, lattice",
-    "train cubic nres --directions orthogonal": "orthogonal needs size",
+    "train cubic nres --directions orthogonal": "missing: --directions.size INT",
     "train cubic nres --directions.size 2": "there is no option --directions.size",
-    "train cubic nres --b3 1": "there is no option --b3; did you mean --b1?",
+    "train cubic nres --b3 1": "there is no option --b3; did you mean --b",
     "train cubic nres --b1 x": "--b1 must be a number, got 'x'",
     "train cubic nres --schedule cosin": "there is no schedule 'cosin'; did you mean cosine?",
     "train cubic nres --clip-norm 0": "--clip-norm must be a finite number above 0, got 0.0",
@@ -71,6 +71,7 @@ MISTAKES = {
     "train cubic nres --optimizer mine.py:number": "must be an optimizer of optax, or a function",
     "train --config no.toml": "cannot read no.toml: No such file or directory",
     "train --config mine.py": "mine.py must end with .json, .toml, .yaml or .yml",
+    "--print-completion csh": "--print-completion must be one of bash, fish, zsh, got csh",
     "train --resume": "--resume takes one value",
     "train --resume nowhere": "there is no run in nowhere",
     "report": "name at least one RUN",
@@ -78,6 +79,7 @@ MISTAKES = {
     "list problem": "there is nothing called 'problem' to list; did you mean problems?",
     "list nress": "there is nothing called 'nress' to list; did you mean nres?",
     "cite nress": "there is no name 'nress'; did you mean nres?",
+    "reproduce mine.py:Walk": "mine.py:Walk is a class, and must be a subclass of unspool.exp",
     "reproduce nothing": "there is no experiment 'nothing'",
 }
 

@@ -12,6 +12,7 @@ import msgspec
 from .docs import argument_docs
 
 REQUIRED = inspect.Parameter.empty
+_OBJECT = "name of a class; with it, --help has its options"
 _SCALARS = (bool, int, float, str)
 
 
@@ -63,11 +64,9 @@ def find_options(
 
 def find_objects(constructor: Callable[..., Any]) -> list[Option]:
     """The arguments of a class whose defaults are objects, which a name can stand for."""
-    signature = _signature(constructor)
-    docs = argument_docs(inspect.getdoc(constructor) or "", list(signature))
     return [
-        Option(name, str | None, None, docs.get(name, ""), type(parameter.default).__name__)
-        for name, parameter in signature.items()
+        Option(name, str | None, None, _OBJECT, type(parameter.default).__name__)
+        for name, parameter in _signature(constructor).items()
         if dataclasses.is_dataclass(parameter.default) and not isinstance(parameter.default, type)
     ]
 
@@ -108,6 +107,8 @@ def _supported_part(kind: Any) -> Any:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         known = [part for part in parts if part is type(None) or _supported_part(part)]
+        if float in known:  # An integer, or a flag of optax, is typed as a number.
+            known = [part for part in known if part not in (bool, int)]
         return typing.Union[tuple(known)] if set(known) - {type(None)} else None  # noqa: UP007
     is_plain = kind in _SCALARS or origin is typing.Literal
     is_plain = is_plain or (origin is tuple and all(part in (*_SCALARS, ...) for part in parts))

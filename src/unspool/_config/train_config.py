@@ -45,16 +45,20 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     - `problem`, `estimator`: what is trained, and with which estimates.
     - `optimizer`: one of optax by name with its options, or a function of yours that makes one.
     - `schedule`: a schedule of optax by name, which the learning rate is the start or the peak of.
-    - `clip_norm`: the norm that gradients are cut to; `None` leaves them as they are.
+    - `clip_norm`: the norm that gradients are cut to.
     - `num_updates`: updates to make in all, at least 1.
-    - `seed`: the one source of randomness, from 0 to 4294967295.
+    - `seed`: the one source of randomness, up to 4294967295.
     - `float64`: compute in double precision.
-    - `log_every`: updates between records; by default a hundredth of all.
-    - `checkpoint_every`: updates between checkpoints; by default a fifth of all.
-    - `num_episodes`: fresh episodes that the parameters are evaluated on; 0 for no evaluation.
-    - `evaluate_every`: updates between evaluations; by default there are those at start and end.
-    - `chunk`: workers that run at once; by default all.
-    - `label`: what reports call the run; by default the estimator's name.
+    - `log_every`: updates between records.
+    - `checkpoint_every`: updates between checkpoints.
+    - `num_episodes`: fresh episodes of an evaluation, 0 for none.
+    - `evaluate_every`: updates between further evaluations.
+    - `chunk`: workers that run at once.
+    - `label`: what reports call the run.
+
+    With `None`, gradients are not cut, there is a record every hundredth of all updates and a
+    checkpoint every fifth, evaluations are at the start and at the end alone, all workers run at
+    once, and the label is the estimator's name.
 
     **Raises:** `ValueError` for a number out of range.
 

@@ -41,6 +41,8 @@ commands:
 options:
   --help     this text; after a command, what it takes
   --version  the version
+  --print-completion bash|fish|zsh
+             a script that completes commands and options in that shell
 
 Set UNSPOOL_TRACEBACK=1 to see where an error in your own code comes from."""
 
@@ -85,6 +87,10 @@ def _dispatch(argv: list[str]) -> int:
 
         print(f"unspool {version()}")
         return 0
+    if argv[0] == "--print-completion":
+        from .completion import print_completion
+
+        return print_completion(argv[1:])
     name, *rest = argv
     try:
         return _run(name, rest)

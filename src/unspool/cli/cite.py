@@ -10,6 +10,8 @@ from .._config.options import Option
 from . import choices
 from .options import POSITIONAL, parse
 
+OPTIONS = [Option("names", POSITIONAL, (), "as unspool list prints them", "none")]
+
 
 def cite(argv: Sequence[str]) -> int:
     """Prints the entries of all names, each once, and of unspool itself."""
@@ -18,7 +20,7 @@ def cite(argv: Sequence[str]) -> int:
         prog="unspool cite",
         description="Prints BibTeX of unspool itself, and of what the named estimators, problems "
         "and experiments rest on.",
-        printed=[Option("names", POSITIONAL, (), "as unspool list prints them", "none")],
+        printed=OPTIONS,
     )["printed"]
     # A name that a problem and an experiment share stands for both.
     kinds = [names.estimators(), names.problems(), choices.experiments()]

@@ -41,6 +41,10 @@ class UsageError(Exception):
     """A wrong command line; the message names the value and legal ones."""
 
 
+class HelpShown(SystemExit):
+    """The help has been printed, and nothing is left to do."""
+
+
 class RunFailure(Exception):
     """A run failed; the message says why and where its directory is."""
 
@@ -55,7 +59,7 @@ def as_usage_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UsageError, ConfigError):
+    except (UsageError, ConfigError, HelpShown):
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("UNSPOOL_TRACEBACK"):

@@ -37,14 +37,20 @@ unspool.problems.learned_optimizer.OptimizerTraining, or a JointProblem of sever
 by unspool.export.load_optimizer, which makes an optax optimizer of it, and by `unspool apply`."""
 
 
+OPTIONS = [
+    Option("file", str | None, None, "where to write", "RUN/optimizer.safetensors"),
+    Option("update", int | None, None, "the update whose checkpoint to take", "the newest"),
+]
+
+
 def export(argv: Sequence[str]) -> int:
     """Writes the file, and prints its path and what to do with it."""
     if not argv or argv[0].startswith("-"):
-        parse(argv, prog="unspool export RUN", description=_ABOUT, file=_options())
+        parse(argv, prog="unspool export RUN", description=_ABOUT, file=OPTIONS)
         raise UsageError("name the run first: unspool export RUN")
     directory, *rest = argv
     prog = f"unspool export {directory}"
-    given = parse(rest, prog=prog, description=_ABOUT, file=_options())["file"]
+    given = parse(rest, prog=prog, description=_ABOUT, file=OPTIONS)["file"]
     run = Run.open(Path(directory))
     if "settings" not in run.config and "command" not in run.config:
         raise UsageError(
@@ -76,13 +82,6 @@ def export(argv: Sequence[str]) -> int:
         flush=True,
     )
     return 0
-
-
-def _options() -> list[Option]:
-    return [
-        Option("file", str | None, None, "where to write", "RUN/optimizer.safetensors"),
-        Option("update", int | None, None, "the update whose checkpoint to take", "the newest"),
-    ]
 
 
 def _meta_training(training: Training, run: Run) -> OptimizerTraining:

@@ -4,12 +4,13 @@ import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from .._config import names
-from .._config.build import estimator_options
-from .._config.docs import strip_markup, summary
+from .._config.build import LEARNING_RATE, estimator_options, schedule_options
+from .._config.docs import first_sentence, strip_markup, summary
 from .._config.errors import ConfigError, suggest
 from .._config.options import Option, find_options, format_value
 from .._estimator import AbstractEstimator
@@ -17,7 +18,11 @@ from . import choices
 from .errors import UsageError
 from .options import POSITIONAL, parse
 
-_KINDS = ("problems", "estimators", "experiments")
+_KINDS = ("problems", "estimators", "optimizers", "schedules", "experiments")
+_OF_OPTAX = {"optimizers": names.optimizers, "schedules": names.schedules}
+
+
+OPTIONS = [Option("what", POSITIONAL, _KINDS, "kinds, or names of entries")]
 
 
 def list_choices(argv: Sequence[str]) -> int:
@@ -26,11 +31,14 @@ def list_choices(argv: Sequence[str]) -> int:
         argv,
         prog="unspool list",
         description="Lists problems, estimators and experiments with their options and defaults.",
-        listed=[Option("what", POSITIONAL, _KINDS, "kinds, or names of entries")],
+        listed=OPTIONS,
     )["listed"]
     entries = {what: _find_entries(what) for what in given["what"] if what not in _KINDS}
     for what in given["what"]:
-        if what in _KINDS:
+        if what in _OF_OPTAX:
+            print(f"{what} of optax")
+            print(textwrap.indent(textwrap.fill(", ".join(_OF_OPTAX[what]()), 78), "  "))
+        elif what in _KINDS:
             header, rows = _ROWS[what]()
             (_print_rich if sys.stdout.isatty() else _print_plain)(what, header, rows)
         else:
@@ -46,27 +54,29 @@ class _Entry(NamedTuple):
     """
 
     name: str
-    made: type
+    made: Callable[..., Any]
     options: Sequence[Option]
     prefix: str
     begin: str
 
     def print(self) -> None:
         print(f"{self.name}: {summary(self.made)}")
-        if issubclass(self.made, AbstractEstimator):
+        if isinstance(self.made, type) and issubclass(self.made, AbstractEstimator):
             _, _, steps, derivatives = _table_row(self.made)
             print(f"  estimand: {self.made.estimand}")
             print(f"  derivatives: {derivatives}")
             print(f"  steps per estimate: {steps}")
         for option in self.options:
             default = option.shown or format_value(option.default)
-            print(f"  {option.flag(self.prefix)}: {option.help} (default: {default})")
+            text = first_sentence(option.help)
+            print(f"  {option.flag(self.prefix)}: {text} (default: {default})")
         print(f"  begin with: {self.begin}")
 
 
 def _find_entries(name: str) -> list[_Entry]:
     """Those of this name, which a problem and an experiment may share."""
     problems, estimators = names.problems(), names.estimators()
+    optimizers, schedules = names.optimizers(), names.schedules()
     experiments = choices.experiments()
     found = []
     with contextlib.suppress(ConfigError):
@@ -78,11 +88,22 @@ def _find_entries(name: str) -> list[_Entry]:
         begin = f"unspool train PROBLEM {name}"
         found.append(_Entry(f"estimator {name}", made, estimator_options(made), "", begin))
     with contextlib.suppress(ConfigError):
+        made = names.choose("optimizer", name, optimizers)
+        begin = f"unspool train PROBLEM nres --optimizer {name}"
+        of_optimizer = find_options(made, {"learning_rate": LEARNING_RATE})
+        found.append(_Entry(f"optimizer {name}", made, of_optimizer, "", begin))
+    with contextlib.suppress(ConfigError):
+        made = names.choose("schedule", name, schedules)
+        begin = f"unspool train PROBLEM nres --schedule {name}"
+        of_schedule = schedule_options(made, 1000)
+        found.append(_Entry(f"schedule {name}", made, of_schedule, "schedule.", begin))
+    with contextlib.suppress(ConfigError):
         made = names.choose("experiment", name, experiments)
         begin = f"unspool reproduce {name}"
         found.append(_Entry(f"experiment {name}", made, find_options(made), "", begin))
     if not found:
-        near = suggest(name, [*_KINDS, *problems, *estimators, *experiments])
+        known = problems, estimators, optimizers, schedules, experiments
+        near = suggest(name, [*_KINDS, *(name for each in known for name in each)])
         raise UsageError(f"there is nothing called {name!r} to list{near}")
     return found
 

@@ -28,7 +28,7 @@ RUN is the directory of a training of Swimmer, HalfCheetah, Hopper, Walker2d or 
 `unspool train`, or LABEL-SEED in the directory of an `unspool reproduce`. The policy plays an
 episode without perturbations, which is written as an animated GIF."""
 
-_OPTIONS = (
+OPTIONS = (
     Option("file", str | None, None, "where to write", "RUN/policy.gif"),
     Option("update", int | None, None, "the update whose parameters to play", "the last"),
     Option("seed", int, 0, "what the start of the episode is drawn with"),
@@ -41,10 +41,10 @@ _OPTIONS = (
 def play(argv: Sequence[str]) -> int:
     """Writes the GIF, and prints the return and the file."""
     if not argv or argv[0].startswith("-"):
-        parse(argv, prog="unspool play RUN", description=_ABOUT, picture=_OPTIONS)
+        parse(argv, prog="unspool play RUN", description=_ABOUT, picture=OPTIONS)
         raise UsageError("name the run first: unspool play RUN")
     directory, *rest = argv
-    given = parse(rest, prog=f"unspool play {directory}", description=_ABOUT, picture=_OPTIONS)
+    given = parse(rest, prog=f"unspool play {directory}", description=_ABOUT, picture=OPTIONS)
     given = given["picture"]
     for name, least in (("seed", 0), ("num_steps", 1), ("every", 1), ("num_episodes", 0)):
         if given[name] < least:

@@ -21,19 +21,12 @@ from .run_loop import run_loop
 from .train_config import parse_train_config, read_base, training_options, wants_float64
 
 _ABOUT = """\
-Trains the parameters of a problem, and writes the run into a directory, or goes on with a run:
-unspool train --resume DIRECTORY [--num-updates N]
+Trains the parameters of a problem, and writes the run into a directory. With PROBLEM and ESTIMATOR,
+--help has their options too; `unspool list` shows them, and optimizers and schedules.
 
-PROBLEM is one of the library's, or your own: file.py:Class, file.py:instance or
-package.module:Class; so are ESTIMATOR and the optimizer. With problem and estimator, --help lists
-the options of both. Instead of them, --config FILE names settings.
-
-  problems    {problems}
-  estimators  {estimators}
-  optimizers  {optimizers}
-  schedules   {schedules}
-
-Ctrl-C ends a run at its next record; --resume goes on with it, to the same bits."""
+Your own are named file.py:NAME or package.module:NAME. Instead of both names, --config FILE gives
+settings. Ctrl-C ends a run at its next record; to go on with it, to the same bits:
+unspool train --resume DIRECTORY [--num-updates N] [--allow-changes]"""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -147,11 +140,5 @@ def _print_help_if_asked(argv: Sequence[str]) -> None:
 
 
 def _print_help() -> None:
-    listed = {
-        "problems": ", ".join(names.problems()),
-        "estimators": ", ".join(names.estimators()),
-        "optimizers": ", ".join(names.optimizers()),
-        "schedules": ", ".join(names.schedules()),
-    }
-    prog, about = "unspool train PROBLEM ESTIMATOR", _ABOUT.format(**listed)
-    parse(["--help"], prog=prog, description=about, training=training_options())
+    prog = "unspool train PROBLEM ESTIMATOR"
+    parse(["--help"], prog=prog, description=_ABOUT, training=training_options())

@@ -14,7 +14,7 @@ from .._config.build import (
     schedule_options,
     takes_learning_rate,
 )
-from .._config.docs import summary
+from .._config.docs import first_sentence, summary
 from .._config.names import Found
 from .._config.options import Option, find_objects, find_options
 from .._config.train_config import Spec, TrainConfig, check_positive
@@ -24,9 +24,9 @@ from .options import parse
 _SHOWN_DEFAULTS = {
     "log_every": "a hundredth of all",
     "checkpoint_every": "a fifth of all",
-    "evaluate_every": "no further ones",
+    "evaluate_every": "none",
     "chunk": "all",
-    "clip_norm": "as they are",
+    "clip_norm": "none",
     "label": "the estimator's name",
 }
 _PROBLEM_AND_ESTIMATOR = (
@@ -55,7 +55,7 @@ class _Part(NamedTuple):
 def training_options(given: TrainConfig | None = None) -> list[Option]:
     """The options of every training, with defaults from settings that are given."""
     own = [
-        Option("optimizer", str, "adam", "optimizer of optax, or file.py:NAME of yours"),
+        Option("optimizer", str, "adam", "one of optax; with it, --help has its options"),
         Option("learning_rate", float, LEARNING_RATE, "its step size, above 0"),
         Option("schedule", str | None, None, "course of the learning rate", "constant"),
     ]
@@ -76,8 +76,8 @@ def training_options(given: TrainConfig | None = None) -> list[Option]:
     return [
         *own,
         *further,
-        Option("directory", str | None, None, "where to write", "the next runs/PROBLEM-ESTIMATOR"),
-        Option("config", str | None, None, "JSON, TOML or YAML file to begin with", "none"),
+        Option("directory", str | None, None, "where to write", "in runs"),
+        Option("config", str | None, None, "settings to begin with: .json, .toml, .yaml", "none"),
     ]
 
 
@@ -115,6 +115,8 @@ def parse_train_config(argv: Sequence[str], start: Path, base: TrainConfig | Non
     schedule = _schedule(base, rest, start)
     parts = [problem, estimator, *optimizer, *schedule]
     every = [*parts, *(each for part in parts for each in part.objects.values())]
+    if {"--help", "-h"} & set(rest) and _scan(rest, "--optimizer") is None:
+        every = [part for part in every if part not in optimizer]  # So that it fits a screen.
     groups = {part.key: part.options for part in every}
     given = parse(
         rest,
@@ -185,7 +187,11 @@ def _optimizer(
     spec = names.with_momentum(spec if name in (None, spec.name) else Spec(name))
     found = names.find("optimizer", spec.name, start)
     options = find_options(found.thing) if found.takes_options else []
-    options = [o for o in _with_defaults(options, spec.options) if o.name != "learning_rate"]
+    options = [
+        dataclasses.replace(option, help=first_sentence(option.help))
+        for option in _with_defaults(options, spec.options)
+        if option.name != "learning_rate"
+    ]
     plain = [option for option in options if option.name not in taken]
     shared = [option for option in options if option.name in taken]
     key = re.sub(r"\W", "_", spec.name.rpartition(":")[2])
@@ -207,7 +213,7 @@ def _schedule(base: TrainConfig | None, argv: Sequence[str], start: Path) -> lis
             option = dataclasses.replace(
                 option, kind=int | None, default=None, shown=shown[option.name]
             )
-        help_text = option.help or f"as of optax.{make.__name__}"
+        help_text = first_sentence(option.help) or f"as of optax.{make.__name__}"
         options.append(dataclasses.replace(option, help=help_text))
     return [_Part(spec, _with_defaults(options, spec.options), "schedule.", "schedule", {})]
 

@@ -41,7 +41,7 @@ def tune(argv: Sequence[str]) -> int:
     names = _names.estimators()
     if not argv or argv[0].startswith("-"):
         about = _ABOUT.format(", ".join(names))
-        parse(argv, prog="unspool tune PROBLEM", description=about, tuning=_options("NAME"))
+        parse(argv, prog="unspool tune PROBLEM", description=about, tuning=tuning_options("NAME"))
         raise UsageError("name the problem first: unspool tune FILE.py:PROBLEM")
     spec, *rest = argv
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "nres"
@@ -56,7 +56,7 @@ def tune(argv: Sequence[str]) -> int:
         prog=f"unspool tune {spec} {name}",
         description=summary(make),
         estimator=of_estimator,
-        tuning=_options(spec.rpartition(":")[2] or Path(spec).stem),
+        tuning=tuning_options(spec.rpartition(":")[2] or Path(spec).stem),
     )
     options, settings = given["estimator"], given["tuning"]
     for key in ("num_updates", "num_runs", "seeds"):
@@ -85,7 +85,8 @@ def tune(argv: Sequence[str]) -> int:
     return code
 
 
-def _options(name: str) -> list[Option]:
+def tuning_options(name: str) -> list[Option]:
+    """The options of every tuning, of a problem of that name."""
     return [
         Option("num_updates", int, 300, "updates to make, at least 1"),
         Option("learning_rate", float, 0.02, "Adam's, in the unconstrained coordinates"),
