@@ -99,9 +99,7 @@ def test_a_meta_training_becomes_a_file(mine, capsys):
     assert "unspool.export.load_optimizer('newest.safetensors')" in said
     saved = export.read_optimizer("newest.safetensors")
     assert saved.optimizer == MLPOptimizer((4,))
-    assert (
-        saved.notes["update"] == 4 and "unspool train mine.py:problem" in saved.notes["trained_by"]
-    )
+    assert saved.notes["update"] == 4 and "on mine.py:problem" in saved.notes["trained_by"]
     last = json.loads((mine / "run" / "metrics.jsonl").read_text().splitlines()[-1])["params"]
     flat = np.concatenate([np.ravel(x) for x in jax.tree.leaves(saved.params)])
     np.testing.assert_array_equal(flat, np.array(last, np.float32))

@@ -12,9 +12,10 @@ from typing import ClassVar
 import pytest
 
 import unspool
-from support.cli import lines, one_line
+from support.cli import FAST, lines, one_line, read
 from support.cli import somewhere as somewhere
 from unspool import _citation
+from unspool._config import names
 from unspool._counts import check_count
 from unspool.cli import choices
 from unspool.cli.__main__ import main
@@ -34,17 +35,26 @@ def test_help_explains_the_options_of_problem_and_estimator(capsys):
     text = " ".join(capsys.readouterr().out.replace("│", "").split())
     assert "--problem.goal FLOAT where to be, sooner or later; 100% of the loss (default" in text
     assert "--problem.start FLOAT FLOAT" in text
-    assert "--window {None}|INT steps between estimates (default: a tenth of the horizon)" in text
+    assert "--window INT steps between estimates (default: a tenth of the horizon)" in text
     assert "(default: the window)" in text
     assert "--learning-rate FLOAT its step size, above 0 (default: 0.01)" in text
+    assert "--directions STR name of a class; with it, --help has its options" in text
 
 
 def test_list_names_everything_exported(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    for name in [*choices.problems(), *choices.estimators(), *choices.experiments()]:
+    for name in [*names.problems(), *names.estimators(), *choices.experiments()]:
         assert re.search(rf"^  {re.escape(name)}: \S", text, re.MULTILINE), name
     assert "steps per estimate: 2 N W" in text
+
+
+def test_list_tells_all_about_one_entry(capsys):
+    assert main(["list", "nres", "lorenz"]) == 0
+    text = capsys.readouterr().out
+    assert "estimator nres: " in text and "\n  steps per estimate: 2 N W\n" in text
+    assert "\n  --window: steps between estimates (default: a tenth of the horizon)\n" in text
+    assert "problem lorenz: " in text and "\n  begin with: unspool reproduce lorenz\n" in text
 
 
 def test_tables_are_drawn_on_a_terminal(capsys, monkeypatch):
@@ -56,9 +66,9 @@ def test_tables_are_drawn_on_a_terminal(capsys, monkeypatch):
 
 
 def test_citations_are_complete_and_whole(capsys):
-    for cls in [*choices.estimators().values(), *choices.problems().values()]:
+    for cls in [*names.estimators().values(), *names.problems().values()]:
         assert set(_citation.references(cls)) <= set(_citation.BIBTEX)
-    assert all(_citation.references(cls) for cls in choices.estimators().values())
+    assert all(_citation.references(cls) for cls in names.estimators().values())
     for key, entry in _citation.BIBTEX.items():
         assert re.match(rf"@\w+{{{key},\n", entry)
         assert entry.count("{") == entry.count("}")
@@ -73,6 +83,24 @@ def test_citations_are_complete_and_whole(capsys):
 def test_the_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("unspool ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_a_script_completes_commands_and_options(shell, capsys):
+    assert main(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "reproduce" in script and "checkpoint-every" in script
+
+
+def test_help_of_a_training_fits_a_screen(capsys):
+    assert main(["train", "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) < 50
+    assert main(["train", "lorenz", "bptt", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) < 60 and "--b1" not in text
+    assert main(["train", "lorenz", "nres", "--optimizer", "adamw", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "--weight-decay FLOAT Strength of the weight decay regularization (default" in text
 
 
 def test_progress_is_lines_when_nobody_watches(capsys, monkeypatch):
@@ -93,6 +121,16 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
         show(3, "loss 1")
         show(4, "loss 0.5")
     assert "4/4 updates" in re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+
+
+def test_rates_are_read_at_a_glance(capsys, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 2)
+    for size, said in ((1, "1/s"), (3420, "3,420/s")):
+        with show_progress(4 * size, 0, "updates") as show:
+            for count in range(5):
+                show(count * size, "")
+        assert f"updates, {said}, " in capsys.readouterr().out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +192,32 @@ def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     assert "@inproceedings{li2023," in capsys.readouterr().out
 
 
+def test_an_experiment_of_ones_own_is_named_by_its_file(somewhere, capsys):
+    pytest.importorskip("matplotlib")
+    Path("own.py").write_text("from test_cli import Tiny\n")
+    assert main(["reproduce", "own.py:Tiny", "--directory", "own"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "own/report.html"
+
+
 def test_importing_the_library_imports_nothing_of_the_extra():
     check = "import sys, unspool; sys.exit(bool({'tyro', 'rich', 'matplotlib'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
-def test_a_broken_pipe_is_no_error(start_program):
-    process = start_program("-m", "unspool.cli", "--help")
+def test_help_and_the_first_words_of_training_do_not_wait_for_jax():
+    lazy = "from unspool.cli.__main__ import main; assert main(['--help']) == 0"
+    check = f"import sys; {lazy}; sys.exit(bool({{'jax', 'numpy', 'tyro'}} & {{*sys.modules}}))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True).returncode == 0
+    hidden = "import sys; sys.modules['jax'] = None; from unspool.cli.__main__ import main; "
+    train = hidden + "main(['train', 'lorenz', 'nres'])"
+    told = subprocess.run([sys.executable, "-c", train], capture_output=True, text=True)
+    assert told.stdout == "loading   JAX and lorenz\n"
+
+
+def test_a_closed_pipe_is_no_error_and_ends_no_training(start_program, finish):
+    process = start_program("-m", "unspool.cli", "train", "cubic", "nres", *FAST)
     process.stdout.close()
-    assert "Traceback" not in process.stderr.read()
+    process.stdout = None
+    _, err = finish(process)
+    assert (process.returncode, err) == (0, "")
+    assert read("runs/cubic-nres/status.json")["status"] == "finished"

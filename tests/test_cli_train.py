@@ -12,11 +12,15 @@ import unspool
 from support.cli import FAST, MINE, lines, one_line, read
 from support.cli import somewhere as somewhere
 from unspool import extend
-from unspool.cli import choices
+from unspool._config import names
+from unspool._config.options import find_options
 from unspool.cli.__main__ import main
-from unspool.cli.options import find_options, to_argv
-from unspool.cli.options import parse as parse_options
-from unspool.cli.train_config import build_train_config
+from unspool.cli.train_config import parse_train_config, read_base
+
+
+def settings(*argv):
+    """The settings that a command line gives."""
+    return parse_train_config(argv, Path()).config
 
 
 def test_a_run_is_written_with_what_a_report_needs(capsys):
@@ -106,10 +110,16 @@ def test_a_run_of_another_experiment_is_not_resumed(capsys):
     capsys.readouterr()
     assert main(["train", "--resume", "a", "--num-updates", "9"]) == 2
     assert "its problem's goal was 2.0, and is 3.0 now" in one_line(capsys)
+    Path("mine.py").write_text(MINE + "# A comment.\n")
+    assert main(["train", "--resume", "a", "--num-updates", "9"]) == 2
+    assert "mine.py has changed since the run in a began" in one_line(capsys)
+    assert main(["train", "--resume", "a", "--num-updates", "5", "--allow-changes"]) == 0
+    assert main(["train", "--resume", "a", "--num-updates", "6"]) == 0
+    capsys.readouterr()
     Path("mine.py").unlink()
     assert main(["train", "--resume", "a", "--num-updates", "9"]) == 2
     assert "there is no file mine.py" in one_line(capsys)
-    assert read("a/config.json")["num_updates"] == 4
+    assert read("a/config.json")["num_updates"] == 6
 
 
 def test_a_run_of_another_program_is_not_resumed(capsys):
@@ -118,22 +128,28 @@ def test_a_run_of_another_program_is_not_resumed(capsys):
     assert "was not begun by `unspool train`" in one_line(capsys)
 
 
-@pytest.mark.parametrize("estimator", choices.estimators())
+@pytest.mark.parametrize("estimator", names.estimators())
 def test_every_estimator_has_defaults_to_begin_with(estimator, somewhere):
-    config = build_train_config(["cubic", estimator], somewhere)
-    again = build_train_config(config.argv, somewhere)
-    assert again.argv == config.argv
-    assert type(config.estimator) is choices.estimators()[estimator]
+    training = unspool.build_training(settings("cubic", estimator))
+    assert type(training.estimator) is names.estimators()[estimator]
+    again = unspool.build_training(training.config)
+    assert (again.config, again.estimator) == (training.config, training.estimator)
 
 
 @pytest.mark.filterwarnings("ignore:Brax System, piplines and env:UserWarning")
-@pytest.mark.parametrize("problem", choices.problems())
+@pytest.mark.parametrize("problem", names.problems())
 def test_options_are_written_as_they_are_read(problem):
-    cls = choices.problems()[problem]
+    """A constructor's defaults come back from a file as they were."""
+    cls = names.problems()[problem]
     options = find_options(cls)
     values = {option.name: option.default for option in options}
-    argv = to_argv(options, values, "problem.")
-    assert parse_options(argv, prog="", description="", problem=options) == {"problem": values}
+    config = unspool.TrainConfig(
+        problem=unspool.Spec(problem, values), estimator=unspool.Spec("nres")
+    )
+    config.write("settings.json")
+    argv = ["--config", "settings.json"]
+    again = parse_train_config(argv, Path(), read_base(argv)).config
+    assert {name: again.problem.options[name] for name in values} == values
     assert all(option.help for option in options), "every option is explained"
     cls(**values)
 
@@ -149,10 +165,11 @@ def test_of_a_union_the_parts_that_can_be_typed_are_options():
 
 def test_none_can_be_asked_for_where_it_is_not_the_default(somewhere):
     argv = ["mine.py:Choosy", "nres", "--problem.rate", "-inf", "--problem.limit", "None"]
-    config = build_train_config(argv, somewhere)
-    assert (config.problem.limit, config.problem.rate) == (None, -np.inf)
-    again = build_train_config(config.argv, somewhere)
-    assert (again.problem.limit, again.problem.rate, again.argv) == (None, -np.inf, config.argv)
+    first = unspool.build_training(settings(*argv))
+    assert (first.problem.limit, first.problem.rate) == (None, -np.inf)
+    first.config.write("settings.json")
+    again = unspool.build_training(unspool.TrainConfig.read("settings.json"))
+    assert (again.problem.limit, again.problem.rate) == (None, -np.inf)
 
 
 # Gets Ctrl-C as soon as its second record is written, however fast or slow it is.

@@ -18,9 +18,9 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import data, export, problems, records
+from unspool import _exports, data, export, problems, records
 from unspool.cli.__main__ import _HELP
-from unspool.cli.train_config import build_train_config
+from unspool.cli.train_config import parse_train_config
 from unspool.problems import control, learned_optimizer, schedules
 
 ROOT = Path(__file__).parent.parent
@@ -45,10 +45,12 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def exported(module) -> dict[str, object]:
     """What a package's `__init__.py` imports by name, or what a module of functions defines."""
+    if module is unspool:
+        module = _exports
     source = ast.parse(Path(module.__file__).read_text())
     imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
-    if not module.__file__.endswith("__init__.py"):
+    if not module.__file__.endswith(("__init__.py", "_exports.py")):
         names = [node.name for node in source.body if isinstance(node, ast.FunctionDef)]
     return {name: getattr(module, name) for name in names if not name.startswith("_")}
 
@@ -150,7 +152,7 @@ def test_the_commands_of_a_page_can_be_given(page, tmp_path):
                 assert source, f"{page.name} trains {words[0]} and does not show it"
                 (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / file).write_text(source[0])
-        build_train_config(words, tmp_path)
+        unspool.build_training(parse_train_config(words, tmp_path).config, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

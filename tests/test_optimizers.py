@@ -13,8 +13,8 @@ import pytest
 
 import unspool
 from support.slow import slow
+from unspool._config import names
 from unspool._optimizer import Told, as_optimizer, evaluation_params, start_optimizer
-from unspool.cli import choices
 
 KEY = jax.random.key(0)
 RATE = 0.05
@@ -162,12 +162,12 @@ def check_training(working, directory):
 
 
 def test_the_command_line_has_those_of_a_learning_rate():
-    for function in choices.optimizers().values():
+    for function in names.optimizers().values():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optimizer = function(RATE)
         jax.eval_shape(ft.partial(start_optimizer, optimizer, told=TOLD), start())
-    assert {"adam", "momentum", "prodigy", "schedule-free-sgd"} < set(choices.optimizers())
+    assert {"adam", "momentum", "prodigy", "schedule-free-sgd"} < set(names.optimizers())
 
 
 def anchored():

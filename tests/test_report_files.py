@@ -92,8 +92,8 @@ def surface(**changes) -> dict:
     [
         (
             "nres-101/config.json",
-            {"format": 2},
-            "has format 2, which a newer version",
+            {"format": 3},
+            "has format 3, which a newer version",
         ),
         ("nres-101/status.json", {"format": 2}, "has format 2, which a newer version"),
         ("experiment.json", {"format": 9, "title": 3}, "has format 9, which a newer version"),

@@ -1,52 +1,14 @@
-from . import problems as problems
-from ._black_box import AbstractBlackBox as AbstractBlackBox
-from ._black_box import AbstractHostProblem as AbstractHostProblem
-from ._black_box import AbstractSimulatorProblem as AbstractSimulatorProblem
-from ._check_unbiased import BiasTest as BiasTest
-from ._check_unbiased import check_unbiased as check_unbiased
-from ._checkpoint import CheckpointError as CheckpointError
-from ._checkpoint import load_checkpoint as load_checkpoint
-from ._checkpoint import save_checkpoint as save_checkpoint
-from ._engine import AbstractEngine as AbstractEngine
-from ._engine import Arms as Arms
-from ._engine import Clock as Clock
-from ._engine import HostEngine as HostEngine
-from ._engine import LocalEngine as LocalEngine
-from ._engine import RayEngine as RayEngine
-from ._engine import Trajectories as Trajectories
-from ._episodes import Episodes as Episodes
-from ._estimator import AbstractEstimator as AbstractEstimator
-from ._estimator import Estimate as Estimate
-from ._estimator.bptt import BPTT as BPTT
-from ._estimator.chunked import Chunked as Chunked
-from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
-from ._estimator.directions import GaussianDirections as GaussianDirections
-from ._estimator.dodge import DODGE as DODGE
-from ._estimator.es_single import ESSingle as ESSingle
-from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
-from ._estimator.full_es import FullES as FullES
-from ._estimator.gpes import GPES as GPES
-from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
-from ._estimator.nres import NRES as NRES
-from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
-from ._estimator.pes import PES as PES
-from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
-from ._estimator.rtrl import RTRL as RTRL
-from ._estimator.tbptt import TBPTT as TBPTT
-from ._estimator.truncated_es import TruncatedES as TruncatedES
-from ._estimator.uoro import UORO as UORO
-from ._evaluate import Evaluation as Evaluation
-from ._evaluate import evaluate as evaluate
-from ._joint import JointProblem as JointProblem
-from ._make_step import TrainState as TrainState
-from ._make_step import make_step as make_step
-from ._memory import Memory as Memory
-from ._problem import AbstractProblem as AbstractProblem
-from ._results import RESULTS as RESULTS
-from ._run import Run as Run
-from ._target import Target as Target
-from ._train import predict_memory as predict_memory
-from ._train import train as train
-from ._updates import Record as Record
-from ._updates import TrainingError as TrainingError
-from .records import RunError as RunError
+"""Gradients through long unrolled computations, one window at a time."""
+
+from typing import TYPE_CHECKING
+
+from ._config.errors import ConfigError as ConfigError
+from ._config.train_config import Spec as Spec
+from ._config.train_config import TrainConfig as TrainConfig
+from ._lazy import load_on_demand as _load_on_demand
+
+if TYPE_CHECKING:
+    from ._exports import *
+
+# So that what needs no JAX, such as `unspool --help`, does not wait for it.
+__getattr__, __dir__ = _load_on_demand(__name__)

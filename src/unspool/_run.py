@@ -19,6 +19,7 @@ from ._random import Purpose, as_key, stream
 from ._train import prepare
 from ._updates import Record, make_records
 from .records import EvaluationLine, MetricsLine, RunError, Status, files
+from .records.config import CONFIG_FORMAT
 from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE, L, read_status
 from .records.status import State
 
@@ -81,7 +82,7 @@ class Run:
         directory = Path(directory)
         if not (directory / CONFIG_FILE).exists():
             raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
-        return cls(directory, files.read_object(directory / CONFIG_FILE))
+        return cls(directory, files.read_object(directory / CONFIG_FILE, CONFIG_FORMAT))
 
     @property
     def checkpoints(self) -> list[int]:

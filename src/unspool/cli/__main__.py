@@ -1,13 +1,13 @@
 """The program `unspool`: finds the command, and turns errors into one line."""
 
-import os
 import re
 import sys
 from collections.abc import Sequence
 
-from .._citation import version
+from .._config.errors import ConfigError, suggest
 from .._threads import use_one_thread
-from .errors import REPORTABLE_ERRORS, RunFailure, UsageError, print_error, suggest
+from .errors import RunFailure, UsageError, print_error, reportable_errors
+from .pipes import survive_closed_pipes
 
 _EXTRAS = {
     "brax": "brax",
@@ -41,6 +41,8 @@ commands:
 options:
   --help     this text; after a command, what it takes
   --version  the version
+  --print-completion bash|fish|zsh
+             a script that completes commands and options in that shell
 
 Set UNSPOOL_TRACEBACK=1 to see where an error in your own code comes from."""
 
@@ -49,12 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. 0: done; 1: a run failed; 2: a usage error; 130: stopped by Ctrl-C."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     use_one_thread()
+    with survive_closed_pipes():
+        return _report_errors(argv)
+
+
+def _report_errors(argv: list[str]) -> int:
     try:
         return _dispatch(argv)
-    except UsageError as error:
-        print_error(str(error))
-        return 2
-    except REPORTABLE_ERRORS as error:
+    except (UsageError, ConfigError) as error:
         print_error(str(error))
         return 2
     except RunFailure as error:
@@ -69,10 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("stopped")
         return 130
-    except BrokenPipeError:
-        # The reader, `head` for instance, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except reportable_errors() as error:
+        print_error(str(error))
+        return 2
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -80,8 +83,14 @@ def _dispatch(argv: list[str]) -> int:
         print(_HELP)
         return 0
     if argv[0] == "--version":
+        from .._citation import version
+
         print(f"unspool {version()}")
         return 0
+    if argv[0] == "--print-completion":
+        from .completion import print_completion
+
+        return print_completion(argv[1:])
     name, *rest = argv
     try:
         return _run(name, rest)
@@ -92,6 +101,9 @@ def _dispatch(argv: list[str]) -> int:
 def _run(name: str, argv: list[str]) -> int:
     """Imports what the command needs, and no more."""
     if name == "train":
+        # JAX takes seconds to import: before it, it is said what is going on.
+        if len(argv) > 1 and not {"--help", "-h"} & set(argv):
+            print(f"loading   JAX and {argv[argv[0] == '--resume']}", flush=True)
         from .train import train
 
         return train(argv)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._config.options import Option
 from ..records import Experiment
 from ..records.files import read_record
 from ..records.study import EXPERIMENT_FILE
 from .apply_experiment import ApplyExperiment, fingerprint, load_learned, load_task
 from .errors import UsageError, as_usage_errors
-from .options import Option, parse
+from .options import parse
 from .reproduce import run_experiment
 
 _ABOUT = """\
@@ -26,12 +27,13 @@ def apply(argv: Sequence[str]) -> int:
     """Trains, writes the page, and prints who ends lower."""
     if len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-"):
         if {"--help", "-h"} & set(argv):
-            parse(["--help"], prog="unspool apply FILE TASK", description=_ABOUT, run=_options(""))
+            run = apply_options("")
+            parse(["--help"], prog="unspool apply FILE TASK", description=_ABOUT, run=run)
         raise UsageError(_USAGE)
     file, spec, *rest = argv
     name = f"{Path(file).stem}-{spec.rpartition(':')[2]}"
     prog = f"unspool apply {file} {spec}"
-    options = parse(rest, prog=prog, description=_ABOUT, run=_options(name))["run"]
+    options = parse(rest, prog=prog, description=_ABOUT, run=apply_options(name))["run"]
     for key in ("num_steps", "seeds"):
         if options[key] < 1:
             flag = f"--{key.replace('_', '-')}"
@@ -53,7 +55,8 @@ def apply(argv: Sequence[str]) -> int:
     return code
 
 
-def _options(name: str) -> list[Option]:
+def apply_options(name: str) -> list[Option]:
+    """The options of a comparison of that name."""
     own = "a class of yours that the file was saved of, FILE.py:CLASS"
     return [
         Option("num_steps", int, 1000, "steps of a training run, at least 1"),

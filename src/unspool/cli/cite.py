@@ -4,9 +4,13 @@ import contextlib
 from collections.abc import Sequence
 
 from .. import _citation
+from .._config import names
+from .._config.errors import ConfigError
+from .._config.options import Option
 from . import choices
-from .errors import UsageError
-from .options import POSITIONAL, Option, parse
+from .options import POSITIONAL, parse
+
+OPTIONS = [Option("names", POSITIONAL, (), "as unspool list prints them", "none")]
 
 
 def cite(argv: Sequence[str]) -> int:
@@ -16,15 +20,15 @@ def cite(argv: Sequence[str]) -> int:
         prog="unspool cite",
         description="Prints BibTeX of unspool itself, and of what the named estimators, problems "
         "and experiments rest on.",
-        printed=[Option("names", POSITIONAL, (), "as unspool list prints them", "none")],
+        printed=OPTIONS,
     )["printed"]
     # A name that a problem and an experiment share stands for both.
-    kinds = [choices.estimators(), choices.problems(), choices.experiments()]
+    kinds = [names.estimators(), names.problems(), choices.experiments()]
     keys: list[str] = []
     for name in given["names"]:
-        choices.choose("name", name, {known: known for kind in kinds for known in kind})
+        names.choose("name", name, {known: known for kind in kinds for known in kind})
         for kind in kinds:
-            with contextlib.suppress(UsageError):
-                keys += _citation.references(choices.choose("name", name, kind))
+            with contextlib.suppress(ConfigError):
+                keys += _citation.references(names.choose("name", name, kind))
     print(_citation.cite(*keys))
     return 0

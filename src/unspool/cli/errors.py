@@ -1,25 +1,19 @@
 """Errors that end a command early, each reported to the user as one sentence."""
 
 import contextlib
-import difflib
 import itertools
 import os
 import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from .._checkpoint import CheckpointError
-from .._updates import TrainingError
-from ..records import RunError
+from .._config.errors import ConfigError, noted
 
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
-
-REPORTABLE_ERRORS = (CheckpointError, MemoryError, RunError, TrainingError)
-"""Errors whose message is printed as it is."""
 
 _REWORDED = {
     r"^Error parsing (\S+):": r"\1",
@@ -33,20 +27,26 @@ _REWORDED = {
 }
 
 
+def reportable_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is printed as it is."""
+    # Imports JAX, which the help does without.
+    from .._checkpoint import CheckpointError
+    from .._updates import TrainingError
+    from ..records import RunError
+
+    return CheckpointError, MemoryError, RunError, TrainingError
+
+
 class UsageError(Exception):
     """A wrong command line; the message names the value and legal ones."""
 
 
+class HelpShown(SystemExit):
+    """The help has been printed, and nothing is left to do."""
+
+
 class RunFailure(Exception):
     """A run failed; the message says why and where its directory is."""
-
-
-def suggest(word: str, legal: Iterable[str]) -> str:
-    """`; did you mean X?` for a near miss, else all legal names."""
-    folded = {name.casefold(): name for name in legal}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.55)
-    there = ", ".join(folded.values())
-    return f"; did you mean {folded[close[0]]}?" if close else f"; there are: {there}"
 
 
 @contextlib.contextmanager
@@ -54,16 +54,17 @@ def as_usage_errors(doing: str) -> Iterator[None]:
     """Turns any error that the user's code or settings raise into a `UsageError`.
 
     An error of the library's own checks keeps its message; one that comes out of the user's code
-    gets file and line. With `UNSPOOL_TRACEBACK` set in the environment nothing is caught.
+    gets file and line, and what was done, which is `doing` unless it has been noted. With
+    `UNSPOOL_TRACEBACK` set in the environment nothing is caught.
     """
     try:
         yield
-    except UsageError:
+    except (UsageError, ConfigError, HelpShown):
         raise
     except (Exception, SystemExit) as error:
         if os.environ.get("UNSPOOL_TRACEBACK"):
             raise
-        raise UsageError(describe_error(error, doing)) from error
+        raise UsageError(describe_error(error, noted(error) or doing)) from error
 
 
 def describe_error(error: BaseException, doing: str) -> str:
@@ -79,7 +80,7 @@ def describe_error(error: BaseException, doing: str) -> str:
         if frame.filename.startswith(_LIBRARY) or not frame.filename.startswith((*_FOREIGN, "<"))
     ]
     users = [frame for frame in frames if not frame.filename.startswith(_LIBRARY)]
-    own = (FileNotFoundError, ImportError, ValueError, *REPORTABLE_ERRORS)
+    own = (FileNotFoundError, ImportError, ValueError, *reportable_errors())
     checked = isinstance(error, own)
     if checked and message and frames and frames[-1] not in users:
         return message

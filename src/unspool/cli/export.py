@@ -11,6 +11,8 @@ import numpy as np
 
 from .. import export as _export
 from .._checkpoint import load_checkpoint
+from .._config.build import Training
+from .._config.options import Option
 from .._custom_types import Params
 from .._describe import describe
 from .._engine import LocalEngine
@@ -24,8 +26,8 @@ from ..export.optimizer_file import unfreeze
 from ..problems.learned_optimizer import OptimizerTraining
 from ..problems.schedules import ModelTraining
 from .errors import UsageError, as_usage_errors
-from .options import Option, parse
-from .train_config import TrainConfig, build_train_config
+from .options import parse
+from .run_config import rebuild
 
 _ABOUT = """\
 Writes the learned optimizer of a meta-training into one file: unspool export RUN [options]
@@ -35,30 +37,35 @@ unspool.problems.learned_optimizer.OptimizerTraining, or a JointProblem of sever
 by unspool.export.load_optimizer, which makes an optax optimizer of it, and by `unspool apply`."""
 
 
+OPTIONS = [
+    Option("file", str | None, None, "where to write", "RUN/optimizer.safetensors"),
+    Option("update", int | None, None, "the update whose checkpoint to take", "the newest"),
+]
+
+
 def export(argv: Sequence[str]) -> int:
     """Writes the file, and prints its path and what to do with it."""
     if not argv or argv[0].startswith("-"):
-        parse(argv, prog="unspool export RUN", description=_ABOUT, file=_options())
+        parse(argv, prog="unspool export RUN", description=_ABOUT, file=OPTIONS)
         raise UsageError("name the run first: unspool export RUN")
     directory, *rest = argv
     prog = f"unspool export {directory}"
-    given = parse(rest, prog=prog, description=_ABOUT, file=_options())["file"]
+    given = parse(rest, prog=prog, description=_ABOUT, file=OPTIONS)["file"]
     run = Run.open(Path(directory))
-    if "command" not in run.config:
+    if "settings" not in run.config and "command" not in run.config:
         raise UsageError(
             f"the run in {directory} was not begun by `unspool train`, whose runs alone can be "
             "exported: use unspool.export.save_optimizer in Python"
         )
     with jax.enable_x64(bool(run.config["float64"])):
-        config = build_train_config(
-            run.config["command"], (run.directory / run.config["from"]).resolve()
-        )
-        problem = _meta_training(config, run)
+        training = rebuild(run)
+        config = training.config
+        problem = _meta_training(training, run)
         update = _choose(run, given["update"])
-        params = _params_at(config, run, update)
+        params = _params_at(training, run, update)
         file = Path(given["file"] or run.directory / "optimizer.safetensors")
         notes = {
-            "trained_by": shlex.join(["unspool", "train", *run.config["command"]]),
+            "trained_by": f"{config.estimator.name} on {config.problem.name}",
             "update": update,
             "horizon": problem.horizon,
         }
@@ -77,16 +84,9 @@ def export(argv: Sequence[str]) -> int:
     return 0
 
 
-def _options() -> list[Option]:
-    return [
-        Option("file", str | None, None, "where to write", "RUN/optimizer.safetensors"),
-        Option("update", int | None, None, "the update whose checkpoint to take", "the newest"),
-    ]
-
-
-def _meta_training(config: TrainConfig, run: Run) -> OptimizerTraining:
+def _meta_training(training: Training, run: Run) -> OptimizerTraining:
     """The run's problem, if it is of this kind and still what it was."""
-    problem = config.problem
+    problem = training.problem
     if isinstance(problem, JointProblem) and isinstance(problem.engines[0], LocalEngine):
         problem = problem.engines[0].problem
     if isinstance(problem, ModelTraining):
@@ -99,7 +99,7 @@ def _meta_training(config: TrainConfig, run: Run) -> OptimizerTraining:
             f"the run in {run.directory} is of {type(problem).__name__}: only that of an "
             "OptimizerTraining has an optimizer to export"
         )
-    now: dict[str, Any] = json.loads(json.dumps(describe(config.problem)))
+    now: dict[str, Any] = json.loads(json.dumps(describe(training.problem)))
     if now != run.config["problem"]:
         raise UsageError(
             f"the run in {run.directory} is of another problem: it was {run.config['problem']}, "
@@ -120,11 +120,11 @@ def _choose(run: Run, update: int | None) -> int:
     return known[-1] if update is None else update
 
 
-def _params_at(config: TrainConfig, run: Run, update: int) -> Params:
+def _params_at(training: Training, run: Run, update: int) -> Params:
     """The parameters in a checkpoint."""
     with as_usage_errors("in the problem"):
-        start = config.joint.init_params(key=stream(config.key, Purpose.PARAMS))
-        like = find_state_shape(config.joint, config.chunked, config.optimizer, start)
+        start = training.joint.init_params(key=stream(training.key, Purpose.PARAMS))
+        like = find_state_shape(training.joint, training.chunked, training.optimizer, start)
     state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
     params = state.recommended
     trained, _ = split(params)

@@ -1,48 +1,124 @@
 """`unspool list`: problems, estimators and experiments, with their options."""
 
+import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from .._config import names
+from .._config.build import LEARNING_RATE, estimator_options, schedule_options
+from .._config.docs import first_sentence, strip_markup, summary
+from .._config.errors import ConfigError, suggest
+from .._config.options import Option, find_options, format_value
+from .._estimator import AbstractEstimator
 from . import choices
-from .docs import strip_markup, summary
-from .errors import UsageError, suggest
-from .options import POSITIONAL, Option, find_options, format_value, parse
-from .train_config import estimator_options
+from .errors import UsageError
+from .options import POSITIONAL, parse
 
-_KINDS = ("problems", "estimators", "experiments")
+_KINDS = ("problems", "estimators", "optimizers", "schedules", "experiments")
+_OF_OPTAX = {"optimizers": names.optimizers, "schedules": names.schedules}
+
+
+OPTIONS = [Option("what", POSITIONAL, _KINDS, "kinds, or names of entries")]
 
 
 def list_choices(argv: Sequence[str]) -> int:
-    """Prints a table of each kind that was asked for."""
+    """Prints a table of each kind, and all about each entry, that was asked for."""
     given = parse(
         argv,
         prog="unspool list",
         description="Lists problems, estimators and experiments with their options and defaults.",
-        listed=[Option("kinds", POSITIONAL, _KINDS, "what to list")],
+        listed=OPTIONS,
     )["listed"]
-    kinds = given["kinds"]
-    for kind in kinds:
-        if kind not in _KINDS:
-            raise UsageError(f"there is no kind {kind!r}{suggest(kind, _KINDS)}")
-    for kind in kinds:
-        header, rows = _ROWS[kind]()
-        (_print_rich if sys.stdout.isatty() else _print_plain)(kind, header, rows)
+    entries = {what: _find_entries(what) for what in given["what"] if what not in _KINDS}
+    for what in given["what"]:
+        if what in _OF_OPTAX:
+            print(f"{what} of optax")
+            print(textwrap.indent(textwrap.fill(", ".join(_OF_OPTAX[what]()), 78), "  "))
+        elif what in _KINDS:
+            header, rows = _ROWS[what]()
+            (_print_rich if sys.stdout.isatty() else _print_plain)(what, header, rows)
+        else:
+            for entry in entries[what]:
+                entry.print()
     return 0
+
+
+class _Entry(NamedTuple):
+    """A problem, an estimator or an experiment, with the options that it is made of.
+
+    - `begin`: how it is begun on the command line.
+    """
+
+    name: str
+    made: Callable[..., Any]
+    options: Sequence[Option]
+    prefix: str
+    begin: str
+
+    def print(self) -> None:
+        print(f"{self.name}: {summary(self.made)}")
+        if isinstance(self.made, type) and issubclass(self.made, AbstractEstimator):
+            _, _, steps, derivatives = _table_row(self.made)
+            print(f"  estimand: {self.made.estimand}")
+            print(f"  derivatives: {derivatives}")
+            print(f"  steps per estimate: {steps}")
+        for option in self.options:
+            default = option.shown or format_value(option.default)
+            text = first_sentence(option.help)
+            print(f"  {option.flag(self.prefix)}: {text} (default: {default})")
+        print(f"  begin with: {self.begin}")
+
+
+def _find_entries(name: str) -> list[_Entry]:
+    """Those of this name, which a problem and an experiment may share."""
+    problems, estimators = names.problems(), names.estimators()
+    optimizers, schedules = names.optimizers(), names.schedules()
+    experiments = choices.experiments()
+    found = []
+    with contextlib.suppress(ConfigError):
+        made = names.choose("problem", name, problems)
+        begin = f"unspool train {name} nres"
+        found.append(_Entry(f"problem {name}", made, find_options(made), "problem.", begin))
+    with contextlib.suppress(ConfigError):
+        made = names.choose("estimator", name, estimators)
+        begin = f"unspool train PROBLEM {name}"
+        found.append(_Entry(f"estimator {name}", made, estimator_options(made), "", begin))
+    with contextlib.suppress(ConfigError):
+        made = names.choose("optimizer", name, optimizers)
+        begin = f"unspool train PROBLEM nres --optimizer {name}"
+        of_optimizer = find_options(made, {"learning_rate": LEARNING_RATE})
+        found.append(_Entry(f"optimizer {name}", made, of_optimizer, "", begin))
+    with contextlib.suppress(ConfigError):
+        made = names.choose("schedule", name, schedules)
+        begin = f"unspool train PROBLEM nres --schedule {name}"
+        of_schedule = schedule_options(made, 1000)
+        found.append(_Entry(f"schedule {name}", made, of_schedule, "schedule.", begin))
+    with contextlib.suppress(ConfigError):
+        made = names.choose("experiment", name, experiments)
+        begin = f"unspool reproduce {name}"
+        found.append(_Entry(f"experiment {name}", made, find_options(made), "", begin))
+    if not found:
+        known = problems, estimators, optimizers, schedules, experiments
+        near = suggest(name, [*_KINDS, *(name for each in known for name in each)])
+        raise UsageError(f"there is nothing called {name!r} to list{near}")
+    return found
 
 
 def _problems() -> tuple[list[str], list[list[str]]]:
     rows = [
         [name, summary(cls), _format_options(find_options(cls), "problem.")]
-        for name, cls in choices.problems().items()
+        for name, cls in names.problems().items()
     ]
     return ["name", "what it is", "options"], rows
 
 
 def _estimators() -> tuple[list[str], list[list[str]]]:
     rows = []
-    for name, cls in choices.estimators().items():
+    for name, cls in names.estimators().items():
         _, _, steps, derivatives = _table_row(cls)
         options = _format_options(estimator_options(cls), "")
         rows.append([name, summary(cls), cls.estimand, derivatives, steps, options])

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from . import choices
-from .errors import UsageError, suggest
+from .._config.errors import suggest
+from .._config.load_object import load_module
+from .errors import UsageError, as_usage_errors
 
 
 def load_named(
@@ -28,10 +29,8 @@ def load_named(
         is_class = isinstance(value, type) and not only_instance
         return isinstance(value, kinds) or (is_class and issubclass(value, kinds))
 
-    if source.endswith(".py"):
-        module = choices.load_file((start / source).resolve(), source)
-    else:
-        module = choices.load_module(source, start)
+    with as_usage_errors(f"while importing {source}"):
+        module = load_module(source, start)
     found = getattr(module, name, None)
     candidates = [key for key, value in vars(module).items() if fits(value)]
     if found is None:

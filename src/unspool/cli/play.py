@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._config import names
+from .._config.options import Option
 from .._evaluate import evaluate
 from .._lines import MOST_PARAMS_LOGGED
 from .._params import join, split
@@ -17,8 +19,8 @@ from .._run import Run
 from ..records.files import as_array
 from . import choices
 from .errors import UsageError, as_usage_errors
-from .options import Option, parse
-from .train_config import build_train_config
+from .options import parse
+from .run_config import rebuild
 
 _ABOUT = """\
 Shows what a trained policy does: unspool play RUN [options]
@@ -27,7 +29,7 @@ RUN is the directory of a training of Swimmer, HalfCheetah, Hopper, Walker2d or 
 `unspool train`, or LABEL-SEED in the directory of an `unspool reproduce`. The policy plays an
 episode without perturbations, which is written as an animated GIF."""
 
-_OPTIONS = (
+OPTIONS = (
     Option("file", str | None, None, "where to write", "RUN/policy.gif"),
     Option("update", int | None, None, "the update whose parameters to play", "the last"),
     Option("seed", int, 0, "what the start of the episode is drawn with"),
@@ -40,10 +42,10 @@ _OPTIONS = (
 def play(argv: Sequence[str]) -> int:
     """Writes the GIF, and prints the return and the file."""
     if not argv or argv[0].startswith("-"):
-        parse(argv, prog="unspool play RUN", description=_ABOUT, picture=_OPTIONS)
+        parse(argv, prog="unspool play RUN", description=_ABOUT, picture=OPTIONS)
         raise UsageError("name the run first: unspool play RUN")
     directory, *rest = argv
-    given = parse(rest, prog=f"unspool play {directory}", description=_ABOUT, picture=_OPTIONS)
+    given = parse(rest, prog=f"unspool play {directory}", description=_ABOUT, picture=OPTIONS)
     given = given["picture"]
     for name, least in (("seed", 0), ("num_steps", 1), ("every", 1), ("num_episodes", 0)):
         if given[name] < least:
@@ -76,17 +78,15 @@ def play(argv: Sequence[str]) -> int:
 
 def _problem(run: Run) -> Any:
     """The problem of the run."""
-    if "command" in run.config:
-        return build_train_config(
-            run.config["command"], (run.directory / run.config["from"]).resolve()
-        ).problem
+    if "settings" in run.config or "command" in run.config:
+        return rebuild(run).problem
     about = run.config.get("experiment")
     if about is None:
         raise UsageError(
             f"the run in {run.directory} was begun by neither `unspool train` nor `unspool "
             "reproduce`: use the `render` of its problem in Python"
         )
-    make = choices.choose("experiment", about["name"], choices.experiments())
+    make = names.choose("experiment", about["name"], choices.experiments())
     options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()

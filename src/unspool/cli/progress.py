@@ -42,7 +42,7 @@ def _bar(total: int, done: int, unit: str) -> Iterator[Show]:
 
         def show(count: int | float, note: str) -> None:
             speed = rate(count)
-            shown = f"{speed:.3g}/s" if speed else "-/s"
+            shown = _format_rate(speed) if speed else "-/s"
             progress.update(task, completed=count, rate=shown, note=note)
 
         yield show
@@ -64,7 +64,7 @@ def _lines(total: int, done: int, unit: str) -> Iterator[Show]:
         shown, last = count, time.monotonic()
         pace = ""
         if speed:
-            pace = f", {speed:.3g}/s, {_duration((total - count) / speed)} left"
+            pace = f", {_format_rate(speed)}, {_duration((total - count) / speed)} left"
         print(f"{count:.0f}/{total} {unit}{pace}{note and ', '}{note}", flush=True)
 
     yield show
@@ -82,6 +82,11 @@ def _rate() -> Callable[[int | float], float | None]:
         return done / seconds if done > 0 and seconds > 0 else None
 
     return rate
+
+
+def _format_rate(speed: float) -> str:
+    """`1,140/s`, or three digits of what is less than a hundred."""
+    return f"{speed:,.0f}/s" if speed >= 100 else f"{speed:.3g}/s"
 
 
 def _duration(seconds: float) -> str:

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._config.options import Option
 from .errors import UsageError
-from .options import POSITIONAL, Option, parse
+from .options import POSITIONAL, parse
+
+OPTIONS = [
+    Option("runs", POSITIONAL, (), "runs, or directories of runs", "none"),
+    Option("output", str, "report.html", "the page"),
+]
 
 
 def report(argv: Sequence[str]) -> int:
@@ -14,10 +20,7 @@ def report(argv: Sequence[str]) -> int:
         prog="unspool report",
         description="Writes a page of figures and tables about runs: one HTML file, complete in "
         "itself.",
-        page=[
-            Option("runs", POSITIONAL, (), "runs, or directories of runs", "none"),
-            Option("output", str, "report.html", "the page"),
-        ],
+        page=OPTIONS,
     )["page"]
     if not given["runs"]:
         raise UsageError("name at least one RUN, or a directory of runs")

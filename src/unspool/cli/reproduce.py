@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._config import names
+from .._config.docs import summary
+from .._config.load_object import load_object
+from .._config.options import Option, find_options
 from ..experiments.base import AbstractExperiment
 from ..experiments.runner import ExperimentError, Progress
 from ..experiments.runner import reproduce as run_all
 from . import choices
-from .docs import summary
 from .errors import RunFailure, UsageError, as_usage_errors
-from .options import Option, find_options, parse
+from .options import parse
 from .progress import Show, show_progress
 from .report import write_page
 
@@ -27,17 +30,22 @@ directory is kept, so that a second call goes on.
 
 def reproduce(argv: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
-    names = choices.experiments()
+    known = choices.experiments()
     if not argv or argv[0].startswith("-"):
-        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in names.items())
+        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in known.items())
         parse(argv, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
-        raise UsageError(f"name an experiment first: {', '.join(names)}")
+        raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
-    make = choices.choose("experiment", name, names)
+    is_own = ":" in name
+    make = _load_own(name) if is_own else names.choose("experiment", name, known)
     options = find_options(make)
+    folder, processes = f"runs/{make.name}", "runs at a time"
     further = [
-        Option("directory", str, f"runs/{name}", "where runs are written; finished ones are kept"),
-        Option("num_processes", int | None, None, "runs at a time", "as many as there are cores"),
+        Option("directory", str, folder, "where runs are written; finished ones are kept"),
+        # Another process would not find the module of a file.
+        Option("num_processes", int, 1, processes)
+        if is_own
+        else Option("num_processes", int | None, None, processes, "as many as there are cores"),
     ]
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"
@@ -55,6 +63,18 @@ def reproduce(argv: Sequence[str]) -> int:
         # Errors of its checks are reported before anything is written.
         experiment.entries()
     return run_experiment(experiment, Path(given["further"]["directory"]), num_processes=count)
+
+
+def _load_own(spec: str) -> Any:
+    """The experiment's class of that name in the user's file."""
+    with as_usage_errors("in the experiment"):
+        found = load_object(spec)
+    if not (isinstance(found, type) and issubclass(found, AbstractExperiment)):
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise UsageError(
+            f"{spec} is {kind}, and must be a subclass of unspool.experiments.AbstractExperiment"
+        )
+    return found
 
 
 def run_experiment(

@@ -1,4 +1,4 @@
-"""The loop of a run: its records, its evaluations, the signals that stop it, its end."""
+"""The loop of a run: its progress, the signals that stop it, its end."""
 
 import contextlib
 import os
@@ -8,36 +8,27 @@ import sys
 from collections.abc import Callable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._checkpoint import save_checkpoint
+from .._config.build import Training
+from .._config.run import run_records
 from .._custom_types import Params
-from .._evaluate import evaluate
-from .._params import map_arrays, split
+from .._params import split
 from .._run import Run
 from .._updates import Record
-from ..records import EvaluationLine
 from .errors import RunFailure, describe_error
 from .progress import show_progress
-from .train_config import TrainConfig
 
 
-def run_loop(config: TrainConfig, run: Run, params: Params) -> int:
+def run_loop(training: Training, run: Run, params: Params) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
-    settings = config.settings
-    total = settings.num_updates
-    records = run.train(
-        config.joint, config.chunked, config.optimizer,
-        num_updates=total, key=config.key, params=params,
-        log_every=settings.log_every, checkpoint_every=settings.checkpoint_every,
-    )  # fmt: skip
+    total = training.config.num_updates
+    records = run_records(training, run, params)
     record, made = None, max(run.checkpoints, default=0)
     try:
         with _signals() as caught, show_progress(total, made, "updates") as show_update:
-            _evaluate_if_due(config, run, 0, params)
             for record in records:
-                _evaluate_if_due(config, run, record.update, record.params)
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
                     # The state is gone once another record is asked for.
@@ -56,25 +47,6 @@ def run_loop(config: TrainConfig, run: Run, params: Params) -> int:
     if record is not None:
         _print_results(run, record)
     return 0
-
-
-def _evaluate_if_due(config: TrainConfig, run: Run, update: int, params: Params) -> None:
-    settings, lines = config.settings, run.read_evaluations()
-    last = lines[-1].update if lines else None
-    every = settings.evaluate_every or settings.num_updates
-    due = last is None or update == settings.num_updates or update - last >= every
-    if settings.num_episodes == 0 or not due or last == update:
-        return
-    params = map_arrays(jnp.asarray, params)
-    found = evaluate(config.joint, params, key=config.key, num_episodes=settings.num_episodes)
-    line = EvaluationLine(
-        update=update,
-        loss=float(found.loss),
-        standard_error=float(found.standard_error),
-        num_episodes=found.num_episodes,
-        dropped=int(found.dropped),
-    )
-    run.append(line)
 
 
 @contextlib.contextmanager

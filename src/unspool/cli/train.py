@@ -1,8 +1,6 @@
 """`unspool train`: one run in a directory, which can be stopped and resumed."""
 
 import contextlib
-import json
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +8,25 @@ from typing import Any
 
 import jax
 
-from .._memory import Memory
+from .._config import names
+from .._config.build import Training, build_training
+from .._config.options import REQUIRED, Option, format_value
+from .._config.run import create_run, describe_optimizer, reopen, try_out
+from .._describe import describe
 from .._run import Run
-from . import choices
-from .errors import UsageError
-from .options import REQUIRED, Option, format_value, parse
+from .errors import UsageError, as_usage_errors
+from .options import parse
+from .run_config import find_settings
 from .run_loop import run_loop
-from .settings import training_options
-from .train_config import TrainConfig, build_train_config, wants_float64
+from .train_config import parse_train_config, read_base, training_options, wants_float64
 
 _ABOUT = """\
-Trains the parameters of a problem, and writes the run into a directory, or goes on with a run:
-unspool train --resume DIRECTORY [--num-updates N]
+Trains the parameters of a problem, and writes the run into a directory. With PROBLEM and ESTIMATOR,
+--help has their options too; `unspool list` shows them, and optimizers and schedules.
 
-PROBLEM is one of the library's, or your own: file.py:Class, file.py:instance or
-package.module:Class. With it and an estimator, --help lists the options of both.
-
-  problems    {problems}
-  estimators  {estimators}
-  optimizers  {optimizers}
-
-Ctrl-C ends a run at its next record; --resume goes on with it, to the same bits."""
+Your own are named file.py:NAME or package.module:NAME. Instead of both names, --config FILE gives
+settings. Ctrl-C ends a run at its next record; to go on with it, to the same bits:
+unspool train --resume DIRECTORY [--num-updates N] [--allow-changes]"""
 
 
 def train(argv: Sequence[str]) -> int:
@@ -39,25 +35,26 @@ def train(argv: Sequence[str]) -> int:
         _print_help()
     if argv[0].partition("=")[0] == "--resume":
         return _resume(argv)
-    if len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-"):
+    base = read_base(argv)
+    if base is None and (len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-")):
         _print_help_if_asked(argv)
-        raise UsageError(
-            "name the problem and the estimator first: unspool train PROBLEM ESTIMATOR"
-        )
-    with jax.enable_x64(True) if wants_float64(argv) else contextlib.nullcontext():
-        config = build_train_config(argv, Path.cwd())
-        params, memory = config.try_out()
-        directory = _make_directory(config)
-        build_again = {
-            "command": config.argv,
-            "from": os.path.relpath(Path.cwd(), directory),
-        }
-        run = Run.create(directory, config.describe(params) | build_again)
-        _print_settings(run, memory)
-        return run_loop(config, run, params)
+    with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
+        with as_usage_errors("in the settings"):
+            config, asked = parse_train_config(argv, Path.cwd(), base)
+            training = build_training(config)
+        _print_settings(training)
+        with as_usage_errors("in the problem"):
+            params, memory = try_out(training)
+        directory = _make_directory(training, asked)
+        run = create_run(training, params, directory)
+        _print_size(run)
+        print(f"{'memory':<10}{memory}")
+        print(f"{'directory':<10}{run.directory}", flush=True)
+        return run_loop(training, run, params)
 
 
 def _resume(argv: Sequence[str]) -> int:
+    changes = "go on although a file of yours is not what it was"
     given = parse(
         argv,
         prog="unspool train",
@@ -65,47 +62,37 @@ def _resume(argv: Sequence[str]) -> int:
         run=[
             Option("resume", str, REQUIRED, "the directory of the run"),
             Option("num_updates", int | None, None, "updates to make in all", "those of the run"),
+            Option("allow_changes", bool, False, changes),
         ],
     )["run"]
-    directory = Path(given["resume"])
+    directory, count = Path(given["resume"]), given["num_updates"]
+    if count is not None and count < 1:
+        raise UsageError(f"--num-updates must be an integer of at least 1, got {count}")
     run = Run.open(directory)
-    if "command" not in run.config:
-        raise UsageError(f"the run in {directory} was not begun by `unspool train`")
-    argv = list(run.config["command"])
-    if given["num_updates"] is not None:
-        argv.append(f"--num-updates={given['num_updates']}")
-    with jax.enable_x64(bool(run.config["float64"])):
-        config = build_train_config(argv, (directory / run.config["from"]).resolve())
-        params, _ = config.try_out()
-        described = config.describe(params)
-        _check_same(run, described)
-        total = config.settings.num_updates
+    with jax.enable_x64(bool(run.config.get("float64"))):
+        config, start = find_settings(run)
+        with as_usage_errors("in the problem"):
+            run, training, params = reopen(run, config, start, count, given["allow_changes"])
         made = max(run.checkpoints, default=0)
-        if made >= total:
-            raise UsageError(
-                f"the run in {directory} has made its {made} updates: "
-                f"to go on, ask for more than {made} with --num-updates"
-            )
-        if total != run.config["num_updates"]:
-            run = Run(directory, run.config | {"num_updates": total, "command": config.argv})
-            _rewrite(directory / "config.json", run.config)
         print(f"going on with {directory} from update {made}", flush=True)
-        return run_loop(config, run, params)
+        return run_loop(training, run, params)
 
 
-def _make_directory(config: TrainConfig) -> Path:
+def _make_directory(training: Training, asked: str | None) -> Path:
     """The directory that was asked for, or a new one under `runs`."""
-    if config.settings.directory is not None:
-        directory = Path(config.settings.directory)
+    if asked is not None:
+        directory = Path(asked)
         if (directory / "config.json").exists():
             raise UsageError(
                 f"{directory} already holds a run: go on with it by `unspool train --resume "
                 f"{shlex.quote(str(directory))}`, or name another --directory"
             )
         return directory
+    parts = training.problem, training.estimator
+    name = "-".join(names.kebab_case(type(part).__name__) for part in parts)
     number = 1
     while True:
-        directory = Path("runs") / (config.name + (f"-{number}" if number > 1 else ""))
+        directory = Path("runs") / (name + (f"-{number}" if number > 1 else ""))
         try:
             directory.mkdir(parents=True)
             return directory
@@ -118,42 +105,24 @@ def _make_directory(config: TrainConfig) -> Path:
             ) from error
 
 
-def _check_same(run: Run, described: dict[str, Any]) -> None:
-    """Raises `UsageError` unless the run's arguments still give the settings that it began with."""
-    described = json.loads(json.dumps(described))
-    for part in ("problem", "estimator", "num_params"):
-        if (now := described[part]) != (then := run.config[part]):
-            if isinstance(now, dict) and isinstance(then, dict) and now["name"] == then["name"]:
-                options = {**then["options"], **now["options"]}
-                names = [n for n in options if then["options"].get(n) != now["options"].get(n)]
-                part = f"{part}'s {names[0]}" if names else part
-                if names:
-                    then, now = then["options"].get(names[0]), now["options"].get(names[0])
-            raise UsageError(
-                f"the run in {run.directory} is of another experiment: its {part} was {then}, "
-                f"and is {now} now"
-            )
-
-
-def _rewrite(path: Path, config: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(config, indent=1) + "\n")
-    os.replace(partial, path)
-
-
-def _print_settings(run: Run, memory: Memory) -> None:
-    """Prints the settings in force, and the memory that they need."""
-    for part in ("problem", "estimator", "optimizer"):
-        options = run.config[part]["options"].items()
+def _print_settings(training: Training) -> None:
+    """Prints what is trained and how, before anything is compiled."""
+    estimator = describe(training.estimator)
+    shown = {"problem": describe(training.problem), "estimator": estimator}
+    shown["optimizer"] = describe_optimizer(training.config)
+    for part, found in shown.items():
+        options = found["options"].items()
         listed = ", ".join(f"{name} {_format_setting(value)}" for name, value in options)
-        print(f"{part:<10}{run.config[part]['name']}: {listed}")
+        print(f"{part:<10}{found['name']}: {listed}")
+    print("compiling", flush=True)
+
+
+def _print_size(run: Run) -> None:
     precision = "float64" if run.config["float64"] else "float32"
     print(
         f"{'training':<10}{run.config['num_updates']} updates of {run.config['num_params']} "
         f"parameters in {precision}, seed {run.config['seed']}"
     )
-    print(f"{'memory':<10}{memory}")
-    print(f"{'directory':<10}{run.directory}", flush=True)
 
 
 def _format_setting(value: Any) -> str:
@@ -171,10 +140,5 @@ def _print_help_if_asked(argv: Sequence[str]) -> None:
 
 
 def _print_help() -> None:
-    listed = {
-        "problems": ", ".join(choices.problems()),
-        "estimators": ", ".join(choices.estimators()),
-        "optimizers": ", ".join(choices.optimizers()),
-    }
-    prog, about = "unspool train PROBLEM ESTIMATOR", _ABOUT.format(**listed)
-    parse(["--help"], prog=prog, description=about, training=training_options())
+    prog = "unspool train PROBLEM ESTIMATOR"
+    parse(["--help"], prog=prog, description=_ABOUT, training=training_options())

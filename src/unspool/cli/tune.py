@@ -9,6 +9,11 @@ import jax
 import numpy as np
 
 from .. import export
+from .._config import names as _names
+from .._config.build import estimator_options, fill_defaults
+from .._config.docs import summary
+from .._config.options import Option
+from .._config.run import name_entries
 from .._engine import as_engine
 from .._lines import MOST_PARAMS_LOGGED
 from .._random import seeded_key
@@ -16,12 +21,9 @@ from .._run import Run
 from ..experiments.layout import run_directory
 from ..experiments.traces import read_traces
 from ..records.files import as_array
-from . import choices
-from .docs import summary
 from .errors import RunFailure, UsageError, as_usage_errors
-from .options import Option, parse
+from .options import parse
 from .reproduce import run_experiment
-from .train_config import estimator_options, fill_defaults, name_entries
 from .tune_experiment import TuneExperiment, load_training
 
 _ABOUT = """\
@@ -36,14 +38,14 @@ _DEFAULTS = {"num_workers": 20}
 
 def tune(argv: Sequence[str]) -> int:
     """Tunes, writes page and file, and prints the hyperparameters before and after."""
-    names = choices.estimators()
+    names = _names.estimators()
     if not argv or argv[0].startswith("-"):
         about = _ABOUT.format(", ".join(names))
-        parse(argv, prog="unspool tune PROBLEM", description=about, tuning=_options("NAME"))
+        parse(argv, prog="unspool tune PROBLEM", description=about, tuning=tuning_options("NAME"))
         raise UsageError("name the problem first: unspool tune FILE.py:PROBLEM")
     spec, *rest = argv
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "nres"
-    make = choices.choose("estimator", name, names)
+    make = _names.choose("estimator", name, names)
     problem = load_training(spec, Path.cwd())
     of_estimator = [
         dataclasses.replace(option, default=_DEFAULTS.get(option.name, option.default))
@@ -54,7 +56,7 @@ def tune(argv: Sequence[str]) -> int:
         prog=f"unspool tune {spec} {name}",
         description=summary(make),
         estimator=of_estimator,
-        tuning=_options(spec.rpartition(":")[2] or Path(spec).stem),
+        tuning=tuning_options(spec.rpartition(":")[2] or Path(spec).stem),
     )
     options, settings = given["estimator"], given["tuning"]
     for key in ("num_updates", "num_runs", "seeds"):
@@ -83,7 +85,8 @@ def tune(argv: Sequence[str]) -> int:
     return code
 
 
-def _options(name: str) -> list[Option]:
+def tuning_options(name: str) -> list[Option]:
+    """The options of every tuning, of a problem of that name."""
     return [
         Option("num_updates", int, 300, "updates to make, at least 1"),
         Option("learning_rate", float, 0.02, "Adam's, in the unconstrained coordinates"),

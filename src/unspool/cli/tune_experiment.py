@@ -12,15 +12,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from msgspec.structs import replace
 
+from .._config import names
+from .._config.run import name_entries
 from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 from ..problems.schedules import ModelTraining, learning_curve
 from ..records import Chart, Details, Series
 from ..records.files import as_array
-from . import choices
-from .errors import UsageError
-from .train_config import name_entries
+from .errors import UsageError, as_usage_errors
 
 _DESCRIPTION = (
     "The hyperparameters of {problem}, tuned for {horizon} steps of training with the objective "
@@ -71,7 +71,7 @@ class TuneExperiment(AbstractExperiment):
         return self.training.init_params(key=seeded_key(0))
 
     def entries(self) -> tuple[Entry, ...]:
-        make = choices.choose("estimator", self.estimator, choices.estimators())
+        make = names.choose("estimator", self.estimator, names.estimators())
         every = max(1, self.num_updates // 50)
         plan = EvaluationPlan(self.training, 5 * every, num_episodes=10)
         label, optimizer = make.__name__, adam(self.learning_rate)
@@ -182,7 +182,8 @@ class Runs(NamedTuple):
 @ft.lru_cache(maxsize=1)
 def load_training(spec: str, start: Path) -> ModelTraining:
     """The training run of that name in the user's file."""
-    found = choices.load_problem(spec, start)
+    with as_usage_errors("in the problem"):
+        found = names.find("problem", spec, start).thing
     if isinstance(found, type) or not isinstance(found, ModelTraining):
         is_class = isinstance(found, type)
         kind = f"the class {found.__name__}" if is_class else f"of type {type(found).__name__}"

@@ -5,6 +5,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
+CONFIG_FORMAT = 2
+"""The newest format: it holds settings that the run is built again from."""
+
 
 class Setting(Struct, frozen=True):
     """A problem, an optimizer or an experiment: its name and its options."""

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import inspect
 
 FORMAT = 1
-"""The format of all files; one of a newer version of the library has a higher number."""
+"""The format of all files but `config.json`; one of a newer version has a higher number."""
 
 Numbers = Sequence[float | None]
 """Numbers, with `None` for those that are not finite, which JSON cannot hold."""
@@ -34,16 +34,16 @@ class RunError(ValueError):
     """A directory of runs cannot be used as asked; what it holds is left as it was."""
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file that says which format it has."""
-    values = _parse(path)
+def read_object(path: Path, newest: int = FORMAT) -> dict[str, Any]:
+    """The JSON object in a file that says which format it has, up to the newest one."""
+    values = _parse(path, newest)
     _convert(str(path), values, _Header)
     return values
 
 
-def read_record(path: Path, kind: type[R]) -> R:
-    """The record of that kind in a file."""
-    return _convert(str(path), _parse(path), kind)
+def read_record(path: Path, kind: type[R], newest: int = FORMAT) -> R:
+    """The record of that kind in a file of the newest format, or an older one."""
+    return _convert(str(path), _parse(path, newest), kind)
 
 
 def read_lines(path: Path, kind: type[R]) -> list[R]:
@@ -126,14 +126,14 @@ def _loads(where: str, text: str) -> Any:
         raise RunError(f"{where} is not valid JSON ({error.msg}{at}).") from None
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path, newest: int) -> Any:
     """The contents of a JSON file, unless a newer version of the library has written it."""
     values = _loads(str(path), _read(path))
     found = values.get("format") if isinstance(values, dict) else None
-    if isinstance(found, int) and found > FORMAT:
+    if isinstance(found, int) and found > newest:
         raise RunError(
             f"{path} has format {found}, which a newer version of unspool has written; this one "
-            f"reads format {FORMAT}."
+            f"reads format {newest}."
         )
     return values
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .config import Config
+from .config import CONFIG_FORMAT, Config
 from .evaluation import EvaluationLine
 from .files import RunError, read_lines, read_record
 from .metrics import MetricsLine
@@ -71,7 +71,7 @@ def read_run(directory: Path | str) -> LoggedRun:
     [0.0, 1.0, 2.0]
     """
     path = Path(directory)
-    config = read_record(path / CONFIG_FILE, Config)
+    config = read_record(path / CONFIG_FILE, Config, CONFIG_FORMAT)
     metrics = _read_metrics(path / METRICS_FILE, config.num_params)
     evaluation = path / EVALUATION_FILE
     return LoggedRun(

@@ -2,12 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
-def summary(cls: type) -> str:
-    """The first line of a class's own docstring, without markup."""
-    return strip_markup(inspect.cleandoc(cls.__doc__ or "").partition("\n")[0])
+def summary(thing: Callable[..., Any]) -> str:
+    """The first line of the docstring of a class or a function, without markup."""
+    return strip_markup(inspect.cleandoc(thing.__doc__ or "").partition("\n")[0])
 
 
 def argument_docs(doc: str, names: Sequence[str]) -> dict[str, str]:
@@ -26,6 +27,11 @@ def argument_docs(doc: str, names: Sequence[str]) -> dict[str, str]:
         else:
             current = []
     return {name: text.rstrip(".;") for name, text in docs.items()}
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the first full stop, or a remark on types that follows a colon of Sphinx."""
+    return re.split(r"\. (?=[A-Z])|, see :", text)[0]
 
 
 def strip_markup(text: str) -> str:

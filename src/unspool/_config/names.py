@@ -1,0 +1,244 @@
+"""What settings name: classes and functions of the library and of optax, and the user's own."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import optax
+import optax.contrib
+
+from .. import problems as _problems
+from .._black_box import AbstractBlackBox
+from .._engine import AbstractEngine
+from .._estimator import AbstractEstimator
+from .._estimator.chunked import Chunked
+from .._estimator.directions import AbstractDirections
+from .._joint import JointProblem
+from .._problem import AbstractProblem
+from ..problems import control as _control
+from .errors import ConfigError, suggest
+from .load_object import load_module
+from .options import find_options, missing_arguments
+from .train_config import Spec
+
+_NEED_LOSS_FUNCTION = "lbfgs", "sophia"
+_SCHEDULE_ARGUMENTS = {
+    "decay_rate", "decay_steps", "end_value", "init_value", "peak_value", "power",
+    "transition_steps", "value", "warmup_steps",
+}  # fmt: skip
+_WANTED = {
+    "problem": "a subclass or an instance of unspool.AbstractProblem, AbstractHostProblem or "
+    "AbstractSimulatorProblem",
+    "estimator": "a subclass or an instance of unspool.AbstractEstimator",
+    "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
+    "optimizer": "an optimizer of optax, or a function that makes one",
+    "schedule": "a function that makes a schedule",
+    "object": "a class, or a ready object",
+}
+
+
+class Found(NamedTuple):
+    """What a name stands for.
+
+    - `name`: the whole name: `unspool:NRES`, `optax:adam`, `mine.py:Walk`.
+    - `thing`: a class or a function that takes options, or a ready object.
+    """
+
+    name: str
+    thing: Any
+
+    @property
+    def takes_options(self) -> bool:
+        return isinstance(self.thing, type) or inspect.isroutine(self.thing)
+
+
+def kebab_case(name: str) -> str:
+    """`ESSingle` as it is typed: `es-single`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_", "-", name).lower()
+
+
+def estimators() -> dict[str, type[AbstractEstimator]]:
+    """The exported estimators by the name they are typed with; `Chunked` is an option of all."""
+    found = exported(_library(), AbstractEstimator)
+    return {name: cls for name, cls in found.items() if cls is not Chunked}
+
+
+def directions() -> dict[str, type[AbstractDirections]]:
+    """The exported directions: `gaussian`, `lattice` and others."""
+    found = exported(_library(), AbstractDirections)
+    return {name.removesuffix("-directions"): cls for name, cls in found.items()}
+
+
+def problems() -> dict[str, type[AbstractProblem] | type[AbstractBlackBox]]:
+    """The exported problems by the name they are typed with, if options can construct one."""
+    found = {
+        name: cls
+        for module in (_problems, _control)
+        for name, cls in exported(module, (AbstractProblem, AbstractBlackBox)).items()
+    }
+    constructible = {
+        name for name, cls in found.items() if not missing_arguments(cls, find_options(cls))
+    }
+    return {name: found[name] for name in sorted(constructible)}
+
+
+def optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]:
+    """The optimizers of optax that need a learning rate and nothing else.
+
+    `momentum` is short for SGD with one: `with_momentum` has its options.
+    """
+    found = {
+        kebab_case(name): function
+        for module in (optax.contrib, optax)
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and not name.startswith(("_", "scale_by_"))
+        and name not in _NEED_LOSS_FUNCTION
+        and "learning_rate" in inspect.signature(function).parameters
+        and _needed(function) <= {"learning_rate"}
+    }
+    return dict(sorted((found | {"momentum": optax.sgd}).items()))
+
+
+def with_momentum(spec: Spec) -> Spec:
+    """The options of `momentum`, which is that of SGD with 0.9; any other optimizer as it is."""
+    if _normalize(spec.name) != "momentum":
+        return spec
+    return Spec("sgd", {"momentum": 0.9} | spec.options)
+
+
+def schedules() -> dict[str, Callable[..., optax.Schedule]]:
+    """The schedules of optax for a rate, a number of steps and the like: `cosine`, `linear`."""
+    return {
+        kebab_case(re.sub(r"(_decay)?(_schedule)?$", "", name)): function
+        for name, function in sorted(vars(optax).items())
+        if inspect.isfunction(function)
+        and name.endswith(("_decay", "_schedule"))
+        and _needed(function) <= _SCHEDULE_ARGUMENTS
+        and {"init_value", "peak_value", "value"} & set(inspect.signature(function).parameters)
+    }
+
+
+def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any]:
+    """The classes that a module exports, by the names they are typed with."""
+    return {
+        kebab_case(name): value
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, type) and issubclass(value, base) and not inspect.isabstract(value)
+        and not name.startswith(("_", "Abstract"))
+    }  # fmt: skip
+
+
+def choose(what: str, name: str, choices: Mapping[str, Any]) -> Any:
+    """The choice of this name, however it is hyphenated; else an error with suggestions."""
+    squeezed = {_normalize(known): value for known, value in choices.items()}
+    if _normalize(name) in squeezed:
+        return squeezed[_normalize(name)]
+    raise ConfigError(f"there is no {what} {name!r}{suggest(name, choices)}")
+
+
+def find(what: str, name: str, start: Path) -> Found:
+    """What a name stands for, of the library or of the user's files, which are imported.
+
+    **Arguments:**
+
+    - `what`: "problem", "estimator", "optimizer", "schedule", "directions" or "object".
+    - `start`: the directory that files and packages are looked for in.
+
+    **Raises:** `ConfigError` for a name that is not there, or is of something else.
+    """
+    if ":" in name or name.endswith(".py"):
+        return _find_own(what, name, start)
+    try:
+        thing = choose(what, name, _known(what))
+    except ConfigError as error:
+        own = " (or name your own: file.py:Class)" if what == "problem" else ""
+        raise ConfigError(f"{error}{own}") from None
+    places = _library(), _problems, _control, optax, optax.contrib
+    place = next(m for m in places if vars(m).get(thing.__name__) is thing)
+    return Found(f"{place.__name__.removesuffix('._exports')}:{thing.__name__}", thing)
+
+
+def _known(what: str) -> Mapping[str, Any]:
+    if what == "object":
+        modules = _library(), _problems, _control
+        return {k: v for module in modules for k, v in exported(module, eqx.Module).items()}
+    known = {"problem": problems, "estimator": estimators, "optimizer": optimizers}
+    return (known | {"schedule": schedules, "directions": directions})[what]()
+
+
+def _find_own(what: str, spec: str, start: Path) -> Found:
+    source, _, name = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    module = load_module(source, start)
+    if not name:
+        name = _only_name(what, module, source)
+    found = getattr(module, name, None)
+    candidates = [key for key, value in vars(module).items() if _is_own(what, value)]
+    if found is None:
+        there = suggest(name, candidates) if candidates else f", and no {what} at all"
+        raise ConfigError(f"there is no {name!r} in {source}{there}")
+    if not _is_one(what, found):
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        there = f"; {source} holds {', '.join(candidates)}" if candidates else ""
+        raise ConfigError(f"{spec} is {kind}, and must be {_WANTED[what]}{there}")
+    lacking = sorted(getattr(found, "__abstractmethods__", ()))
+    if isinstance(found, type) and lacking:
+        raise ConfigError(f"{spec} lacks {', '.join(lacking)}, which every {what} needs")
+    return Found(f"{source}:{name}", found)
+
+
+def _only_name(what: str, module: ModuleType, source: str) -> str:
+    own = [
+        key
+        for key, value in vars(module).items()
+        if _is_own(what, value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    if len(own) != 1:
+        holds = f"holds {', '.join(own)}" if own else f"holds no {what}"
+        raise ConfigError(f"{source} {holds}: name one as {source}:NAME")
+    return own[0]
+
+
+def _is_one(what: str, value: Any) -> bool:
+    if what == "optimizer":
+        is_ready = callable(getattr(value, "init", None)) and callable(
+            getattr(value, "update", None)
+        )
+        return is_ready or inspect.isroutine(value)
+    if what == "schedule":
+        return inspect.isroutine(value)
+    if what == "problem":
+        ready = AbstractEngine, JointProblem
+        kinds = AbstractProblem, AbstractBlackBox
+    else:
+        ready = ()
+        kinds = {"estimator": AbstractEstimator, "directions": AbstractDirections}.get(what, object)
+    if isinstance(value, type):
+        return issubclass(value, kinds)
+    return isinstance(value, (kinds, ready) if isinstance(kinds, type) else (*kinds, *ready))
+
+
+def _is_own(what: str, value: Any) -> bool:
+    """Whether it is one that the user has written or made."""
+    if isinstance(value, type):
+        return _is_one(what, value) and not value.__module__.startswith("unspool.")
+    return _is_one(what, value) and not getattr(value, "__module__", "").startswith("optax")
+
+
+def _library() -> ModuleType:
+    # By name, for it exports this package's functions too.
+    return importlib.import_module("unspool._exports")
+
+
+def _needed(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters
+    return {name for name, x in parameters.items() if x.default is x.empty}
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
