@@ -239,3 +239,12 @@ def test_the_users_objects_are_loaded_by_name():
         Path("broken.py").write_text("1 / 0")
         unspool.load_object("broken.py:x")
     assert raised.value.__notes__ == ["unspool: while importing broken.py"]
+
+
+def test_a_file_is_run_once_as_long_as_it_stays_the_same(capsys):
+    Path("told.py").write_text("from mine import *\nprint('run')\n")
+    build("told.py:ready nres --directions orthogonal --directions.size 2")
+    assert capsys.readouterr().out == "run\n"
+    Path("told.py").write_text("from mine import *\nprint('run again')\n")
+    build("told.py:ready nres")
+    assert capsys.readouterr().out == "run again\n"

@@ -1,5 +1,6 @@
 """Objects of the user's by file and name. To import a file is to run it."""
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -78,6 +79,18 @@ def _load_file(file: Path, shown: str) -> ModuleType:
         raise ConfigError(
             f"there is no file {file.name}{where}" + (suggest(file.name, near) if near else "")
         )
+    import jax  # Late, for settings are read without it.
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return _run_file(file, shown, digest, str(jax.numpy.result_type(float)))
+
+
+@functools.lru_cache(maxsize=16)
+def _run_file(file: Path, shown: str, digest: str, precision: str) -> ModuleType:
+    """The module in a file, which is run once as long as it stays the same.
+
+    Arrays that it makes are of the precision that is in force.
+    """
     # A name of its own, so that a file called `random.py` hides no module.
     name = f"_unspool_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)

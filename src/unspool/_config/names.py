@@ -160,8 +160,9 @@ def find(what: str, name: str, start: Path) -> Found:
         own = " (or name your own: file.py:Class)" if what == "problem" else ""
         raise ConfigError(f"{error}{own}") from None
     places = _library(), _problems, _control, optax, optax.contrib
-    place = next(m for m in places if vars(m).get(thing.__name__) is thing)
-    return Found(f"{place.__name__.removesuffix('._exports')}:{thing.__name__}", thing)
+    # Some of optax are known by other names than their own.
+    place, known = next((m, k) for m in places for k, v in vars(m).items() if v is thing)
+    return Found(f"{place.__name__.removesuffix('._exports')}:{known}", thing)
 
 
 def _known(what: str) -> Mapping[str, Any]:

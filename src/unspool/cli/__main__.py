@@ -103,7 +103,8 @@ def _run(name: str, argv: list[str]) -> int:
     if name == "train":
         # JAX takes seconds to import: before it, it is said what is going on.
         if len(argv) > 1 and not {"--help", "-h"} & set(argv):
-            print(f"loading   JAX and {argv[argv[0] == '--resume']}", flush=True)
+            named = next((word for word in argv if not word.startswith("-")), argv[0])
+            print(f"loading   JAX and {named}", flush=True)
         from .train import train
 
         return train(argv)
