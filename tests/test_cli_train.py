@@ -178,9 +178,9 @@ import os, signal, sys
 import unspool
 from unspool.cli.__main__ import main
 append = unspool.Run.append
-def append_and_stop(run, name, line):
-    append(run, name, line)
-    if name == "metrics" and line["update"] == 200:
+def append_and_stop(run, line):
+    append(run, line)
+    if isinstance(line, unspool.records.MetricsLine) and line.update == 200:
         os.kill(os.getpid(), signal.SIGINT)
 unspool.Run.append = append_and_stop
 sys.exit(main(sys.argv[1:]))
