@@ -133,7 +133,7 @@ def _parse(path: Path, newest: int) -> Any:
     if isinstance(found, int) and found > newest:
         raise RunError(
             f"{path} has format {found}, which a newer version of unspool has written; this one "
-            f"reads format {newest}."
+            f"reads formats up to {newest}."
         )
     return values
 
