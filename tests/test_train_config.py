@@ -200,7 +200,7 @@ def test_the_users_own_are_named_like_their_problems(capsys):
 
 WRONG = {
     "settings: there is no setting 'num_update'; did you mean num_updates?": {"num_update": 3},
-    "settings: Expected `int`, got `str` - at `$.num_updates`": {"num_updates": "3"},
+    "settings: 'num_updates' is \"3\", but must be a whole number": {"num_updates": "3"},
     "num_updates must be an integer of at least 1, got 0": {"num_updates": 0},
     "cubic has no option 'horizn'; did you mean horizon?": {
         "problem": {"name": "cubic", "options": {"horizn": 3}}

@@ -1,4 +1,4 @@
-"""All that `unspool` exports. It is imported when the first of it is asked for."""
+"""The exports of `unspool`. They are imported when the first of it is asked for."""
 
 from . import problems as problems
 from ._black_box import AbstractBlackBox as AbstractBlackBox

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 NOTE = "unspool: "
-"""What the notes of this library begin with."""
+"""The beginning of this library's notes."""
 
 
 class ConfigError(ValueError):
@@ -31,6 +31,6 @@ def noting(doing: str) -> Iterator[None]:
 
 
 def noted(error: BaseException) -> str | None:
-    """What was done first when an error was raised, if it has been noted."""
+    """The note of what was done first when an error was raised, or `None`."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(NOTE)]
     return notes[0].removeprefix(NOTE) if notes else None

@@ -1,4 +1,4 @@
-"""What settings name: classes and functions of the library and of optax, and the user's own."""
+"""Names in settings: of classes and functions of the library and of optax, and the user's own."""
 
 import importlib
 import inspect
@@ -43,7 +43,7 @@ _WANTED = {
 
 
 class Found(NamedTuple):
-    """What a name stands for.
+    """The thing that a name stands for.
 
     - `name`: the whole name: `unspool:NRES`, `optax:adam`, `mine.py:Walk`.
     - `thing`: a class or a function that takes options, or a ready object.
@@ -143,7 +143,7 @@ def choose(what: str, name: str, choices: Mapping[str, Any]) -> Any:
 
 
 def find(what: str, name: str, start: Path) -> Found:
-    """What a name stands for, of the library or of the user's files, which are imported.
+    """The thing of a name, in the library or in the user's files, which are imported.
 
     **Arguments:**
 
@@ -225,7 +225,7 @@ def _is_one(what: str, value: Any) -> bool:
 
 
 def _is_own(what: str, value: Any) -> bool:
-    """Whether it is one that the user has written or made."""
+    """True if it is one that the user has written or made."""
     if isinstance(value, type):
         return _is_one(what, value) and not value.__module__.startswith("unspool.")
     return _is_one(what, value) and not getattr(value, "__module__", "").startswith("optax")

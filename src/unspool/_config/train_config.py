@@ -150,7 +150,10 @@ def from_data(values: dict[str, Any], source: str) -> TrainConfig:
     try:
         return msgspec.convert(values | short, TrainConfig)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        # Late, for the help waits for no NumPy.
+        from ..records.files import describe_mistake
+
+        raise ConfigError(source + describe_mistake(values | short, TrainConfig, error)) from error
 
 
 def relocate(config: TrainConfig, start: Path, target: Path) -> TrainConfig:
@@ -184,26 +187,33 @@ def is_spec(value: Any) -> bool:
     )
 
 
+def _parse_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+_PARSERS = {
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+}
+
+
 def _parse(path: Path) -> dict[str, Any]:
     """The table in a file."""
+    if path.suffix not in _PARSERS:
+        raise ConfigError(f"{path} must end with .json, .toml, .yaml or .yml")
     try:
-        text = path.read_text()
-        if path.suffix == ".toml":
-            values = tomllib.loads(text)
-        elif path.suffix in (".yaml", ".yml"):
-            import yaml
-
-            try:
-                values = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-        elif path.suffix == ".json":
-            values = json.loads(text)
-        else:
-            raise ConfigError(f"{path} must end with .json, .toml, .yaml or .yml")
+        values = _PARSERS[path.suffix](path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # So are the errors of JSON, TOML and what is no text.
+    except ValueError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a table of settings, got {type(values).__name__}")

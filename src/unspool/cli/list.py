@@ -12,7 +12,7 @@ from .._config import names
 from .._config.build import LEARNING_RATE, estimator_options, schedule_options
 from .._config.docs import first_sentence, strip_markup, summary
 from .._config.errors import ConfigError, suggest
-from .._config.options import Option, find_options, format_value
+from .._config.options import Option, find_objects, find_options, format_value
 from .._estimator import AbstractEstimator
 from . import choices
 from .errors import UsageError
@@ -82,11 +82,13 @@ def _find_entries(name: str) -> list[_Entry]:
     with contextlib.suppress(ConfigError):
         made = names.choose("problem", name, problems)
         begin = f"unspool train {name} nres"
-        found.append(_Entry(f"problem {name}", made, find_options(made), "problem.", begin))
+        options = [*find_options(made), *find_objects(made)]
+        found.append(_Entry(f"problem {name}", made, options, "problem.", begin))
     with contextlib.suppress(ConfigError):
         made = names.choose("estimator", name, estimators)
         begin = f"unspool train PROBLEM {name}"
-        found.append(_Entry(f"estimator {name}", made, estimator_options(made), "", begin))
+        options = [*estimator_options(made), *find_objects(made)]
+        found.append(_Entry(f"estimator {name}", made, options, "", begin))
     with contextlib.suppress(ConfigError):
         made = names.choose("optimizer", name, optimizers)
         begin = f"unspool train PROBLEM nres --optimizer {name}"

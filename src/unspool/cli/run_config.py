@@ -23,7 +23,7 @@ def find_settings(run: Run) -> tuple[TrainConfig, Path]:
 
 
 def rebuild(run: Run) -> Training:
-    """What a run trains, built anew from its settings."""
+    """The objects that a run trains, built anew from its settings."""
     config, start = find_settings(run)
     with as_usage_errors("in the settings"):
         return build_training(config, start)

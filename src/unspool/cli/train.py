@@ -10,8 +10,9 @@ import jax
 
 from .._config import names
 from .._config.build import Training, build_training
+from .._config.describe_run import describe_optimizer
 from .._config.options import REQUIRED, Option, format_value
-from .._config.run import create_run, describe_optimizer, reopen, try_out
+from .._config.run import create_run, reopen, try_out
 from .._describe import describe
 from .._run import Run
 from .errors import UsageError, as_usage_errors

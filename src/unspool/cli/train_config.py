@@ -36,7 +36,7 @@ _PROBLEM_AND_ESTIMATOR = (
 
 
 class Asked(NamedTuple):
-    """What a command line asks for: the settings, and the directory of the run if it names one."""
+    """The wishes of a command line: the settings, and the directory of the run if it names one."""
 
     config: TrainConfig
     directory: str | None
@@ -229,7 +229,7 @@ def _values(part: _Part, given: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _is_open(part: _Part, name: str) -> bool:
-    """Whether a default is to be filled in for an option that is `None`."""
+    """True if a default is to be filled in for an option that is `None`."""
     (option,) = (option for option in part.options if option.name == name)
     return option.shown is not None
 

@@ -11,9 +11,9 @@ import numpy as np
 from .. import export
 from .._config import names as _names
 from .._config.build import estimator_options, fill_defaults
+from .._config.describe_run import name_entries
 from .._config.docs import summary
 from .._config.options import Option
-from .._config.run import name_entries
 from .._engine import as_engine
 from .._lines import MOST_PARAMS_LOGGED
 from .._random import seeded_key

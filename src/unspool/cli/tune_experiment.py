@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from msgspec.structs import replace
 
 from .._config import names
-from .._config.run import name_entries
+from .._config.describe_run import name_entries
 from .._custom_types import Params
 from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam

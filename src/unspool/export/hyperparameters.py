@@ -1,7 +1,6 @@
 """Tuned hyperparameters as optax schedules and optimizers, and as JSON."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import optax
 
 from .._custom_types import Params
 from ..problems.schedules import AbstractSchedule, Constant, ModelTraining, PerTensor
+from ..records.files import write_text
 
 _FORMAT = 1
 Schedule = Callable[[Any], Any]
@@ -118,10 +118,7 @@ def save(problem: ModelTraining, params: Params, path: Path | str) -> None:
             saved["values"] = _plain(table)
         entries[name] = saved
     contents = {"format": _FORMAT, "horizon": problem.horizon, "hyperparameters": entries}
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(contents, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(Path(path), json.dumps(contents, indent=1) + "\n")
 
 
 def load_schedules(path: Path | str) -> dict[str, Any]:

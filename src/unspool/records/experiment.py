@@ -132,5 +132,5 @@ class Experiment(Details, frozen=True, kw_only=True):
 
     @property
     def all_claims(self) -> tuple[Claim, ...]:
-        """What is expected, in one form."""
+        """The expectations in one form."""
         return (*(expectation.as_claim() for expectation in self.expected), *self.claims)

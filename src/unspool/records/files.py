@@ -142,11 +142,14 @@ def _convert(where: str, values: Any, kind: type[R]) -> R:
     try:
         return msgspec.convert(values, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise RunError(f"{where}{_complaint(values, kind, error)}.") from None
+        raise RunError(f"{where}{describe_mistake(values, kind, error)}.") from None
 
 
-def _complaint(values: Any, kind: Any, error: msgspec.ValidationError) -> str:
-    """What is wrong, and where; msgspec says this by a path such as `$.charts[0].title`."""
+def describe_mistake(values: Any, kind: Any, error: msgspec.ValidationError) -> str:
+    """The mistake and its place, to come after the name of a file: `: 'seed' is "a", but must ...`.
+
+    msgspec says where by a path such as `$.charts[0].title`.
+    """
     found = re.fullmatch(r"(?s)(.*?)(?: - at (?:`key` in )?`\$(.*?)(?:\[\.{3}\].*)?`)?", str(error))
     assert found is not None
     steps = [name or int(at) for name, at in re.findall(r"\.(\w+)|\[(\d+)\]", found[2] or "")]
@@ -173,7 +176,7 @@ def _place(steps: list[str | int]) -> str:
 
 
 def _legal(kind: Any, steps: list[str | int]) -> str:
-    """What is legal at the end of the way."""
+    """The legal values at the end of the way."""
     info: Any = inspect.type_info(kind)
     for step in steps:
         (info,) = filter(None, (_inside(one, step) for one in _either(info)))

@@ -1,0 +1,91 @@
+"""Descriptions of a training in words and numbers, as `config.json` holds them."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._custom_types import Params
+from .._describe import describe, environment
+from .._joint import JointProblem
+from .._params import split
+from .build import Training
+from .load_object import fingerprint
+from .names import find
+from .options import find_options
+from .train_config import TrainConfig, is_spec, to_data
+
+_MAX_NAMED = 32
+
+
+def describe_run(training: Training, params: Params) -> dict[str, Any]:
+    """The entries of `config.json` that reports read."""
+    config, estimator = training.config, describe(training.estimator)
+    typed = {k: v for k, v in config.estimator.options.items() if not is_spec(v)}
+    estimator["options"] |= typed
+    trained, _ = split(params)
+    num_params = sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
+    return {
+        "label": config.label or estimator["name"],
+        "seed": config.seed,
+        "problem": describe(_plain(training.joint)),
+        "estimator": estimator | {"estimand": training.estimator.estimand},
+        "optimizer": describe_optimizer(config),
+        "num_updates": config.num_updates,
+        "num_params": num_params,
+        "parameter_names": name_entries(trained) if num_params <= _MAX_NAMED else None,
+        "float64": jnp.result_type(float) == jnp.float64,
+        "environment": environment(),
+    }
+
+
+def describe_optimizer(config: TrainConfig) -> dict[str, Any]:
+    """The optimizer's name, and those of its options that are not optax's defaults."""
+    name = config.optimizer.name.rpartition(":")[2]
+    options = dict(config.optimizer.options)
+    if config.optimizer.name.startswith("optax"):
+        function = find("optimizer", config.optimizer.name, Path()).thing
+        usual = {option.name: option.default for option in find_options(function)}
+        options = {k: v for k, v in options.items() if k == "learning_rate" or v != usual.get(k)}
+    if config.schedule is not None:
+        schedule = config.schedule.name.rpartition(":")[2]
+        options["schedule"] = {"name": schedule, "options": config.schedule.options}
+    if config.clip_norm is not None:
+        options["clip_norm"] = config.clip_norm
+    return {"name": name, "options": options}
+
+
+def name_entries(params: Params, root: str = "") -> list[str]:
+    """A name for every number in a tree, in the order of its leaves."""
+    names = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        own = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = ".".join(filter(None, (root, own))) or "params"
+        for index in np.ndindex(np.shape(leaf)):
+            names.append(name + "".join(f"[{i}]" for i in index))
+    return names
+
+
+def fingerprints(training: Training) -> dict[str, str]:
+    """A digest of every file of the user's that the settings name."""
+    names: set[str] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            if is_spec(value):
+                names.add(value["name"].rpartition(":")[0])
+            for item in value.values():
+                collect(item)
+
+    collect(to_data(training.config))
+    sources = sorted(n for n in names if n.partition(".")[0] not in ("unspool", "optax", ""))
+    found = {source: fingerprint(source, training.start) for source in sources}
+    return {source: digest for source, digest in found.items() if digest is not None}
+
+
+def _plain(joint: JointProblem) -> Any:
+    """The one problem that there is, without the engine that runs it; or all of them."""
+    engine, *others = joint.engines
+    return joint if others else getattr(engine, "problem", engine)
