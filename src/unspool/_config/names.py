@@ -21,6 +21,7 @@ from .._estimator.directions import AbstractDirections
 from .._joint import JointProblem
 from .._problem import AbstractProblem
 from ..problems import control as _control
+from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
 from .errors import ConfigError, suggest
 from .load_object import load_module
 from .options import find_options, missing_arguments
@@ -38,8 +39,25 @@ _WANTED = {
     "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
     "optimizer": "an optimizer of optax, or a function that makes one",
     "schedule": "a function that makes a schedule",
+    "task": "an instance of Task or OptimizerTraining of unspool.problems.learned_optimizer",
+    "learned optimizer": "a subclass or an instance of "
+    "unspool.problems.learned_optimizer.AbstractLearnedOptimizer",
     "object": "a class, or a ready object",
 }
+_CLASSES = {
+    "problem": (AbstractProblem, AbstractBlackBox),
+    "estimator": (AbstractEstimator,),
+    "directions": (AbstractDirections,),
+    "learned optimizer": (AbstractLearnedOptimizer,),
+    "task": (),
+}
+"""The classes that a name may stand for, or be an instance of."""
+
+_READY: dict[str, tuple[type, ...]] = {
+    "problem": (AbstractEngine, JointProblem),
+    "task": (Task, OptimizerTraining),
+}
+"""Further classes of which a name may stand for an instance."""
 
 
 class Found(NamedTuple):
@@ -147,13 +165,16 @@ def find(what: str, name: str, start: Path) -> Found:
 
     **Arguments:**
 
-    - `what`: "problem", "estimator", "optimizer", "schedule", "directions" or "object".
+    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "task",
+      "learned optimizer" or "object".
     - `start`: the directory that files and packages are looked for in.
 
     **Raises:** `ConfigError` for a name that is not there, or is of something else.
     """
     if ":" in name or name.endswith(".py"):
         return _find_own(what, name, start)
+    if what in ("task", "learned optimizer"):
+        raise ConfigError(f"{name} must be file.py:NAME, where NAME is {_WANTED[what]}")
     try:
         thing = choose(what, name, _known(what))
     except ConfigError as error:
@@ -213,15 +234,9 @@ def _is_one(what: str, value: Any) -> bool:
         return is_ready or inspect.isroutine(value)
     if what == "schedule":
         return inspect.isroutine(value)
-    if what == "problem":
-        ready = AbstractEngine, JointProblem
-        kinds = AbstractProblem, AbstractBlackBox
-    else:
-        ready = ()
-        kinds = {"estimator": AbstractEstimator, "directions": AbstractDirections}.get(what, object)
     if isinstance(value, type):
-        return issubclass(value, kinds)
-    return isinstance(value, (kinds, ready) if isinstance(kinds, type) else (*kinds, *ready))
+        return issubclass(value, _CLASSES.get(what, object))
+    return isinstance(value, (*_CLASSES.get(what, (object,)), *_READY.get(what, ())))
 
 
 def _is_own(what: str, value: Any) -> bool:

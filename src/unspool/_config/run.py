@@ -93,6 +93,11 @@ def resume_run(
 def run_settings(run: Run) -> tuple[TrainConfig, Path]:
     """The settings of a run, and the directory that they name files relative to."""
     settings = run.config.get("settings")
+    if settings is None and "command" in run.config:
+        raise ConfigError(
+            f"the run in {run.directory} is of version 0.1: `unspool train --resume "
+            f"{run.directory}` goes on with it, and writes it anew"
+        )
     if settings is None:
         raise ConfigError(
             f"the run in {run.directory} was not begun by `unspool train` or train_run, and holds "

@@ -1,6 +1,7 @@
 """The interface of experiments: trainings, measurements, and published results."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -268,6 +269,12 @@ class AbstractExperiment(abc.ABC):
     def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[Chart]:
         """Figures from what was measured: for each label an array of seeds by numbers."""
         return []
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings that runs in one directory must share: all but the number of seeds."""
+        fields = dataclasses.asdict(self)  # pyright: ignore[reportArgumentType]
+        return {name: value for name, value in fields.items() if name != "seeds"}
 
     @property
     def seed_values(self) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """The layout of an experiment's directory, and the `config.json` of its runs."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,16 @@ def read_measured(directory: Path, label: str) -> dict[int, np.ndarray]:
     return {seed: as_array(numbers) for seed, numbers in found.items()}
 
 
+def measurements(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:
+    """The measurements of each label, one row for each seed that is there."""
+    found = {}
+    for measurement in experiment.measurements():
+        values = read_measured(directory, measurement.label)
+        if rows := [values[seed] for seed in experiment.seed_values if seed in values]:
+            found[measurement.label] = np.stack(rows)
+    return found
+
+
 def write_measured(
     experiment: AbstractExperiment, directory: Path, label: str, values: dict[int, np.ndarray]
 ) -> None:
@@ -58,10 +67,8 @@ def write_measured(
 
 
 def identity(experiment: AbstractExperiment) -> Setting:
-    """The settings that runs in one directory must share: all but the number of seeds."""
-    fields = dataclasses.asdict(experiment)  # pyright: ignore[reportArgumentType]
-    fields.pop("seeds", None)
-    return Setting(experiment.name, plain(fields))
+    """The settings that runs in one directory must share."""
+    return Setting(experiment.name, plain(experiment.options))
 
 
 def check_directory(experiment: AbstractExperiment, directory: Path) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from ..records import Experiment, PictureFile
 from ..records.files import write_record
 from ..records.study import EXPERIMENT_FILE
 from .base import AbstractExperiment, Picture
-from .layout import PICTURES_FOLDER, check_directory, read_measured
+from .layout import PICTURES_FOLDER, check_directory, measurements
 from .pool import TaskFailed, run_tasks
 from .tasks import TaskProgress, run_entry, run_measurement
 from .traces import read_traces
@@ -113,7 +112,7 @@ def reproduce(
     if description is not None:
         traces = read_traces(experiment, directory)
         charts = experiment.charts(traces)
-        charts += experiment.measured_charts(_measured(experiment, directory))
+        charts += experiment.measured_charts(measurements(experiment, directory))
         pictures = [_save(picture, directory) for picture in experiment.pictures(traces)]
         contents = msgspec.structs.replace(description, charts=charts, pictures=pictures)
         write_record(directory / EXPERIMENT_FILE, contents)
@@ -146,16 +145,6 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _measured(experiment: AbstractExperiment, directory: Path) -> dict[str, np.ndarray]:
-    """The measurements of each label, one row for each seed that is there."""
-    found = {}
-    for measurement in experiment.measurements():
-        values = read_measured(directory, measurement.label)
-        if rows := [values[seed] for seed in experiment.seed_values if seed in values]:
-            found[measurement.label] = np.stack(rows)
-    return found
 
 
 def _save(picture: Picture, directory: Path) -> PictureFile:

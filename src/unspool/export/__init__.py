@@ -9,3 +9,5 @@ from .optimizer_file import SavedOptimizer as SavedOptimizer
 from .optimizer_file import load_optimizer as load_optimizer
 from .optimizer_file import read_optimizer as read_optimizer
 from .optimizer_file import save_optimizer as save_optimizer
+from .training_run import ExportedRun as ExportedRun
+from .training_run import save_run as save_run

@@ -3,7 +3,6 @@
 import functools as ft
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -12,15 +11,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from msgspec.structs import replace
 
-from .._config import names
-from .._config.describe_run import name_entries
-from .._custom_types import Params
-from .._random import Purpose, seeded_key, stream
-from ..experiments.base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
-from ..problems.schedules import ModelTraining, learning_curve
-from ..records import Chart, Details, Series
-from ..records.files import as_array
-from .errors import UsageError, as_usage_errors
+from ..._config.describe_run import name_entries
+from ..._custom_types import Params
+from ..._describe import describe
+from ..._estimator import AbstractEstimator
+from ..._random import Purpose, seeded_key, stream
+from ...problems.schedules import ModelTraining, learning_curve
+from ...records import Chart, Details, Series
+from ...records.files import as_array
+from ..base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 
 _DESCRIPTION = (
     "The hyperparameters of {problem}, tuned for {horizon} steps of training with the objective "
@@ -32,10 +31,11 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True)
 class TuneExperiment(AbstractExperiment):
-    """A problem of the user's, tuned with one estimator.
+    """A training run of the user's, tuned with one estimator.
 
-    - `problem`, `start`: what to load, and from where.
-    - `estimator`, `options`: the estimator's name on the command line, and its arguments.
+    - `training`: the training run.
+    - `estimator`: the estimator.
+    - `label`: the run's name on the page.
     - `num_updates`, `learning_rate`: of Adam.
     - `num_runs`: fresh training runs to compare with.
     """
@@ -44,10 +44,9 @@ class TuneExperiment(AbstractExperiment):
     source: ClassVar[str] = ""
     references: ClassVar[tuple[str, ...]] = ()
 
-    problem: str
-    start: str
-    estimator: str
-    options: dict[str, Any]
+    training: ModelTraining
+    estimator: AbstractEstimator
+    label: str
     num_updates: int
     learning_rate: float
     num_runs: int
@@ -55,34 +54,35 @@ class TuneExperiment(AbstractExperiment):
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"Tuning {self.problem}"
+        return f"Tuning {self.label}"
 
     @property
-    def training(self) -> ModelTraining:
-        """The user's problem, loaded once."""
-        return load_training(self.problem, Path(self.start))
+    def options(self) -> dict[str, Any]:
+        fields = "num_updates", "learning_rate", "num_runs"
+        described = {name: describe(getattr(self, name)) for name in ("training", "estimator")}
+        return described | {name: getattr(self, name) for name in fields}
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
         return tuple(name_entries(self._like))
 
-    @property
+    @ft.cached_property
     def _like(self) -> Params:
         return self.training.init_params(key=seeded_key(0))
 
     def entries(self) -> tuple[Entry, ...]:
-        make = names.choose("estimator", self.estimator, names.estimators())
         every = max(1, self.num_updates // 50)
         plan = EvaluationPlan(self.training, 5 * every, num_episodes=10)
-        label, optimizer = make.__name__, adam(self.learning_rate)
-        estimator = make(**self.options)
-        return (Entry(label, self.training, estimator, optimizer, self.num_updates, every, plan),)
+        label, optimizer = type(self.estimator).__name__, adam(self.learning_rate)
+        return (
+            Entry(label, self.training, self.estimator, optimizer, self.num_updates, every, plan),
+        )
 
     def details(self):
         objective = type(self.training.objective).__name__
         return Details(
             description=_DESCRIPTION.format(
-                problem=self.problem,
+                problem=self.label,
                 horizon=self.training.horizon,
                 objective=objective,
                 num_runs=self.num_runs,
@@ -177,21 +177,6 @@ class Runs(NamedTuple):
     step: np.ndarray
     loss: np.ndarray
     accuracy: np.ndarray
-
-
-@ft.lru_cache(maxsize=1)
-def load_training(spec: str, start: Path) -> ModelTraining:
-    """The training run of that name in the user's file."""
-    with as_usage_errors("in the problem"):
-        found = names.find("problem", spec, start).thing
-    if isinstance(found, type) or not isinstance(found, ModelTraining):
-        is_class = isinstance(found, type)
-        kind = f"the class {found.__name__}" if is_class else f"of type {type(found).__name__}"
-        raise UsageError(
-            f"{spec} is {kind}: tune needs an instance of "
-            "unspool.problems.schedules.ModelTraining, and train takes any problem"
-        )
-    return found
 
 
 def _line(label: str, x: np.ndarray, runs: np.ndarray) -> list[Series]:

@@ -6,24 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from .. import export
-from .._custom_types import RandomKey
-from .._describe import describe
-from .._random import Purpose, seeded_key, stream
-from ..experiments.base import AbstractExperiment, Measurement, Trace
-from ..experiments.baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
-from ..experiments.comparison import Comparison, Grid
-from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
-from ..records import Details
-from .load_named import load_named
+from ... import export
+from ..._custom_types import RandomKey
+from ..._describe import describe
+from ..._random import Purpose, seeded_key, stream
+from ...problems.learned_optimizer import Task
+from ...records import Details
+from ..base import AbstractExperiment, Measurement, Trace
+from ..baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
+from ..comparison import Comparison, Grid
 
 _LEARNED = "learned"
 _DESCRIPTION = (
@@ -37,8 +35,8 @@ _DESCRIPTION = (
 class ApplyExperiment(AbstractExperiment):
     """The training of a model with a learned optimizer and with others.
 
-    - `file`, `task`, `optimizer`, `start`: what to load, and from where.
-    - `contents`: a fingerprint of the file and of the task.
+    - `learned`: the optimizer, and `file`, where it was saved.
+    - `task`: the model and its data, and `label`, their name on the page.
     - `num_steps`: steps of a training run.
     """
 
@@ -47,25 +45,38 @@ class ApplyExperiment(AbstractExperiment):
     references: ClassVar[tuple[str, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
 
-    file: str
-    task: str
-    optimizer: str | None
-    start: str
-    contents: str
+    learned: export.SavedOptimizer
+    file: Path
+    task: Task
+    label: str
     num_steps: int
     seeds: int
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"{Path(self.file).name} on {self.task}"
+        return f"{self.file.name} on {self.label}"
 
     @property
-    def _task(self) -> Task:
-        return load_task(self.task, Path(self.start))
+    def options(self) -> dict[str, Any]:
+        return {"contents": self._fingerprint, "num_steps": self.num_steps}
 
-    @property
-    def _learned(self) -> "Learned":
-        return load_learned(self.file, self.optimizer, Path(self.start))
+    @ft.cached_property
+    def _fingerprint(self) -> str:
+        """A digest of the learned optimizer's file, and of the task: its code and its data."""
+        digest = hashlib.sha256(self.file.read_bytes())
+        for function in vars(self.task.model).values():
+            if code := getattr(function, "__code__", None):
+                source = Path(code.co_filename)
+                digest.update(source.read_bytes() if source.is_file() else code.co_code)
+        digest.update(json.dumps(describe(self.task)).encode())
+        for array in jax.tree.leaves(eqx.filter(self.task, eqx.is_array)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @ft.cached_property
+    def _make(self) -> Callable[[Any], Any]:
+        transformation = export.as_optax(self.learned.optimizer, self.learned.params)
+        return lambda rate: transformation
 
     def entries(self):
         return ()
@@ -75,11 +86,11 @@ class ApplyExperiment(AbstractExperiment):
             f"{label} with rates from {rates[0]:g} to {rates[-1]:g} in half decades"
             for label, (_, rates) in BASELINES.items()
         ]
-        notes = ", ".join(f"{name} {value}" for name, value in self._learned.notes.items())
+        notes = ", ".join(f"{name} {value}" for name, value in self.learned.notes.items())
         description = _DESCRIPTION.format(
-            task=self.task,
+            task=self.label,
             num_steps=self.num_steps,
-            file=self.file,
+            file=self.file.name,
             tried=", ".join(tried),
             momentum=MOMENTUM,
             notes=f" What the file says of itself: {notes}." if notes else "",
@@ -97,7 +108,7 @@ class ApplyExperiment(AbstractExperiment):
         return (learned, *others)
 
     def _measure_learned(self, key: RandomKey, _: Mapping[str, Trace]) -> tuple[list[float], float]:
-        curve = self.curve(self._learned.make, 0.0, stream(key, Purpose.EVALUATION))
+        curve = self.curve(self._make, 0.0, stream(key, Purpose.EVALUATION))
         return curve.tolist(), float(curve[-1])
 
     def _measure(
@@ -113,12 +124,12 @@ class ApplyExperiment(AbstractExperiment):
     ) -> np.ndarray:
         """The losses of a training run, as `losses_while_training`."""
         options = jnp.asarray(rate, float), key, jnp.asarray(only_end)
-        return np.asarray(losses_while_training(self._task, make, self.num_steps, *options))
+        return np.asarray(losses_while_training(self.task, make, self.num_steps, *options))
 
     def try_out(self) -> None:
         """Traces a run with the learned optimizer, so that errors show before any run begins."""
         options = jnp.asarray(0.0), seeded_key(0), jnp.asarray(False)
-        run = ft.partial(losses_while_training, self._task, self._learned.make, self.num_steps)
+        run = ft.partial(losses_while_training, self.task, self._make, self.num_steps)
         jax.eval_shape(run, *options)
 
     def compare(self, measured: Mapping[str, np.ndarray]) -> Comparison:
@@ -129,7 +140,7 @@ class ApplyExperiment(AbstractExperiment):
             found = np.stack([measured[_name(label, rate)][:count] for rate in rates])
             grids[label] = Grid(rates, found[:, :, 0], found[:, :, 1:])
         steps = np.append(0, measured_steps(self.num_steps))
-        loss = "validation loss" if self._task.data.valid is not None else "training loss"
+        loss = "validation loss" if self.task.data.valid is not None else "training loss"
         return Comparison(steps, loss, measured[_LEARNED][:count], grids)
 
     def measured_charts(self, measured):
@@ -138,38 +149,3 @@ class ApplyExperiment(AbstractExperiment):
 
 def _name(label: str, rate: float) -> str:
     return f"{label} {rate:g}"
-
-
-class Learned(NamedTuple):
-    """A learned optimizer as it was found in a file."""
-
-    make: Callable[[Any], optax.GradientTransformation]
-    notes: dict[str, Any]
-
-
-@ft.lru_cache(maxsize=1)
-def load_learned(file: str, optimizer: str | None, start: Path) -> Learned:
-    """The optimizer of a file, of a class of the user's if one is named."""
-    given = None if optimizer is None else load_named(optimizer, start, AbstractLearnedOptimizer)
-    saved = export.read_optimizer(start / file, optimizer=given)
-    transformation = export.as_optax(saved.optimizer, saved.params)
-    return Learned(lambda rate: transformation, saved.notes)
-
-
-@ft.lru_cache(maxsize=1)
-def load_task(spec: str, start: Path) -> Task:
-    """The task of that name in the user's file, or that of a meta-training."""
-    found = load_named(spec, start, (Task, OptimizerTraining), only_instance=True)
-    return found.task if isinstance(found, OptimizerTraining) else found
-
-
-def fingerprint(file: str, spec: str, start: Path) -> str:
-    """A digest of a learned optimizer's file, and of a task: its code and its data."""
-    task, source = load_task(spec, start), spec.rpartition(":")[0]
-    digest = hashlib.sha256((start / file).read_bytes())
-    if source.endswith(".py"):
-        digest.update((start / source).read_bytes())
-    digest.update(json.dumps(describe(task)).encode())
-    for array in jax.tree.leaves(eqx.filter(task, eqx.is_array)):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Experiments on problems of the user's own: tuning, and trying a learned optimizer."""
