@@ -9,11 +9,12 @@ import numpy as np
 import optax
 import pytest
 
+import unspool
 from support.slow import slow
 from unspool import export
-from unspool.cli import apply_experiment
 from unspool.cli.__main__ import main
 from unspool.experiments import baselines
+from unspool.experiments.own import apply_experiment
 from unspool.problems.learned_optimizer import MLPOptimizer
 from unspool.records import read_studies
 
@@ -87,8 +88,6 @@ def mine(trained, monkeypatch):
         for label, baseline in baselines.BASELINES.items()
     }
     monkeypatch.setattr(apply_experiment, "BASELINES", few)
-    apply_experiment.load_task.cache_clear()
-    apply_experiment.load_learned.cache_clear()
     return trained
 
 
@@ -128,7 +127,7 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
     assert curves.y_scale == "log" and rates.x_scale == "log"
     (across,) = [s for s in rates.series if s.label == "learned" and s.style == "line"]
     assert across.y == [lines["learned"].y[-1]] * 2
-    task = apply_experiment.load_task("mine.py:task", mine)
+    task = unspool.load_object("mine.py:task", mine)
     transformation = export.load_optimizer("run/optimizer.safetensors")
     values = json.loads((directory / "measured" / "learned.json").read_text())["values"]
     key = apply_experiment.stream(jax.random.key(101), apply_experiment.Purpose.EVALUATION)
@@ -157,7 +156,6 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
     assert main(APPLY) == 0
     assert (directory / "measured" / "learned.json").stat().st_mtime_ns == kept
     (mine / "mine.py").write_text(MINE.replace("300, 100", "300, 101"))
-    apply_experiment.load_task.cache_clear()
     capsys.readouterr()
     assert main(APPLY) == 2
     assert "contents" in capsys.readouterr().err
@@ -167,15 +165,15 @@ def test_a_learned_optimizer_meets_tuned_ones(mine, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["export"], "name the run first"),
+        (["export"], "missing: RUN, the directory of a run"),
         (["export", "absent"], "there is no run in absent"),
         (["export", "run", "--update", "7"], "--update must be one of the checkpoints in run, 0, "),
         (["export", "run", "--flie", "x"], "did you mean --file?"),
-        (["apply"], "name a file and a task first"),
-        (["apply", "run/optimizer.safetensors"], "name a file and a task first"),
+        (["apply"], "missing: FILE, a learned optimizer"),
+        (["apply", "run/optimizer.safetensors"], "missing: TASK, a model and its data"),
         (["apply", "absent.safetensors", "mine.py:task"], "there is no file"),
         (["apply", "mine.py", "mine.py:task"], "must be a file that save_optimizer wrote"),
-        (["apply", "run/optimizer.safetensors", "mine.py"], "must be file.py:NAME"),
+        (["apply", "run/optimizer.safetensors", "mine.py"], "name one as mine.py:NAME"),
         (["apply", "run/optimizer.safetensors", "mine.py:taks"], "did you mean task?"),
         (["apply", "run/optimizer.safetensors", "absent.py:task"], "there is no file absent.py"),
         (["apply", "run/optimizer.safetensors", "mine.py:other"], "of type Cubic, and must be"),
@@ -204,7 +202,7 @@ def test_an_optimizer_of_the_users_own_takes_its_class(mine, capsys):
     assert "--optimizer FILE.py:CLASS" in capsys.readouterr().err
     assert main([*words, "--optimizer=mine.py:Plain", "--directory=applied"]) == 0
     values = json.loads((mine / "applied" / "measured" / "learned.json").read_text())["values"]
-    task, key = apply_experiment.load_task("mine.py:task", mine), jax.random.key(101)
+    task, key = unspool.load_object("mine.py:task", mine), jax.random.key(101)
     sgd = baselines.losses_while_training(
         task, optax.sgd, 3, jnp.array(0.1),
         apply_experiment.stream(key, apply_experiment.Purpose.EVALUATION), jnp.array(False),

@@ -7,10 +7,10 @@ import numpy as np
 import optax
 import pytest
 
+import unspool
 from unspool import export
-from unspool.cli import tune
 from unspool.cli.__main__ import main
-from unspool.cli.tune_experiment import load_training
+from unspool.experiments.own import tune
 from unspool.problems.schedules import learning_curve
 from unspool.records import read_studies
 
@@ -53,7 +53,6 @@ other = Cubic()
 def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MINE)
-    load_training.cache_clear()
     return tmp_path
 
 
@@ -113,7 +112,6 @@ def test_tuning_ends_with_a_page_a_schedule_and_curves(mine, capsys):
     assert main(TUNE) == 0
     assert (directory / "NRES-101" / "metrics.jsonl").read_text() == lines
     (mine / "mine.py").write_text(MINE.replace("Linear(0.05", "Linear(0.06"))
-    load_training.cache_clear()
     capsys.readouterr()
     assert main(TUNE) == 1
     assert "another problem" in capsys.readouterr().err
@@ -128,7 +126,7 @@ def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
     wild = ["tune", "wild.py:problem", "--num-updates", "60", "--num-workers", "5"]
     assert main(wild) == 1
     said = capsys.readouterr()
-    assert "workers whose training runs diverged were left out" in said.out
+    assert "workers whose training runs diverged were left out" in said.err
     assert "workers dropped" in said.err and "report.html" in said.err
     assert not (mine / "runs" / "tune-problem" / "tuned.json").exists()
     page = (mine / "runs" / "tune-problem" / "report.html").read_text()
@@ -137,7 +135,7 @@ def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
 
 def test_the_reported_curve_is_that_of_a_plain_loop(mine):
     """With the schedule of the file, and nothing of the library but the batches' keys."""
-    problem = load_training("mine.py:problem", mine)
+    problem = unspool.load_object("mine.py:problem", mine)
     key = jax.random.key(7)
     params = jax.tree.map(lambda x: x + 0.5, problem.init_params(key=key))
     curve = learning_curve(problem, params, key=key, every=20)
@@ -159,7 +157,10 @@ def test_the_reported_curve_is_that_of_a_plain_loop(mine):
     ("words", "said"),
     [
         ([], "name the problem first"),
-        (["mine.py:other"], "of type Cubic: tune needs an instance of"),
+        (
+            ["mine.py:other"],
+            "of type Cubic, and must be an instance of unspool.problems.sch",
+        ),
         (["mine.py:absent"], "there is no 'absent' in mine.py"),
         (["mine.py:problem", "nrse"], "did you mean nres?"),
         (["mine.py:problem", "--num-updates", "0"], "--num-updates must be an integer of at least"),

@@ -78,10 +78,10 @@ def build_training(config: TrainConfig, start: str | Path = ".") -> Training:
     ('Cubic', 5)
     """
     start = Path(start)
-    problem_spec, problem = _make("problem", config.problem, start)
+    problem_spec, problem = make_object("problem", config.problem, start)
     with noting("in the problem"):
         joint = as_joint(problem)
-    estimator_spec, estimator = _make("estimator", config.estimator, start, joint.horizon)
+    estimator_spec, estimator = make_object("estimator", config.estimator, start, joint.horizon)
     config = msgspec.structs.replace(
         config,
         problem=problem_spec,
@@ -107,7 +107,7 @@ def estimator_options(estimator: Callable[..., Any]) -> list[Option]:
     ]
 
 
-def fill_defaults(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
+def _fill_defaults(options: Sequence[Option], chosen: dict[str, Any], horizon: int) -> None:
     """Fills in the estimator's defaults that depend on the problem."""
     if "window" in chosen and chosen["window"] is None:
         chosen["window"] = max(1, horizon // 10)
@@ -141,15 +141,18 @@ def takes_learning_rate(found: Found) -> bool:
     return found.takes_options and "learning_rate" in inspect.signature(found.thing).parameters
 
 
-def _make(what: str, spec: Spec, start: Path, horizon: int = 0) -> tuple[Spec, Any]:
-    """An object, and its settings with every option named."""
+def make_object(what: str, spec: Spec, start: Path, horizon: int = 0) -> tuple[Spec, Any]:
+    """A problem, an estimator or what they take, and its settings with every option named.
+
+    The defaults of an estimator depend on the problem's `horizon`.
+    """
     found = find(what, spec.name, start)
     if not found.takes_options:
         return _as_it_is(what, found, spec), found.thing
     options = estimator_options(found.thing) if what == "estimator" else find_options(found.thing)
     chosen = _choose(found, options, spec)
     if what == "estimator":
-        fill_defaults(options, chosen, horizon)
+        _fill_defaults(options, chosen, horizon)
     doing = "in the estimator" if what == "estimator" else f"while making {spec.name}"
     return _construct(found, chosen, start, doing)
 
@@ -238,7 +241,7 @@ def _construct(found: Found, chosen: dict[str, Any], start: Path, doing: str) ->
             value = Spec(value)
         if _is_object(value):
             spec = value if isinstance(value, Spec) else Spec(**value)
-            spec, made[name] = _make(what, spec, start)
+            spec, made[name] = make_object(what, spec, start)
             plain[name] = msgspec.to_builtins(spec)
         else:
             plain[name] = made[name] = value

@@ -22,6 +22,7 @@ from .._joint import JointProblem
 from .._problem import AbstractProblem
 from ..problems import control as _control
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
+from ..problems.schedules import ModelTraining
 from .errors import ConfigError, suggest
 from .load_object import load_module
 from .options import find_options, missing_arguments
@@ -39,6 +40,8 @@ _WANTED = {
     "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
     "optimizer": "an optimizer of optax, or a function that makes one",
     "schedule": "a function that makes a schedule",
+    "training run": "an instance of unspool.problems.schedules.ModelTraining (unspool train takes "
+    "any problem)",
     "task": "an instance of Task or OptimizerTraining of unspool.problems.learned_optimizer",
     "learned optimizer": "a subclass or an instance of "
     "unspool.problems.learned_optimizer.AbstractLearnedOptimizer",
@@ -50,12 +53,14 @@ _CLASSES = {
     "directions": (AbstractDirections,),
     "learned optimizer": (AbstractLearnedOptimizer,),
     "task": (),
+    "training run": (),
 }
 """The classes that a name may stand for, or be an instance of."""
 
 _READY: dict[str, tuple[type, ...]] = {
     "problem": (AbstractEngine, JointProblem),
     "task": (Task, OptimizerTraining),
+    "training run": (ModelTraining,),
 }
 """Further classes of which a name may stand for an instance."""
 
@@ -166,14 +171,14 @@ def find(what: str, name: str, start: Path) -> Found:
     **Arguments:**
 
     - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "task",
-      "learned optimizer" or "object".
+      "learned optimizer", "training run" or "object".
     - `start`: the directory that files and packages are looked for in.
 
     **Raises:** `ConfigError` for a name that is not there, or is of something else.
     """
     if ":" in name or name.endswith(".py"):
         return _find_own(what, name, start)
-    if what in ("task", "learned optimizer"):
+    if what in ("task", "learned optimizer", "training run"):
         raise ConfigError(f"{name} must be file.py:NAME, where NAME is {_WANTED[what]}")
     try:
         thing = choose(what, name, _known(what))

@@ -23,6 +23,8 @@ class Option:
     - `kind`: its type, which tyro parses.
     - `default`: its value if it is not given; `REQUIRED` if it must be.
     - `shown`: the default as text, where it depends on something.
+    - `metavar`: what a value is called, by default its type.
+    - `positional`: a word by its place, and not by a name.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Option:
     default: Any
     help: str
     shown: str | None = None
+    metavar: str | None = None
+    positional: bool = False
 
     def flag(self, prefix: str) -> str:
         return f"--{prefix}{self.name.replace('_', '-')}"

@@ -1,25 +1,24 @@
 """The program `unspool`: finds the command, and turns errors into one line."""
 
-import re
+import importlib
 import sys
 from collections.abc import Sequence
 
 from .._config.errors import ConfigError, suggest
 from .._threads import use_one_thread
-from .errors import RunFailure, UsageError, print_error, reportable_errors
+from .errors import RunFailure, UsageError, missing_extra, print_error, reportable_errors
 from .pipes import survive_closed_pipes
 
-_EXTRAS = {
-    "brax": "brax",
-    "gymnasium": "control",
-    "matplotlib": "cli",
-    "mujoco": "control",
-    "PIL": "control",
-    "optuna": "experiments",
-    "ray": "ray",
-    "rich": "cli",
-    "safetensors": "export",
-    "tyro": "cli",
+COMMANDS = {
+    "train": "train a problem's parameters with an estimator, or go on with a run",
+    "report": "write a page of figures and tables about runs",
+    "tune": "tune the hyperparameters of a training run of yours",
+    "export": "write the learned optimizer of a meta-training into a file",
+    "apply": "train a model of yours with it, against tuned Adam and SGD",
+    "play": "show what a trained policy does",
+    "reproduce": "run an experiment from the literature, with its report",
+    "list": "list problems, estimators and experiments",
+    "cite": "print BibTeX",
 }
 
 _HELP = """\
@@ -28,15 +27,7 @@ usage: unspool COMMAND [options]
 Unbiased gradients through long unrolled computations, one window at a time.
 
 commands:
-  train      train a problem's parameters with an estimator, or go on with a run
-  report     write a page of figures and tables about runs
-  tune       tune the hyperparameters of a training run of yours
-  export     write the learned optimizer of a meta-training into a file
-  apply      train a model of yours with it, against tuned Adam and SGD
-  play       show what a trained policy does
-  reproduce  run an experiment from the literature, with its report
-  list       list problems, estimators and experiments
-  cite       print BibTeX
+{}
 
 options:
   --help     this text; after a command, what it takes
@@ -45,6 +36,9 @@ options:
              a script that completes commands and options in that shell
 
 Set UNSPOOL_TRACEBACK=1 to see where an error in your own code comes from."""
+
+_WITH_NAMES = "reproduce", "train", "tune"
+"""The commands that take options of what is named first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +59,7 @@ def _report_errors(argv: list[str]) -> int:
         print_error(str(error))
         return 1
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        extra = missing_extra(error)
         if extra is None:
             raise
         print_error(f"this needs {error.name}, which is not there: pip install 'unspool[{extra}]'")
@@ -80,7 +74,7 @@ def _report_errors(argv: list[str]) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_HELP)
+        print(_HELP.format("\n".join(f"  {name:<9}  {does}" for name, does in COMMANDS.items())))
         return 0
     if argv[0] == "--version":
         from .._citation import version
@@ -100,48 +94,18 @@ def _dispatch(argv: list[str]) -> int:
 
 def _run(name: str, argv: list[str]) -> int:
     """Imports what the command needs, and no more."""
-    if name == "train":
-        # JAX takes seconds to import: before it, it is said what is going on.
-        if len(argv) > 1 and not {"--help", "-h"} & set(argv):
-            named = next((word for word in argv if not word.startswith("-")), argv[0])
-            print(f"loading   JAX and {named}", flush=True)
-        from .train import train
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}{suggest(name, COMMANDS)}")
+    # JAX takes seconds to import: before it, it is said what is going on.
+    if name == "train" and len(argv) > 1 and not {"--help", "-h"} & set(argv):
+        named = next((word for word in argv if not word.startswith("-")), argv[0])
+        print(f"loading   JAX and {named}", flush=True)
+    module = vars(importlib.import_module(f".{name}", __package__))
+    if name in _WITH_NAMES:
+        return module[name](argv)
+    from .parse import call
 
-        return train(argv)
-    if name == "report":
-        from .report import report
-
-        return report(argv)
-    if name == "tune":
-        from .tune import tune
-
-        return tune(argv)
-    if name == "export":
-        from .export import export
-
-        return export(argv)
-    if name == "apply":
-        from .apply import apply
-
-        return apply(argv)
-    if name == "play":
-        from .play import play
-
-        return play(argv)
-    if name == "reproduce":
-        from .reproduce import reproduce
-
-        return reproduce(argv)
-    if name == "list":
-        from .list import list_choices
-
-        return list_choices(argv)
-    if name == "cite":
-        from .cite import cite
-
-        return cite(argv)
-    commands = re.findall(r"^  (\w+)  ", _HELP, re.MULTILINE)
-    raise UsageError(f"there is no command {name!r}{suggest(name, commands)}")
+    return call(module.get(f"{name}_") or module[name], argv, f"unspool {name}")
 
 
 if __name__ == "__main__":

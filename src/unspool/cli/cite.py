@@ -1,34 +1,26 @@
 """`unspool cite`: BibTeX of the sources of estimators, problems and experiments."""
 
 import contextlib
-from collections.abc import Sequence
+from typing import Annotated
 
 from .. import _citation
-from .._config import names
+from .._config import names as _names
 from .._config.errors import ConfigError
-from .._config.options import Option
 from . import choices
-from .options import POSITIONAL, parse
-
-OPTIONS = [Option("names", POSITIONAL, (), "as unspool list prints them", "none")]
+from .parse import Help
 
 
-def cite(argv: Sequence[str]) -> int:
-    """Prints the entries of all names, each once, and of unspool itself."""
-    given = parse(
-        argv,
-        prog="unspool cite",
-        description="Prints BibTeX of unspool itself, and of what the named estimators, problems "
-        "and experiments rest on.",
-        printed=OPTIONS,
-    )["printed"]
+def cite(
+    names: Annotated[tuple[str, ...], Help("as unspool list prints them", metavar="NAME ...")] = (),
+    /,
+) -> None:
+    """Print BibTeX of unspool itself, and of what estimators, problems and experiments rest on."""
     # A name that a problem and an experiment share stands for both.
-    kinds = [names.estimators(), names.problems(), choices.experiments()]
+    kinds = [_names.estimators(), _names.problems(), choices.experiments()]
     keys: list[str] = []
-    for name in given["names"]:
-        names.choose("name", name, {known: known for kind in kinds for known in kind})
+    for name in names:
+        _names.choose("name", name, {known: known for kind in kinds for known in kind})
         for kind in kinds:
             with contextlib.suppress(ConfigError):
-                keys += _citation.references(names.choose("name", name, kind))
+                keys += _citation.references(_names.choose("name", name, kind))
     print(_citation.cite(*keys))
-    return 0

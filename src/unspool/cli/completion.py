@@ -7,10 +7,16 @@ from collections.abc import Sequence
 import tyro
 
 from .._config.options import Option
-from . import apply, cite, export, list, play, report, tune
+from .apply import apply
+from .cite import cite
 from .errors import UsageError
-from .options import make_record
+from .export import export
+from .list import list_
+from .parse import make_record, options_of
+from .play import play
+from .report import report
 from .train_config import training_options
+from .tune import tuning_options
 
 _SHELLS = "bash", "fish", "zsh"
 
@@ -22,15 +28,11 @@ def print_completion(argv: Sequence[str]) -> int:
         raise UsageError(f"--print-completion must be one of {', '.join(_SHELLS)}, got {shell}")
     commands: dict[str, Sequence[Option]] = {
         "train": training_options(),
-        "report": report.OPTIONS,
-        "tune": tune.tuning_options("NAME"),
-        "export": export.OPTIONS,
-        "apply": apply.apply_options(""),
-        "play": play.OPTIONS,
+        "tune": tuning_options("NAME"),
         "reproduce": [],
-        "list": list.OPTIONS,
-        "cite": cite.OPTIONS,
     }
+    typed = report, export, apply, play, list_, cite
+    commands |= {command.__name__.rstrip("_"): options_of(command) for command in typed}
     app, script = tyro.extras.SubcommandApp(), io.StringIO()
     for name, options in commands.items():
         app.command(make_record(name, options), name=name)

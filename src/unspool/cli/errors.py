@@ -1,13 +1,11 @@
 """Errors that end a command early, each reported to the user as one sentence."""
 
 import contextlib
-import itertools
 import os
-import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .._config.errors import ConfigError, noted
@@ -15,16 +13,25 @@ from .._config.errors import ConfigError, noted
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
-_REWORDED = {
-    r"^Error parsing (\S+):": r"\1",
-    r"^Missing from .+?: (?=--)": "missing: ",
-    r"^Missing value for argument '(\S+)'\. Expected 1 values": r"\1 takes one value",
-    r"^Missing value for argument '(\S+)'\. Expected (\d+) values": r"\1 takes \2 values",
-    r"invalid literal for int\(\) with base 10:": "must be an integer, got",
-    r"could not convert string to float:": "must be a number, got",
-    r"no type matching (.+) could be instantiated from \[(.*)\]": r"must be \1, got \2",
-    r"Could not parse arguments \[(.*)\] into .*\[(.+)\]": r"must be \2, got \1",
+
+_EXTRAS = {
+    "brax": "brax",
+    "gymnasium": "control",
+    "matplotlib": "cli",
+    "mujoco": "control",
+    "PIL": "control",
+    "optuna": "experiments",
+    "ray": "ray",
+    "rich": "cli",
+    "safetensors": "export",
+    "tyro": "cli",
 }
+
+
+def missing_extra(error: BaseException) -> str | None:
+    """The extra of this library that a missing package comes with, if that is what is wrong."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    return _EXTRAS.get((name or "").partition(".")[0])
 
 
 def reportable_errors() -> tuple[type[Exception], ...]:
@@ -59,12 +66,23 @@ def as_usage_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UsageError, ConfigError, HelpShown):
+    except (UsageError, ConfigError, RunFailure, HelpShown):
         raise
     except (Exception, SystemExit) as error:
-        if os.environ.get("UNSPOOL_TRACEBACK"):
+        if os.environ.get("UNSPOOL_TRACEBACK") or missing_extra(error):
             raise
         raise UsageError(describe_error(error, noted(error) or doing)) from error
+
+
+@contextlib.contextmanager
+def as_flags(names: Sequence[str]) -> Iterator[None]:
+    """Turns errors that begin with a parameter's name into a `UsageError` with its option."""
+    try:
+        yield
+    except (UsageError, ConfigError) as error:
+        name, space, text = str(error).partition(" ")
+        flag = f"--{name.replace('_', '-')}" if name in names else name
+        raise UsageError(f"{flag}{space}{text}") from error
 
 
 def describe_error(error: BaseException, doing: str) -> str:
@@ -86,17 +104,6 @@ def describe_error(error: BaseException, doing: str) -> str:
         return message
     where = f"{_display_path(users[-1].filename)}:{users[-1].lineno}: " if users else ""
     return f"{where}{type(error).__name__} {doing}: {message or 'without a message'}"
-
-
-def message_in_box(box: str) -> str:
-    """The error message in a box that tyro drew: below the title, up to a rule or a gap."""
-    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()[1:]]
-    is_text = lambda line: bool(line.strip("─-╰╯"))
-    below = itertools.dropwhile(lambda line: not is_text(line), lines)
-    message = " ".join(itertools.takewhile(is_text, below)).rstrip(". ")
-    for pattern, replacement in _REWORDED.items():
-        message = re.sub(pattern, replacement, message)
-    return message
 
 
 def first_line(text: str) -> str:

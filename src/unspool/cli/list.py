@@ -6,7 +6,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from .._config import names
 from .._config.build import LEARNING_RATE, estimator_options, schedule_options
@@ -16,35 +16,30 @@ from .._config.options import Option, find_objects, find_options, format_value
 from .._estimator import AbstractEstimator
 from . import choices
 from .errors import UsageError
-from .options import POSITIONAL, parse
+from .parse import Help
 
 _KINDS = ("problems", "estimators", "optimizers", "schedules", "experiments")
 _OF_OPTAX = {"optimizers": names.optimizers, "schedules": names.schedules}
 
 
-OPTIONS = [Option("what", POSITIONAL, _KINDS, "kinds, or names of entries")]
-
-
-def list_choices(argv: Sequence[str]) -> int:
-    """Prints a table of each kind, and all about each entry, that was asked for."""
-    given = parse(
-        argv,
-        prog="unspool list",
-        description="Lists problems, estimators and experiments with their options and defaults.",
-        listed=OPTIONS,
-    )["listed"]
-    entries = {what: _find_entries(what) for what in given["what"] if what not in _KINDS}
-    for what in given["what"]:
-        if what in _OF_OPTAX:
-            print(f"{what} of optax")
-            print(textwrap.indent(textwrap.fill(", ".join(_OF_OPTAX[what]()), 78), "  "))
-        elif what in _KINDS:
-            header, rows = _ROWS[what]()
-            (_print_rich if sys.stdout.isatty() else _print_plain)(what, header, rows)
+def list_(
+    what: Annotated[
+        tuple[str, ...], Help("kinds, or names of entries", " ".join(_KINDS), "WHAT ...")
+    ] = _KINDS,
+    /,
+) -> None:
+    """List problems, estimators and experiments with their options and defaults."""
+    entries = {name: _find_entries(name) for name in what if name not in _KINDS}
+    for name in what:
+        if name in _OF_OPTAX:
+            print(f"{name} of optax")
+            print(textwrap.indent(textwrap.fill(", ".join(_OF_OPTAX[name]()), 78), "  "))
+        elif name in _KINDS:
+            header, rows = _ROWS[name]()
+            (_print_rich if sys.stdout.isatty() else _print_plain)(name, header, rows)
         else:
-            for entry in entries[what]:
+            for entry in entries[name]:
                 entry.print()
-    return 0
 
 
 class _Entry(NamedTuple):

@@ -1,9 +1,6 @@
 """`unspool reproduce`: an experiment from the literature, all its runs and its report."""
 
-import contextlib
 import dataclasses
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +9,20 @@ from .._config import names
 from .._config.docs import summary
 from .._config.load_object import load_object
 from .._config.options import Option, find_options
+from .._counts import as_count
 from ..experiments.base import AbstractExperiment
-from ..experiments.runner import ExperimentError, Progress
-from ..experiments.runner import reproduce as run_all
+from ..experiments.own.page import run_with_page
 from . import choices
-from .errors import RunFailure, UsageError, as_usage_errors
-from .options import parse
-from .progress import Show, show_progress
-from .report import write_page
+from .errors import UsageError, as_flags, as_usage_errors
+from .parse import Group, parse
+from .show_experiment import show_experiment
 
 _ABOUT = """\
-Reproduces an experiment from the literature, and writes its report. What is finished in its
+Reproduce an experiment from the literature, and write its report. What is finished in its
 directory is kept, so that a second call goes on.
 
 {}"""
+_PROG = "unspool reproduce"
 
 
 def reproduce(argv: Sequence[str]) -> int:
@@ -33,15 +30,41 @@ def reproduce(argv: Sequence[str]) -> int:
     known = choices.experiments()
     if not argv or argv[0].startswith("-"):
         listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in known.items())
-        parse(argv, prog="unspool reproduce NAME", description=_ABOUT.format(listed))
+        parse([], argv, f"{_PROG} NAME", description=_ABOUT.format(listed))
         raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
-    is_own = ":" in name
-    make = _load_own(name) if is_own else names.choose("experiment", name, known)
-    options = find_options(make)
-    folder, processes = f"runs/{make.name}", "runs at a time"
-    further = [
-        Option("directory", str, folder, "where runs are written; finished ones are kept"),
+    make = _load_own(name) if ":" in name else names.choose("experiment", name, known)
+    own = _own_options(make, is_own=":" in name)
+    of_experiment = find_options(make)
+    given = _parse(name, make, rest, own, of_experiment)
+    if given.get("paper"):
+        full = make.at_paper_size()
+        of_experiment = [
+            dataclasses.replace(option, default=getattr(full, option.name))
+            for option in of_experiment
+        ]
+        given = _parse(name, make, rest, own, of_experiment)
+    flags = [option.name for option in own]
+    with as_flags(flags), as_usage_errors("in the experiment"):
+        if given["num_processes"] is not None:
+            as_count("num_processes", given["num_processes"])
+        experiment = make(**given["experiment"])
+        # Errors of its checks are reported before anything is written.
+        experiment.entries()
+    with show_experiment() as on_progress:
+        page = run_with_page(
+            experiment, Path(given["directory"]), num_processes=given["num_processes"],
+            on_progress=on_progress,
+        )  # fmt: skip
+    print(page)
+    return 0
+
+
+def _own_options(make: Any, is_own: bool) -> list[Option]:
+    """The options of any experiment."""
+    processes = "runs at a time"
+    options = [
+        Option("directory", str, f"runs/{make.name}", "where runs are written; finished are kept"),
         # Another process would not find the module of a file.
         Option("num_processes", int, 1, processes)
         if is_own
@@ -49,20 +72,16 @@ def reproduce(argv: Sequence[str]) -> int:
     ]
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"
-        further.append(Option("paper", bool, False, text))
-    settings: dict[str, Any] = {"prog": f"unspool reproduce {name}", "description": summary(make)}
-    given = parse(rest, **settings, experiment=options, further=further)
-    if given["further"].get("paper"):
-        full = make.at_paper_size()
-        options = [dataclasses.replace(o, default=getattr(full, o.name)) for o in options]
-        given = parse(rest, **settings, experiment=options, further=further)
-    if (count := given["further"]["num_processes"]) is not None and count < 1:
-        raise UsageError(f"--num-processes must be an integer of at least 1, got {count}")
-    with as_usage_errors("in the experiment"):
-        experiment = make(**given["experiment"])
-        # Errors of its checks are reported before anything is written.
-        experiment.entries()
-    return run_experiment(experiment, Path(given["further"]["directory"]), num_processes=count)
+        options.append(Option("paper", bool, False, text))
+    return options
+
+
+def _parse(
+    name: str, make: Any, argv: Sequence[str], own: list[Option], of_experiment: list[Option]
+) -> dict[str, Any]:
+    groups = {"experiment": Group(of_experiment)}
+    given = parse(own, argv, f"{_PROG} {name}", description=summary(make), groups=groups)
+    return {"experiment": {}} | given
 
 
 def _load_own(spec: str) -> Any:
@@ -75,31 +94,3 @@ def _load_own(spec: str) -> Any:
             f"{spec} is {kind}, and must be a subclass of unspool.experiments.AbstractExperiment"
         )
     return found
-
-
-def run_experiment(
-    experiment: AbstractExperiment, directory: Path, *, num_processes: int | None
-) -> int:
-    """Runs what is not finished, with progress, and writes the page; the exit code."""
-    percent = lambda now: 100 * now.done / max(now.total, 1)
-    try:
-        with contextlib.ExitStack() as stack:
-            shows: list[Show] = []
-
-            def show(now: Progress) -> None:
-                if not shows:  # What was finished before is known only now.
-                    bar = show_progress(100, int(percent(now)), "percent")
-                    shows.append(stack.enter_context(bar))
-                loss = "" if math.isnan(now.loss) else f", loss {now.loss:.6g}"
-                shows[0](percent(now), f"{now.label} seed {now.seed}{loss}")
-
-            run_all(experiment, directory, num_processes=num_processes, on_progress=show)
-    except ExperimentError as error:
-        raise RunFailure(str(error)) from error
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    page = directory / "report.html"
-    write_page([directory], page)
-    print(page)
-    return 0

@@ -1,29 +1,27 @@
-"""The settings of a run, of whichever version."""
+"""Runs of whichever version, with their settings."""
 
+import os
 from pathlib import Path
 
-from .._config.build import Training, build_training
-from .._config.run import run_settings
-from .._config.train_config import TrainConfig
+import jax
+
+from .._config.train_config import to_data
 from .._run import Run
 from .errors import as_usage_errors
 from .train_config import parse_train_config
 
 
-def find_settings(run: Run) -> tuple[TrainConfig, Path]:
-    """The settings of a run, and the directory that they name files relative to.
+def open_run(directory: str | Path) -> Run:
+    """The run in a directory, with settings.
 
-    Those of version 0.1 hold the words of a command line instead.
+    Those of version 0.1 hold the words of a command line instead, which are read anew.
     """
+    run = Run.open(directory)
     if "settings" in run.config or "command" not in run.config:
-        return run_settings(run)
+        return run
     start = (run.directory / run.config["from"]).resolve()
-    with as_usage_errors("in the settings"):
-        return parse_train_config(run.config["command"], start).config, start
-
-
-def rebuild(run: Run) -> Training:
-    """The objects that a run trains, built anew from its settings."""
-    config, start = find_settings(run)
-    with as_usage_errors("in the settings"):
-        return build_training(config, start)
+    float64 = bool(run.config.get("float64"))
+    with jax.enable_x64(float64), as_usage_errors("in the settings"):
+        config = parse_train_config(run.config["command"], start).config
+    settings = {"settings": to_data(config), "from": os.path.relpath(start, run.directory)}
+    return Run(run.directory, run.config | settings)

@@ -4,49 +4,51 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 
 from .._config import names
 from .._config.build import Training, build_training
 from .._config.describe_run import describe_optimizer
-from .._config.options import REQUIRED, Option, format_value
-from .._config.run import create_run, reopen, try_out
+from .._config.options import format_value
+from .._config.run import create_run, reopen, run_settings, try_out
+from .._counts import check_count
 from .._describe import describe
 from .._run import Run
 from .errors import UsageError, as_usage_errors
-from .options import parse
-from .run_config import find_settings
+from .parse import Help, call, parse
+from .parts import split_words
+from .run_config import open_run
 from .run_loop import run_loop
 from .train_config import parse_train_config, read_base, training_options, wants_float64
 
 _ABOUT = """\
-Trains the parameters of a problem, and writes the run into a directory. With PROBLEM and ESTIMATOR,
---help has their options too; `unspool list` shows them, and optimizers and schedules.
+Train the parameters of a problem, and write the run into a directory. With PROBLEM and ESTIMATOR,
+--help has their options; `unspool list` shows them, and optimizers and schedules.
 
 Your own are named file.py:NAME or package.module:NAME. Instead of both names, --config FILE gives
 settings. Ctrl-C ends a run at its next record; to go on with it, to the same bits:
 unspool train --resume DIRECTORY [--num-updates N] [--allow-changes]"""
+_PROG = "unspool train"
 
 
 def train(argv: Sequence[str]) -> int:
     """Begins or resumes a run, and returns the exit code."""
-    if not argv or argv[0] in ("-h", "--help"):
-        _print_help()
-    if argv[0].partition("=")[0] == "--resume":
-        return _resume(argv)
+    if argv and argv[0].partition("=")[0] == "--resume":
+        return call(_resume, argv, _PROG)
     base = read_base(argv)
-    if base is None and (len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-")):
-        _print_help_if_asked(argv)
+    is_asked = not argv or bool({"--help", "-h"} & set(argv))
+    if is_asked and base is None and len(split_words(argv, 2)[0]) < 2:
+        parse(training_options(), ["--help"], f"{_PROG} PROBLEM ESTIMATOR", description=_ABOUT)
     with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
         with as_usage_errors("in the settings"):
-            config, asked = parse_train_config(argv, Path.cwd(), base)
-            training = build_training(config)
+            asked = parse_train_config(argv, Path.cwd(), base)
+            training = build_training(asked.config)
         _print_settings(training)
         with as_usage_errors("in the problem"):
             params, memory = try_out(training)
-        directory = _make_directory(training, asked)
+        directory = _make_directory(training, asked.directory)
         run = create_run(training, params, directory)
         _print_size(run)
         print(f"{'memory':<10}{memory}")
@@ -54,28 +56,22 @@ def train(argv: Sequence[str]) -> int:
         return run_loop(training, run, params)
 
 
-def _resume(argv: Sequence[str]) -> int:
-    changes = "go on although a file of yours is not what it was"
-    given = parse(
-        argv,
-        prog="unspool train",
-        description="Goes on with a stopped run, to the same bits.",
-        run=[
-            Option("resume", str, REQUIRED, "the directory of the run"),
-            Option("num_updates", int | None, None, "updates to make in all", "those of the run"),
-            Option("allow_changes", bool, False, changes),
-        ],
-    )["run"]
-    directory, count = Path(given["resume"]), given["num_updates"]
-    if count is not None and count < 1:
-        raise UsageError(f"--num-updates must be an integer of at least 1, got {count}")
-    run = Run.open(directory)
+def _resume(
+    *,
+    resume: Annotated[str, Help("the directory of the run")],
+    num_updates: Annotated[int | None, Help("updates to make in all", "those of the run")] = None,
+    allow_changes: Annotated[
+        bool, Help("go on although a file of yours is not what it was")
+    ] = False,
+) -> int:
+    """Go on with a stopped run, to the same bits."""
+    check_count(num_updates=num_updates)
+    run = open_run(resume)
     with jax.enable_x64(bool(run.config.get("float64"))):
-        config, start = find_settings(run)
         with as_usage_errors("in the problem"):
-            run, training, params = reopen(run, config, start, count, given["allow_changes"])
+            run, training, params = reopen(run, *run_settings(run), num_updates, allow_changes)
         made = max(run.checkpoints, default=0)
-        print(f"going on with {directory} from update {made}", flush=True)
+        print(f"going on with {resume} from update {made}", flush=True)
         return run_loop(training, run, params)
 
 
@@ -133,13 +129,3 @@ def _format_setting(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"name", "options"}:
         return value["name"]
     return format_value(value)
-
-
-def _print_help_if_asked(argv: Sequence[str]) -> None:
-    if "--help" in argv or "-h" in argv:
-        _print_help()
-
-
-def _print_help() -> None:
-    prog = "unspool train PROBLEM ESTIMATOR"
-    parse(["--help"], prog=prog, description=_ABOUT, training=training_options())

@@ -64,8 +64,8 @@ def save_run(
     ... from unspool.problems.learned_optimizer import *
     ... from unspool.problems.schedules import Data, Model
     ...
-    ... model = Model(lambda key: jnp.ones(3), lambda weights, x: jnp.mean((weights - x) ** 2))
-    ... task = Task(model, Data(jnp.zeros((4, 3)), jnp.zeros((1, 3)), batch_size=2))
+    ... model = Model(lambda key: jnp.ones(()), lambda weights, x: jnp.mean((weights - x) ** 2))
+    ... task = Task(model, Data(jnp.zeros(4), jnp.zeros(1), batch_size=2))
     ... training = OptimizerTraining(LearnedSGD(), task, horizon=10)
     ... ''')
     >>> config = unspool.TrainConfig(

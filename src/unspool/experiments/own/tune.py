@@ -21,10 +21,9 @@ from ..._lines import MOST_PARAMS_LOGGED
 from ..._random import seeded_key
 from ..._run import Run
 from ...problems.schedules import ModelTraining
-from ...records import RunError
 from ...records.files import as_array
 from ..layout import run_directory
-from ..runner import Progress
+from ..runner import ExperimentError, Progress
 from ..traces import read_traces
 from .page import run_with_page
 from .tune_experiment import TuneExperiment
@@ -79,7 +78,8 @@ def tune(
     - `on_progress`: called with every `unspool.experiments.Progress`.
 
     **Raises:** `ValueError` for a number out of range or a problem of too many hyperparameters;
-    `RunError` if the directory holds something else, or a tuning broke down.
+    `RunError` if the directory holds something else; `unspool.experiments.ExperimentError` if a
+    tuning broke down.
 
     **Example:**
 
@@ -95,11 +95,6 @@ def tune(
     """
     check_count(num_updates=num_updates, seeds=seeds, num_runs=num_runs)
     check_positive("learning_rate", learning_rate)
-    if not isinstance(problem, ModelTraining):
-        raise ConfigError(
-            f"problem must be an instance of unspool.problems.schedules.ModelTraining, got "
-            f"{type(problem).__name__}; train takes any problem"
-        )
     with noting("in the problem"):
         params = problem.init_params(key=seeded_key(0))
         as_engine(problem).check(params)
@@ -123,9 +118,10 @@ def _conclude(experiment: TuneExperiment, directory: Path, page: Path) -> Tuned:
     problem = experiment.training
     ((label, (first, *_)),) = read_traces(experiment, directory).items()
     run = Run.open(run_directory(directory, label, first.seed))
-    status = run.read_status()
+    status, dropped = run.read_status(), sum(line.dropped for line in run.read_metrics())
     if status.state != "finished":
-        raise RunError(f"{status.message} The page is {page}")
+        left_out = f" {dropped} workers whose training runs diverged were left out." * bool(dropped)
+        raise ExperimentError(f"{status.message}{left_out} The page is {page}")
     ends = experiment.ends(first)
     lines = run.read_evaluations()
     before, after = as_array([lines[0].loss, lines[-1].loss]).tolist()
@@ -136,7 +132,7 @@ def _conclude(experiment: TuneExperiment, directory: Path, page: Path) -> Tuned:
         params=ends["tuned"],
         values=_natural_values(problem, ends),
         objective=(before, after),
-        dropped=sum(line.dropped for line in run.read_metrics()),
+        dropped=dropped,
         file=file,
         page=page,
     )

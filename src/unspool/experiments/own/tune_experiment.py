@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from ..._config.describe_run import name_entries
 from ..._custom_types import Params
-from ..._describe import describe
 from ..._estimator import AbstractEstimator
 from ..._random import Purpose, seeded_key, stream
 from ...problems.schedules import ModelTraining, learning_curve
@@ -58,9 +57,9 @@ class TuneExperiment(AbstractExperiment):
 
     @property
     def options(self) -> dict[str, Any]:
+        # Of the problem and the estimator the run itself says what they were.
         fields = "num_updates", "learning_rate", "num_runs"
-        described = {name: describe(getattr(self, name)) for name in ("training", "estimator")}
-        return described | {name: getattr(self, name) for name in fields}
+        return {name: getattr(self, name) for name in fields}
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
