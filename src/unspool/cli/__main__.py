@@ -11,6 +11,7 @@ from .pipes import survive_closed_pipes
 
 COMMANDS = {
     "train": "train a problem's parameters with an estimator, or go on with a run",
+    "compare": "compare estimators on a problem, with several seeds and learning rates",
     "report": "write a page of figures and tables about runs",
     "tune": "tune the hyperparameters of a training run of yours",
     "export": "write the learned optimizer of a meta-training into a file",
@@ -37,7 +38,7 @@ options:
 
 Set UNSPOOL_TRACEBACK=1 to see where an error in your own code comes from."""
 
-_WITH_NAMES = "reproduce", "train", "tune"
+_WITH_NAMES = "compare", "reproduce", "train", "tune"
 """The commands that take options of what is named first."""
 
 
@@ -97,7 +98,7 @@ def _run(name: str, argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(f"there is no command {name!r}{suggest(name, COMMANDS)}")
     # JAX takes seconds to import: before it, it is said what is going on.
-    if name == "train" and len(argv) > 1 and not {"--help", "-h"} & set(argv):
+    if name in ("compare", "train") and len(argv) > 1 and not {"--help", "-h"} & set(argv):
         named = next((word for word in argv if not word.startswith("-")), argv[0])
         print(f"loading   JAX and {named}", flush=True)
     module = vars(importlib.import_module(f".{name}", __package__))

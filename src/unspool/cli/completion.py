@@ -9,6 +9,7 @@ import tyro
 from .._config.options import Option
 from .apply import apply
 from .cite import cite
+from .compare import comparison_options
 from .errors import UsageError
 from .export import export
 from .list import list_
@@ -28,6 +29,7 @@ def print_completion(argv: Sequence[str]) -> int:
         raise UsageError(f"--print-completion must be one of {', '.join(_SHELLS)}, got {shell}")
     commands: dict[str, Sequence[Option]] = {
         "train": training_options(),
+        "compare": comparison_options(),
         "tune": tuning_options("NAME"),
         "reproduce": [],
     }

@@ -121,6 +121,12 @@ def with_defaults(options: Sequence[Option], values: Mapping[str, Any]) -> list[
     return [given(option) if option.name in values else option for option in options]
 
 
+def label_of(what: str, name: str) -> str:
+    """A word for what is named: the class, or the user's own name of an object."""
+    thing = names.find(what, name, Path.cwd()).thing
+    return thing.__name__ if isinstance(thing, type) else name.rpartition(":")[2]
+
+
 def split_words(argv: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     """The words before the first option, so many at most, and the rest."""
     count = 0

@@ -10,18 +10,22 @@ import jax
 
 from .._config import names
 from .._config.build import Training, build_training
+from .._config.compare_config import CompareConfig
 from .._config.describe_run import describe_optimizer
 from .._config.options import format_value
 from .._config.run import create_run, reopen, run_settings, try_out
+from .._config.train_config import AbstractConfig
 from .._counts import check_count
 from .._describe import describe
 from .._run import Run
-from .errors import UsageError, as_usage_errors
+from .compare import run_comparison
+from .errors import UsageError, as_flags, as_usage_errors
+from .named import is_help, wants_float64
 from .parse import Help, call, parse
-from .parts import split_words
+from .parts import label_of, split_words
 from .run_config import open_run
 from .run_loop import run_loop
-from .train_config import parse_train_config, read_base, training_options, wants_float64
+from .train_config import Asked, parse_train_config, read_base, training_options
 
 _ABOUT = """\
 Train the parameters of a problem, and write the run into a directory. With PROBLEM and ESTIMATOR,
@@ -38,13 +42,15 @@ def train(argv: Sequence[str]) -> int:
     if argv and argv[0].partition("=")[0] == "--resume":
         return call(_resume, argv, _PROG)
     base = read_base(argv)
-    is_asked = not argv or bool({"--help", "-h"} & set(argv))
-    if is_asked and base is None and len(split_words(argv, 2)[0]) < 2:
+    if (not argv or is_help(argv)) and base is None and len(split_words(argv, 2)[0]) < 2:
         parse(training_options(), ["--help"], f"{_PROG} PROBLEM ESTIMATOR", description=_ABOUT)
     with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
         with as_usage_errors("in the settings"):
             asked = parse_train_config(argv, Path.cwd(), base)
-            training = build_training(asked.config)
+            if asked.seeds == 1:
+                training = build_training(asked.config)
+        if asked.seeds != 1:
+            return _train_several(asked)
         _print_settings(training)
         with as_usage_errors("in the problem"):
             params, memory = try_out(training)
@@ -54,6 +60,23 @@ def train(argv: Sequence[str]) -> int:
         print(f"{'memory':<10}{memory}")
         print(f"{'directory':<10}{run.directory}", flush=True)
         return run_loop(training, run, params)
+
+
+def _train_several(asked: Asked) -> int:
+    """Trains with several seeds: a comparison of a single estimator."""
+    config = asked.config
+    shared = {name: getattr(config, name) for name in AbstractConfig.__struct_fields__}
+    label = config.label or label_of("estimator", config.estimator.name)
+    with as_flags(["seeds"]), as_usage_errors("in the settings"):
+        check_count(seeds=asked.seeds)
+        comparison = CompareConfig(
+            estimators={label: config.estimator}, num_seeds=asked.seeds, first_seed=config.seed,
+            num_updates=config.num_updates, **shared,
+        )  # fmt: skip
+    problem = label_of("problem", config.problem.name)
+    parts = map(names.kebab_case, (problem, label_of("estimator", config.estimator.name)))
+    run_comparison(comparison, asked.directory or f"runs/{'-'.join(parts)}-seeds")
+    return 0
 
 
 def _resume(
