@@ -122,9 +122,8 @@ def with_defaults(options: Sequence[Option], values: Mapping[str, Any]) -> list[
 
 
 def label_of(what: str, name: str) -> str:
-    """A word for what is named: the class, or the user's own name of an object."""
-    thing = names.find(what, name, Path.cwd()).thing
-    return thing.__name__ if isinstance(thing, type) else name.rpartition(":")[2]
+    """The class or the object that is named, by its own name alone."""
+    return names.find(what, name, Path.cwd()).name.rpartition(":")[2]
 
 
 def split_words(argv: Sequence[str], most: int) -> tuple[list[str], list[str]]:
