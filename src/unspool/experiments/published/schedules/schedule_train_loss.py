@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..problems.schedules import TrainLoss
-from .decay import AbstractDecayExperiment, ObjectiveLabels
+from ....problems.schedules import TrainLoss
+from .decay_experiment import AbstractDecayExperiment, ObjectiveLabels
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .. import NRES, PES, FullES, TruncatedES
-from ..problems.control import HalfCheetah, LinearPolicy
-from ..records import Claim, Expectation
-from .base import Entry, sgd
-from .control import AbstractControlExperiment
+from .... import NRES, PES, FullES, TruncatedES
+from ....problems.control import HalfCheetah, LinearPolicy
+from ....records import Claim, Expectation
+from ...base import Entry, sgd
+from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _SCALE = 0.004, 0.03
 _DESCRIPTION = (

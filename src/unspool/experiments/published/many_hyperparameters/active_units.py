@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._custom_types import Scalar
-from ..problems.learned_optimizer.dense import dense
-from ..problems.learned_optimizer.scores import mean_cross_entropy
-from .classifier import Weights
+from ...._custom_types import Scalar
+from ....problems.learned_optimizer.dense import dense
+from ....problems.learned_optimizer.scores import mean_cross_entropy
+from ..classifier import Weights
 
 
 def active_units(fraction: Scalar, width: int) -> Bool[Array, " units"]:

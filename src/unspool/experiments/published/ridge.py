@@ -11,13 +11,13 @@ import optax
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-from .. import NRES, PES, RTRL, ESSingle, TruncatedES
-from .. import data as loaders
-from .._counts import check_count
-from .._wrapper import AbstractWrapper
-from ..problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
-from ..records import Chart, Claim, Details, Marker, Series
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ... import NRES, PES, RTRL, ESSingle, TruncatedES
+from ... import data as loaders
+from ..._counts import check_count
+from ..._wrapper import AbstractWrapper
+from ...problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
+from ...records import Chart, Claim, Details, Marker, Series
+from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 
 _SIGMA = 0.01
 _RATE = 3e-3

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import BPTT, NRES, PES, TBPTT, FullES, TruncatedES
-from .._counts import check_count
-from ..problems import Lorenz, LorenzFromRandomStarts
-from ..records import Claim, Details, Expectation, Marker
-from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
-from .losses import draw_shifts, surface
+from ... import BPTT, NRES, PES, TBPTT, FullES, TruncatedES
+from ..._counts import check_count
+from ...problems import Lorenz, LorenzFromRandomStarts
+from ...records import Claim, Details, Expectation, Marker
+from ..base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
+from ..losses import draw_shifts, surface
 
 _SIGMA = 0.04
 _DESCRIPTION = (

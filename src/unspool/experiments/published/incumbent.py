@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .._statistics.intervals import format_estimate, t_interval
-from .._statistics.summarize import final_value, finite_prefix, mean_curve
-from ..records import Series
-from .base import Trace
+from ..._statistics.intervals import format_estimate, t_interval
+from ..._statistics.summarize import final_value, finite_prefix, mean_curve
+from ...records import Series
+from ..base import Trace
 
 Traces = Mapping[str, tuple[Trace, ...]]
 

@@ -11,13 +11,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 from msgspec.structs import replace
 
-from .._custom_types import Params
-from .._problem import AbstractProblem
-from .._random import seeded_key
-from .._statistics.intervals import t_factor
-from ..extend import AbstractPerturbed, LockStep, Tableau
-from ..records import Series
-from ..records.files import as_array
+from ..._custom_types import Params
+from ..._problem import AbstractProblem
+from ..._random import seeded_key
+from ..._statistics.intervals import t_factor
+from ...extend import AbstractPerturbed, LockStep, Tableau
+from ...records import Series
+from ...records.files import as_array
 
 
 class LockStepped(AbstractPerturbed):

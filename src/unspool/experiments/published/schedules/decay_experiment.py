@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import optax
 
-from .. import NRES, PES, TruncatedES
-from .._counts import check_count
-from ..problems.schedules import AbstractObjective, InverseTime, Model, ModelTraining
-from ..records import Details, Marker
-from ..records.chart import Scale
-from ..records.files import as_array
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam
-from .classifier import Images, accuracy, cross_entropy, init_network, load_images
-from .losses import surface
+from .... import NRES, PES, TruncatedES
+from ...._counts import check_count
+from ....problems.schedules import AbstractObjective, InverseTime, Model, ModelTraining
+from ....records import Details, Marker
+from ....records.chart import Scale
+from ....records.files import as_array
+from ...base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ...losses import surface
+from ..classifier import Images, accuracy, cross_entropy, init_network, load_images
 
 _SIGMA = 0.1
 _WINDOWS = (10, 100)

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .. import BPTT, NRES, RTRL
-from .._counts import check_count
-from .._random import seeded_key
-from ..problems import SeriesFit, lotka_volterra
-from ..records import Chart, Claim, Details, Series
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ... import BPTT, NRES, RTRL
+from ..._counts import check_count
+from ..._random import seeded_key
+from ...problems import SeriesFit, lotka_volterra
+from ...records import Chart, Claim, Details, Series
+from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 
 _LOG_RATES = ("log growth", "log predation", "log death", "log conversion")
 _WINDOW = 100

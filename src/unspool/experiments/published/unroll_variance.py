@@ -9,15 +9,15 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .. import BPTT, PES, ESSingle, PESAnalytic
-from .._counts import check_count
-from .._custom_types import RandomKey
-from .._random import seeded_key
-from ..extend import AbstractPerturbed
-from ..problems import CharacterLSTM
-from ..problems.character_lstm import GETTYSBURG
-from ..records import Chart, Details, Series
-from .base import AbstractExperiment, Measurement
+from ... import BPTT, PES, ESSingle, PESAnalytic
+from ..._counts import check_count
+from ..._custom_types import RandomKey
+from ..._random import seeded_key
+from ...extend import AbstractPerturbed
+from ...problems import CharacterLSTM
+from ...problems.character_lstm import GETTYSBURG
+from ...records import Chart, Details, Series
+from ..base import AbstractExperiment, Measurement
 from .variance import Linearization, measured_series, window_estimates
 
 _SIGMA = 1e-3

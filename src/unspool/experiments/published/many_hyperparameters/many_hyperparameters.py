@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import optax
 
-from .. import NRES, PES, TruncatedES
-from .._counts import check_count
-from ..problems.schedules import (
+from .... import NRES, PES, TruncatedES
+from ...._counts import check_count
+from ....problems.schedules import (
     Constant,
     Log,
     Logit,
@@ -18,11 +18,11 @@ from ..problems.schedules import (
     PerTensor,
     ValidLoss,
 )
-from ..records import Chart, Details
+from ....records import Chart, Details
+from ...base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
+from ..classifier import Images, init_network, load_images
+from ..incumbent import format_differences, format_final_losses, incumbent_curves
 from .active_units import cross_entropy
-from .base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
-from .classifier import Images, init_network, load_images
-from .incumbent import format_differences, format_final_losses, incumbent_curves
 from .search import Search
 from .start_in_box import StartInBox
 from .strategies import TPE, Hyperband, RandomSearch

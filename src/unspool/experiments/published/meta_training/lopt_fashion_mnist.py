@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .. import GPES, NRES, PES, TBPTT, FullES, TruncatedES, data
-from ..problems.learned_optimizer import MLP, OptimizerTraining, image_task
-from ..records import Details, Expectation
-from .base import Entry, Optimizer, sgd
+from .... import GPES, NRES, PES, TBPTT, FullES, TruncatedES, data
+from ....problems.learned_optimizer import MLP, OptimizerTraining, image_task
+from ....records import Details, Expectation
+from ...base import Entry, Optimizer, sgd
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
 _SIDE = 8

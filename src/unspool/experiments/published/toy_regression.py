@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
-from .._counts import check_count
-from ..problems import ToyRegression
-from ..records import Claim, Details, Expectation
-from .base import AbstractExperiment, Entry, EvaluationPlan, adam
-from .losses import surface
+from ... import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
+from ..._counts import check_count
+from ...problems import ToyRegression
+from ...records import Claim, Details, Expectation
+from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ..losses import surface
 
 _DESCRIPTION = (
     "The two ends of a learning-rate schedule are tuned for 100 steps of gradient descent on a "

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from .._custom_types import Params
-from .._random import seeded_key
-from .._wrapper import AbstractWrapper
-from ..problems.schedules import AbstractSchedule, Constant, ModelTraining
-from ..problems.schedules.transforms import AbstractTransform
+from ...._custom_types import Params
+from ...._random import seeded_key
+from ...._wrapper import AbstractWrapper
+from ....problems.schedules import AbstractSchedule, Constant, ModelTraining
+from ....problems.schedules.transforms import AbstractTransform
 
 
 class StartInBox(AbstractWrapper):

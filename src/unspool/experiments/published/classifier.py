@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .. import data
-from .._custom_types import RandomKey, Scalar
-from ..problems.learned_optimizer.dense import dense_layers
-from ..problems.learned_optimizer.scores import mean_accuracy, mean_cross_entropy
-from ..problems.schedules import Data
+from ... import data
+from ..._custom_types import RandomKey, Scalar
+from ...problems.learned_optimizer.dense import dense_layers
+from ...problems.learned_optimizer.scores import mean_accuracy, mean_cross_entropy
+from ...problems.schedules import Data
 
 Images = Literal["digits", "mnist", "fashion-mnist"]
 Weights = dict[str, dict[str, Array]]

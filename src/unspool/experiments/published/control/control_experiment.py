@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._counts import check_count
-from .._estimator import AbstractEstimator
-from .._random import seeded_key
-from ..problems.control import AbstractMujocoProblem
-from ..records import Claim, Details, Expectation
-from .base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
+from ...._counts import check_count
+from ...._estimator import AbstractEstimator
+from ...._random import seeded_key
+from ....problems.control import AbstractMujocoProblem
+from ....records import Claim, Details, Expectation
+from ...base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
 
 _FRAMES, _FRAME_SIZE = 8, (240, 180)
 

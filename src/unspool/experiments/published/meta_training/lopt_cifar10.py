@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from .. import NRES, PES, FullES, TruncatedES, data
-from ..problems.learned_optimizer import CNN, MLP, AbstractNetwork, OptimizerTraining, image_task
-from ..records import Details
-from .base import Entry
+from .... import NRES, PES, FullES, TruncatedES, data
+from ....problems.learned_optimizer import CNN, MLP, AbstractNetwork, OptimizerTraining, image_task
+from ....records import Details
+from ...base import Entry
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
 _DIGIT, _PHOTOGRAPH = (8, 8), (32, 32, 3)

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .._counts import check_count
-from .._custom_types import IntScalar, Params, RandomKey, Scalar, State
-from .._describe import describe, environment
-from .._problem import AbstractProblem
-from .._random import Purpose, numbered, stream
-from .._run import Run
-from ..records import MetricsLine
-from ..records.run import EVALUATION_FILE, METRICS_FILE
-from .base import AbstractEntry, EvaluationPlan
+from ...._counts import check_count
+from ...._custom_types import IntScalar, Params, RandomKey, Scalar, State
+from ...._describe import describe, environment
+from ...._problem import AbstractProblem
+from ...._random import Purpose, numbered, stream
+from ...._run import Run
+from ....records import MetricsLine
+from ....records.run import EVALUATION_FILE, METRICS_FILE
+from ...base import AbstractEntry, EvaluationPlan
 from .start_in_box import StartInBox
 from .strategies import AbstractStrategy
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import (
+from ... import (
     NRES,
     PES,
     RTRL,
@@ -18,16 +18,16 @@ from .. import (
     PESAnalytic,
     TruncatedES,
 )
-from .._counts import check_count
-from .._custom_types import RandomKey
-from .._episodes import Episodes
-from .._problem import AbstractProblem
-from .._random import seeded_key
-from .._wrapper import AbstractWrapper
-from ..extend import AbstractPerturbed
-from ..problems import InfluenceBalancing
-from ..records import Chart, Claim, Details, Marker, Series
-from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
+from ..._counts import check_count
+from ..._custom_types import RandomKey
+from ..._episodes import Episodes
+from ..._problem import AbstractProblem
+from ..._random import seeded_key
+from ..._wrapper import AbstractWrapper
+from ...extend import AbstractPerturbed
+from ...problems import InfluenceBalancing
+from ...records import Chart, Claim, Details, Marker, Series
+from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
 from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .. import NRES, PES, FullES, TruncatedES
-from ..problems.control import Hopper
-from .base import Entry, adam
-from .control import AbstractControlExperiment
+from .... import NRES, PES, FullES, TruncatedES
+from ....problems.control import Hopper
+from ...base import Entry, adam
+from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _RATE, _NORMALIZE_OVER = 0.1, 0.02, 5000
 _DESCRIPTION = (

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .. import GPES, NRES, data
-from .._counts import check_count
-from .._custom_types import RandomKey
-from .._estimator import AbstractEstimator
-from .._random import seeded_key
-from .._statistics.intervals import format_estimate, t_interval
-from .._statistics.summarize import final_value
-from ..problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
-from ..records import Chart
-from .base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
-from .incumbent import format_differences, format_final_losses
-from .variance import geometric_series, measured_series, variance_of_one_worker
+from .... import GPES, NRES, data
+from ...._counts import check_count
+from ...._custom_types import RandomKey
+from ...._estimator import AbstractEstimator
+from ...._random import seeded_key
+from ...._statistics.intervals import format_estimate, t_interval
+from ...._statistics.summarize import final_value
+from ....problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
+from ....records import Chart
+from ...base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
+from ..incumbent import format_differences, format_final_losses
+from ..variance import geometric_series, measured_series, variance_of_one_worker
 
 SIGMA = 0.01
 _NUM_RECORDS = 40

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..problems.schedules import ValidAccuracy
-from .decay import AbstractDecayExperiment, ObjectiveLabels
+from ....problems.schedules import ValidAccuracy
+from .decay_experiment import AbstractDecayExperiment, ObjectiveLabels
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .. import NRES, PES, FullES, TruncatedES
-from ..problems.control import Swimmer
-from ..records import Claim, Expectation
-from .base import Entry, sgd
-from .control import AbstractControlExperiment
+from .... import NRES, PES, FullES, TruncatedES
+from ....problems.control import Swimmer
+from ....records import Claim, Expectation
+from ...base import Entry, sgd
+from .control_experiment import AbstractControlExperiment
 
 _SIGMA = 0.3
 _DESCRIPTION = (
