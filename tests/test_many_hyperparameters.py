@@ -394,6 +394,6 @@ def test_a_training_of_the_experiment(tmp_path):
     reproduce(OnlyPES(**dataclasses.asdict(TINY)), tmp_path, num_processes=1)
     (study,) = read_studies([tmp_path])
     (run,) = study.runs
-    assert (run.num_params, run.parameter_names) == (29, TINY.parameter_names)
+    assert (run.config.num_params, tuple(run.config.parameter_names)) == (29, TINY.parameter_names)
     assert np.all(np.isfinite(run.evaluation.loss)) and len(run.evaluation.loss) == 11
     assert study.experiment.charts[0].series[0].x[-1] == TINY.num_steps
