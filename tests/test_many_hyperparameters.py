@@ -20,18 +20,18 @@ import unspool
 from unspool._random import Purpose, numbered, stream
 from unspool._run import Run
 from unspool.cli.__main__ import main
-from unspool.experiments import AbstractExperiment, EvaluationPlan, reproduce
+from unspool.experiments import (
+    AbstractExperiment,
+    EvaluationPlan,
+    ManyHyperparametersExperiment,
+    reproduce,
+)
 from unspool.experiments.base import Entry, Trace, sgd
 from unspool.experiments.published import classifier, incumbent
-from unspool.experiments.published.many_hyperparameters import (
-    TPE,
-    Hyperband,
-    ManyHyperparametersExperiment,
-    RandomSearch,
-    Search,
-    StartInBox,
-    active_units,
-)
+from unspool.experiments.published.search import active_units
+from unspool.experiments.published.search.search import Search
+from unspool.experiments.published.search.start_in_box import StartInBox
+from unspool.experiments.published.search.strategies import TPE, Hyperband, RandomSearch
 from unspool.problems.schedules import (
     Constant,
     Data,
