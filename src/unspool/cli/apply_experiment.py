@@ -21,16 +21,12 @@ from .._random import Purpose, seeded_key, stream
 from ..experiments.base import AbstractExperiment, Measurement, Trace
 from ..experiments.baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
 from ..experiments.comparison import Comparison, Grid
+from ..experiments.prose import prose
 from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
 from ..records import Details
 from .load_named import load_named
 
 _LEARNED = "learned"
-_DESCRIPTION = (
-    "The model of {task} is trained from fresh weights for {num_steps} steps with the learned "
-    "optimizer of {file}, and with others whose learning rate is tuned on this very task: {tried}. "
-    "SGD has a momentum of {momentum}.{notes}"
-)
 
 
 @dataclass(frozen=True)
@@ -71,18 +67,14 @@ class ApplyExperiment(AbstractExperiment):
         return ()
 
     def details(self):
-        tried = [
-            f"{label} with rates from {rates[0]:g} to {rates[-1]:g} in half decades"
-            for label, (_, rates) in BASELINES.items()
-        ]
-        notes = ", ".join(f"{name} {value}" for name, value in self._learned.notes.items())
-        description = _DESCRIPTION.format(
+        description = prose(
+            __name__,
             task=self.task,
             num_steps=self.num_steps,
             file=self.file,
-            tried=", ".join(tried),
+            tried={label: rates for label, (_, rates) in BASELINES.items()},
             momentum=MOMENTUM,
-            notes=f" What the file says of itself: {notes}." if notes else "",
+            notes=self._learned.notes,
         )
         return Details(description=description)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+_WRAPPED = re.compile(r"\s*\n\s*(?!\s|[-*] |\d+\. )")
 _SPECIAL = re.compile(r"([\\`*_<\[\]&])")
 
 
@@ -30,7 +31,7 @@ def prose(module: str, part: str = "", **values: Any) -> str:
     file = importlib.resources.files(package) / f"{name}{part and '_'}{part}.md"
     text = _ENVIRONMENT.from_string(file.read_text(encoding="utf-8")).render(values)
     paragraphs = re.split(r"\n{2,}", text.strip())
-    return "\n\n".join(re.sub(r"\s*\n(?!\s*[-*\d])\s*", " ", each) for each in paragraphs)
+    return "\n\n".join(_WRAPPED.sub(" ", each) for each in paragraphs)
 
 
 def _escape(value: Any) -> Any:

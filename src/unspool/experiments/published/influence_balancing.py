@@ -28,6 +28,7 @@ from ...extend import AbstractPerturbed
 from ...problems import InfluenceBalancing
 from ...records import Chart, Claim, Details, Marker, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
+from ..prose import prose
 from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000
@@ -36,31 +37,6 @@ _RATE = 1e-4
 _COMPARED = {"PES": PES, "PES+Analytic": PESAnalytic, "ESSingle": ESSingle}
 _UNROLLS, _EPISODES = 100, 5000
 _MEASURED_AT = (1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-_NOTE = (
-    "How noisy an episode's summed estimates are at the start, theta = 0.5, if an episode is cut "
-    f"into windows of one step: lines are the closed form, points means over {_EPISODES} episodes "
-    "of one pair for every seed, with bands of their 95 % t-intervals. While the gradients of "
-    "different steps agree, PES has less variance than ESSingle, whose is 2 whatever happens; it "
-    "has more in episodes of 56 steps and longer, where late steps disagree with early ones."
-)
-_DESCRIPTION = (
-    "One parameter raises a state at first and lowers it in the long run, so that gradients "
-    "through short windows point away from the optimum, -1/6. Every method updates by gradient "
-    "descent with the published rate 1e-4; the perturbed ones use the published 1000 particles "
-    "(500 pairs), sigma = 0.1 and a window of one step. The metric is the published one, the loss "
-    "after 500 fresh steps: 8 at the start, 0 at -1/6. Three things differ from the publication. "
-    "(1) It never resets, while here an episode has 3000 steps and workers are spread over it; "
-    "the loss averaged over such an episode, its start included, is least at -0.160, where the "
-    "metric is 9e-4, and that is where RTRL, UORO, NRES and PES settle. ESSingle starts all its "
-    "workers together and sees one episode, as published; it goes on to -1/6. (2) The "
-    "published TBPTT takes the loss of a window's last step and has the right sign from a window "
-    "of 41; here, and in the reports of failure at 100, the losses of all steps count, and the "
-    "sign is wrong up to a window of 109: of 1, 10, 100 and 200 only the last goes the right way. "
-    "(3) UORO and RTRL average over 100 trajectories, which lets UORO use the rate of the others "
-    "instead of a tenth of it. Not published: PES+Analytic and ControlledPES (ControlledGPES with "
-    "a period of one window) go where PES goes and no faster, since little of this gradient lies "
-    "within a window of one step."
-)
 
 
 class LossAtEnd(AbstractWrapper):
@@ -178,14 +154,14 @@ class InfluenceBalancingExperiment(AbstractExperiment):
                 title="Variance against the number of unrolls",
                 x_label="unrolls of an episode, one step each",
                 y_label="variance of one pair, relative",
-                note=_NOTE,
+                note=prose(__name__, "variance", episodes=_EPISODES),
                 series=series,
             )
         ]
 
     def details(self):
         return Details(
-            description=_DESCRIPTION,
+            description=prose(__name__),
             metric="loss after 500 steps",
             metric_scale="log",
             thresholds=[1, 0.01],

@@ -11,20 +11,9 @@ from ...problems import Lorenz, LorenzFromRandomStarts
 from ...records import Claim, Details, Expectation, Marker
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
 from ..losses import draw_shifts, surface
+from ..prose import prose
 
 _SIGMA = 0.04
-_DESCRIPTION = (
-    "Two constants of the chaotic Lorenz system, log a and log r, are learned from one trajectory "
-    "of 2000 steps. Workers, windows, sigma, learning rates and numbers of updates are the "
-    "published ones. The generalization loss is that of the unperturbed parameters on "
-    "trajectories with random starts; {num_episodes} of them here, 10000 in the publication. "
-    "NRES and FullES settle near (2.38, 3.28), where the loss smoothed with sigma = 0.04 is least: "
-    "not at the true constants, which only the unsmoothed loss would favor, and no method that "
-    "smooths finds. TES (truncated evolution strategies) and TBPTT are blind to what came before "
-    "a window of 100 steps, and end at wrong constants. BPTT differentiates through chaos: the "
-    "published code replaced gradients that are not finite and went on; here such a run stops and "
-    "says so. The published learning-rate decay of PES is kept."
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class LorenzExperiment(AbstractExperiment):
         draws = draw_shifts(_SIGMA, 256)
         x, y = np.linspace(2.1, 3.9, 73), np.linspace(3.1, 3.9, 41)
         return Details(
-            description=_DESCRIPTION.format(num_episodes=self.num_episodes),
+            description=prose(__name__, num_episodes=self.num_episodes),
             metric="generalization loss",
             metric_scale="log",
             thresholds=[100, 80, 60, 52],

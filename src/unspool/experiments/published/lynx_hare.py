@@ -19,18 +19,10 @@ from ..._random import seeded_key
 from ...problems import SeriesFit, lotka_volterra
 from ...records import Chart, Claim, Details, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ..prose import prose
 
 _LOG_RATES = ("log growth", "log predation", "log death", "log conversion")
 _WINDOW = 100
-_DESCRIPTION = (
-    "The rates and the start of a differential equation are fitted to a series, on a logarithmic "
-    "scale; by default Lotka-Volterra equations to the pelts of lynx and hares from 1900 to 1920. "
-    "Training starts from rates whose period is 7 years where the record has 10. From there BPTT "
-    "and RTRL, whose gradients are exact, end in a local minimum, while NRES starts with a sigma "
-    "of 0.4 that smooths it away, and lowers sigma to 0.03 by the end. All three use Adam with a "
-    "rate that falls from 0.02 to 0.002. From better rates, --init-rates 0.7 0.03 0.7 0.03, all "
-    "three find the same fit."
-)
 
 
 class Decay(eqx.Module):
@@ -118,7 +110,7 @@ class LynxHareExperiment(AbstractExperiment):
     def details(self):
         is_default = self.data is None and self.vector_field is None
         return Details(
-            description=_DESCRIPTION,
+            description=prose(__name__),
             metric="mean squared error of the logarithms",
             metric_scale="log",
             thresholds=[0.4, 0.2, 0.1],

@@ -18,24 +18,11 @@ from ..._wrapper import AbstractWrapper
 from ...problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
 from ...records import Chart, Claim, Details, Marker, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
+from ..prose import prose
 
 _SIGMA = 0.01
 _RATE = 3e-3
 _STARTS = (-5.0, 5.0)
-_DESCRIPTION = (
-    "A linear model is trained on {num_train} of {name} by gradient descent on "
-    "0.5 |X w - y|^2 + 0.5 exp(theta) |w|^2, from normal weights, for {horizon} steps with rate "
-    "{rate}; theta is tuned for the mean of 0.5 |X w - y|^2 on {num_valid} examples held out. Each "
-    "seed starts from a theta of its own, uniform from -5 to 5. As published: windows of one step, "
-    "2 pairs, sigma = 0.01, Adam with rate 0.003; 50000 updates in the publication, {num_updates} "
-    "here, and there the data are the Yacht data set and the run never ends. The weights that "
-    "training comes to are known in closed form, and with them the validation loss as a function "
-    "of theta: it is least at {endless:.3f}. Of the mean over {horizon} steps, the way there "
-    "included, which is what is tuned for, it is least at {finite:.3f} (also in closed form). TES "
-    "(truncated evolution strategies) sees one step, in which a weaker penalty is always better, "
-    "and drifts off. That depends on the data: with --num-train 40 the sign of one step's gradient "
-    "happens to change at the optimum, and TES ends there too."
-)
 
 
 class Ridge(NamedTuple):
@@ -188,7 +175,8 @@ class RidgeExperiment(AbstractExperiment):
         ridge = self.ridge
         endless, finite = ridge.optimum(None), ridge.optimum(self.horizon)
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 num_train=self.num_train,
                 name="the diabetes patients" if self.data is None else self.data,
                 num_valid=len(ridge.valid.targets),

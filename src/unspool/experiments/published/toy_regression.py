@@ -11,20 +11,7 @@ from ...problems import ToyRegression
 from ...records import Claim, Details, Expectation
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..losses import surface
-
-_DESCRIPTION = (
-    "The two ends of a learning-rate schedule are tuned for 100 steps of gradient descent on a "
-    "function of two variables. The published settings: window 10, 100 particles (50 pairs), sigma "
-    "0.3, 1.0 for TES (truncated evolution strategies), Adam with rate 0.01 and b1 = 0.99; "
-    "20000 updates in the publication, {num_updates} here. Published losses are sums over the 100 "
-    "steps; here they are means, a hundredth of them. The landscape is chaotic, so that RTRL, "
-    "unbiased as it is, gets stuck like TBPTT: exact gradients of a rough surface are of no use. "
-    "NRES and PES smooth it and find the good region; rounding moves the losses there by percents. "
-    "Not published: PES+Analytic and ControlledPES (ControlledGPES with a period of one window) "
-    "use the newest window's own gradient, which on this surface is so rough that it adds far more "
-    "noise than it takes off; within 10000 updates they get to losses of about 12 and 18, with "
-    "much scatter from seed to seed, where PES needs 1000 for less than 6."
-)
+from ..prose import prose
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class ToyRegressionExperiment(AbstractExperiment):
     def details(self):
         axis = np.linspace(-5, 5, 161)
         return Details(
-            description=_DESCRIPTION.format(num_updates=self.num_updates),
+            description=prose(__name__, num_updates=self.num_updates),
             metric="mean loss of an episode",
             metric_scale="log",
             thresholds=[20, 10, 6],

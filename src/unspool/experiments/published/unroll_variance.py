@@ -18,34 +18,13 @@ from ...problems import CharacterLSTM
 from ...problems.character_lstm import GETTYSBURG
 from ...records import Chart, Details, Series
 from ..base import AbstractExperiment, Measurement
+from ..prose import prose
 from .variance import Linearization, measured_series, window_estimates
 
 _SIGMA = 1e-3
 _PARAMS_SEED = 42
 _NUM_SEQUENCES = 3
 _ESTIMATORS = {"PES": PES, "PES+Analytic": PESAnalytic, "ESSingle": ESSingle}
-_DESCRIPTION = (
-    "A recurrent net with 5 units of LSTM reads {horizon} characters: of English, drawn uniformly, "
-    "or one character again and again. Nothing is trained: at the parameters it starts with, "
-    "{num_params} of them, all workers go through one episode together, and the sum of what an "
-    "estimator finds in its windows is compared with the exact gradient, that of reverse mode. "
-    "Where gradients of different windows agree, fresh noise for each averages out, and the "
-    "variance of PES falls with more unrolls, to half that of a single one; where they are "
-    "unrelated it grows and grows; in between, as in English, it first falls and then grows. "
-    "ESSingle (and NRES, whose sums over an episode are the same) does not depend on unrolls. "
-    "PES+Analytic has only what reaches beyond a window to estimate, and no noise at all in a "
-    "single one. The publication has PES and PES+Analytic on the Penn Treebank, whose place "
-    "Lincoln's address at Gettysburg takes here, with 1000 particles (500 pairs), and a noisy "
-    "reference in place of the exact gradient. Sigma is the published 0.001. Variances are those "
-    "of one pair: n pairs have an n-th of it. {pairs} pairs were used."
-)
-_NOTE = (
-    "Lines are the closed form for losses that are linear in the noise, from the exact derivatives "
-    "of every window's loss with regard to every window's parameters; points are measured, means "
-    "over {seeds} repeats with bands of their 95 % t-intervals. Those of ESSingle have the same "
-    "noise whatever the windows. Losses are summed in single precision: where PES+Analytic has "
-    "next to no variance, rounding is what is measured."
-)
 
 
 @dataclass(frozen=True)
@@ -161,9 +140,9 @@ class UnrollVarianceExperiment(AbstractExperiment):
     def details(self):
         (problem, *_) = self.problems().values()
         num_params = sum(leaf.size for leaf in jax.tree.leaves(_params(problem)))
-        values = {"horizon": self.horizon, "num_params": num_params}
-        description = _DESCRIPTION.format(**values, pairs=self.num_particles // 2)
-        return Details(description=description)
+        pairs = self.num_particles // 2
+        values = {"horizon": self.horizon, "num_params": num_params, "pairs": pairs}
+        return Details(description=prose(__name__, **values))
 
     def measured_charts(self, measured):
         return [
@@ -191,7 +170,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
             y_label="variance of one pair, relative",
             x_scale="log",
             y_scale="log",
-            note=_NOTE.format(seeds=self.seeds),
+            note=prose(__name__, "figure", seeds=self.seeds),
             series=series,
         )
 

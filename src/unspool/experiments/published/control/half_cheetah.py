@@ -8,20 +8,10 @@ from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import HalfCheetah, LinearPolicy
 from ....records import Claim, Expectation
 from ...base import Entry, sgd
+from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _SCALE = 0.004, 0.03
-_DESCRIPTION = (
-    "A policy that is one matrix of 102 weights learns to run. Workers, windows, sigma and "
-    "learning rates are the published ones: 300 pairs with windows of 20 of the 1000 steps, 6 "
-    "pairs for FullES, gradient descent. There are {num_updates} updates of NRES (1000 in the "
-    "publication), {num_pes_updates} of PES (30000), and {num_other_updates} of FullES and TES "
-    "(1000). The return is that of the unperturbed policy, the mean over {num_episodes} "
-    "episodes with fresh starts (20 in the publication). With NRES the mean return of five seeds "
-    "passed 3430 after 10,200 sequential steps, with FullES after 628,000, with PES and TES "
-    "(truncated evolution strategies) never. There all seeds share one matrix to start from; here "
-    "each draws its own. The version of the environment is v5 here, v4 there."
-)
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ class HalfCheetahExperiment(AbstractControlExperiment):
 
     @property
     def description(self) -> str:
-        return _DESCRIPTION.format(**dataclasses.asdict(self))
+        return prose(__name__, **dataclasses.asdict(self))
 
     @property
     def reached(self):

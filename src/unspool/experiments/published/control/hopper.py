@@ -6,19 +6,10 @@ from typing import ClassVar
 from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import Hopper
 from ...base import Entry, adam
+from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _RATE, _NORMALIZE_OVER = 0.1, 0.02, 5000
-_DESCRIPTION = (
-    "A policy that is one matrix of 33 weights, which start at zero, learns not to fall. An "
-    "episode ends with a fall, at first after some 20 of at most {horizon} steps, and the two arms "
-    "of a worker fall at different times. There are 50 pairs with windows of 20 steps, 2 pairs for "
-    "FullES, whose updates may then take as many steps as 50 windows; sigma = 0.1, Adam with a "
-    "rate of 0.02, and observations normalized by what random play shows. The return is that of "
-    "the unperturbed policy, the mean over {num_episodes} episodes with fresh starts. To stand "
-    "still is worth 1 a step, so that 1000 is the return of a leg that never moves and never "
-    "falls. Nothing is published of this setting."
-)
 
 
 @dataclass(frozen=True)
@@ -63,4 +54,4 @@ class HopperExperiment(AbstractControlExperiment):
 
     @property
     def description(self) -> str:
-        return _DESCRIPTION.format(horizon=self.horizon, num_episodes=self.num_episodes)
+        return prose(__name__, horizon=self.horizon, num_episodes=self.num_episodes)

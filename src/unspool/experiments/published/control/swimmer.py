@@ -7,19 +7,10 @@ from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import Swimmer
 from ....records import Claim, Expectation
 from ...base import Entry, sgd
+from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA = 0.3
-_DESCRIPTION = (
-    "A policy that is one matrix of 16 weights, which start at zero, learns to swim. Workers, "
-    "windows, sigma, learning rates and numbers of updates are the published ones: 30 pairs with "
-    "windows of 100 of the 1000 steps, 3 pairs for FullES, gradient descent. The return is that "
-    "of the unperturbed policy, the mean over {num_episodes} episodes with fresh starts (20 in the "
-    "publication). With NRES the mean return of five seeds passed 325 after 2,400 sequential "
-    "steps, with PES after 10,300, with FullES after 25,000. TES (truncated evolution strategies) "
-    "is blind to what came before a window, and never came above 59. Seeds and the version of the "
-    "environment (v5 here, v4 there) differ from the publication's."
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ class SwimmerExperiment(AbstractControlExperiment):
 
     @property
     def description(self) -> str:
-        return _DESCRIPTION.format(num_episodes=self.num_episodes)
+        return prose(__name__, num_episodes=self.num_episodes)
 
     @property
     def reached(self):

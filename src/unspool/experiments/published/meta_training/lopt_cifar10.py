@@ -10,6 +10,7 @@ from .... import NRES, PES, FullES, TruncatedES, data
 from ....problems.learned_optimizer import CNN, MLP, AbstractNetwork, OptimizerTraining, image_task
 from ....records import Details
 from ...base import Entry
+from ...prose import prose
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
 _DIGIT, _PHOTOGRAPH = (8, 8), (32, 32, 3)
@@ -19,19 +20,6 @@ _RATES = {
     "digits": {"NRES": 3e-3, "TES": 3e-3, "FullES": 1e-2},
     "cifar-10": {"NRES": 3e-4, "TES": 1e-3, "FullES": 1e-3},
 }
-_DESCRIPTION = (
-    "The per-parameter network of Metz et al. (2019), with {num_params} parameters, learns to "
-    "train a convolutional network with {channels} channels to tell images of {images} apart. Its "
-    "meta-loss is the mean validation loss over the {horizon} steps of an inner run, in which the "
-    "cross-entropy of each image counts 1.5 ln 10 at most, as published. There is one inner run, "
-    "always with the same weights at the start and the same batches, and all runs start from the "
-    "same parameters. {num_workers} pairs (1 for FullES), windows of {window} steps, sigma = 0.01. "
-    "The labels with an MLP are the setting of Vicol et al. (2021), a network of dense layers "
-    "({hidden} units) and windows of 4 steps, {short} pairs. All have {num_steps} problem steps, "
-    "those of their warm-up included. The publications have CIFAR-10 and T = 1000, which --paper "
-    "asks for, and say in figures alone that NRES is best, and PES better than TES (truncated "
-    "evolution strategies)."
-)
 
 
 @dataclass(frozen=True)
@@ -123,7 +111,8 @@ class LoptCifar10Experiment(AbstractMetaTraining):
 
     def details(self):
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 num_params=self.num_params,
                 channels=", ".join(map(str, self.channels)),
                 hidden=", ".join(map(str, self.hidden)),

@@ -7,6 +7,7 @@ from .... import GPES, NRES, PES, TBPTT, FullES, TruncatedES, data
 from ....problems.learned_optimizer import MLP, OptimizerTraining, image_task
 from ....records import Details, Expectation
 from ...base import Entry, Optimizer, sgd
+from ...prose import prose
 from .meta_training import SIGMA, AbstractMetaTraining, published_adam
 
 _SIDE = 8
@@ -15,26 +16,6 @@ _PERIODS = {"digits": (8, 32, 128), "fashion-mnist": (4, 16, 64, 256)}
 _RATES = {
     "digits": {"NRES": 3e-3, "TES": 3e-3, "FullES": 0.1, "TBPTT": 1.0},
     "fashion-mnist": {"NRES": 3e-4, "TES": 1e-3, "FullES": 3e-2, "TBPTT": 1e-2},
-}
-_DESCRIPTION = (
-    "The per-parameter network of Metz et al. (2019), with {num_params} parameters, learns to "
-    "train a network with hidden layers of {hidden} units to tell images of {images} apart, 8 x 8 "
-    "pixels large. Its meta-loss is the mean validation loss over the {horizon} steps of an inner "
-    "run. As published, there is one inner run, always with the same weights at the start and the "
-    "same batches, and all runs start from the same parameters. {num_workers} pairs (10 for "
-    "FullES), windows of {window} steps, sigma = 0.01; all have {num_steps} problem steps, those "
-    "of their warm-up included{but}. NRES keeps its noise for the whole inner run, PES for a "
-    "window, GPES in between; TES (truncated evolution strategies) and TBPTT see no further than "
-    "a window. The publication has T = 1000, 100 pairs and windows of one step, hidden layers of "
-    "32, 32 and 32 units and Fashion-MNIST, which --paper asks for, and took 4 million problem "
-    "steps for NRES to get to 0.610. {rates}"
-)
-_RATES_IN_WORDS = {
-    "digits": (
-        "Rates are higher here, for there are so many fewer updates: ten times the published one "
-        "for NRES, PES and GPES, and for the others what did best of a few on another seed."
-    ),
-    "fashion-mnist": "Learning rates are the published ones.",
 }
 
 
@@ -125,7 +106,8 @@ class LoptFashionMnistExperiment(AbstractMetaTraining):
     def details(self):
         published = self.images == "fashion-mnist"
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 num_params=self.num_params,
                 hidden=", ".join(map(str, self.hidden)),
                 images=self.images,
@@ -133,10 +115,6 @@ class LoptFashionMnistExperiment(AbstractMetaTraining):
                 num_workers=self.num_workers,
                 window=self.window,
                 num_steps=self.num_steps,
-                rates=_RATES_IN_WORDS[self.images],
-                but=""
-                if published
-                else ", but TBPTT, which costs ten times as much and has a tenth",
             ),
             metric="meta-loss",
             metric_scale="log",

@@ -20,6 +20,7 @@ from ...._statistics.summarize import final_value
 from ....problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
 from ....records import Chart
 from ...base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
+from ...prose import prose
 from ..incumbent import format_differences, format_final_losses
 from ..variance import geometric_series, measured_series, variance_of_one_worker
 
@@ -27,21 +28,6 @@ SIGMA = 0.01
 _NUM_RECORDS = 40
 _SHARES = (0.25, 0.5, 1.0)
 _NUM_EPISODES = 10
-_VARIANCE_NOTE = (
-    "The trace of the covariance of what a single worker finds in a window, every window being as "
-    "likely, at parameters along the run of NRES. {episodes} episodes for each, all their windows; "
-    "geometric means over {seeds} seeds, bands the 95 % t-intervals of the logarithms."
-)
-_EQUAL_NOTE = (
-    "Both have {steps} problem steps: one pair of FullES, or {workers} workers of NRES with a "
-    "window each. The variance of FullES is {ratios} times that of NRES. Geometric means over "
-    "{seeds} seeds, bands the 95 % t-intervals of the logarithms."
-)
-_FINAL_NOTE = (
-    "The mean of the last fifth of the evaluations, of runs with the same number of problem steps; "
-    "means over {seeds} seeds with their 95 % t-intervals: {ends}. {gaps}For a period ten times as "
-    "long the meta-loss changes by {slope}, a straight line through all periods of a seed."
-)
 
 
 def published_adam(learning_rate: float) -> Optimizer:
@@ -179,7 +165,9 @@ class AbstractMetaTraining(AbstractExperiment):
         num_workers = self.horizon // self.window
         reused, whole = of_worker[:, order] / num_workers, of_episode[:, order]
         ratios = np.exp(np.mean(np.log(whole / reused), axis=0))
-        equal = _EQUAL_NOTE.format(
+        equal = prose(
+            __name__,
+            "equal",
             steps=2 * self.horizon,
             workers=num_workers,
             seeds=seeds,
@@ -192,7 +180,7 @@ class AbstractMetaTraining(AbstractExperiment):
                 y_scale="log",
                 x_label="period, from that of PES to that of NRES",
                 x_scale="log",
-                note=_VARIANCE_NOTE.format(episodes=_NUM_EPISODES, seeds=seeds),
+                note=prose(__name__, "variance", episodes=_NUM_EPISODES, seeds=seeds),
                 series=series,
             ),
             Chart(
@@ -218,10 +206,12 @@ class AbstractMetaTraining(AbstractExperiment):
         slope = t_interval(np.polyfit(np.log10(periods), table, 1)[0])
         compared = (("NRES", ["PES", "TES"]), ("PES", ["TES"]))
         gaps = [format_differences(traces, label, others) for label, others in compared]
-        note = _FINAL_NOTE.format(
+        note = prose(
+            __name__,
+            "final",
             seeds=seeds,
             ends=format_final_losses({label: found for label, found in traces.items() if found}),
-            gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
+            gaps=[gap for gap in gaps if gap],
             slope=format_estimate(slope),
         )
         return [

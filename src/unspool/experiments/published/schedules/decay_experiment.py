@@ -17,24 +17,12 @@ from ....records.chart import Scale
 from ....records.files import as_array
 from ...base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ...losses import surface
+from ...prose import prose
 from ..classifier import Images, accuracy, cross_entropy, init_network, load_images
 
 _SIGMA = 0.1
 _WINDOWS = (10, 100)
 _GRID_EPISODES = 2
-_DESCRIPTION = (
-    "A network with hidden layers of {hidden} units is trained on {images} for {horizon} steps, by "
-    "gradient descent with momentum 0.9 and the learning rate first / (1 + t / {horizon})^decay. "
-    "Both numbers are tuned on a logarithmic scale, from 0.003 and 30, by Adam with the published "
-    "rate 0.01 and sigma = 0.1. {objective} {num_workers} pairs with windows of 10 steps, "
-    "{few} with windows of 100, {num_updates} updates; the publication has 5000 steps of a network "
-    "with two layers of 100 on MNIST, 500 pairs and 5000 updates, which --paper asks for. The "
-    "surface is the objective itself, the mean of two training runs at each point. PES and NRES "
-    "see what a rate does to the rest of the run, TES (truncated evolution strategies) only what "
-    "it does to the next window, which is best served by a rate that is soon gone: it ends at a "
-    "larger decay, as published. On the digits the valley is so flat that this costs next to "
-    "nothing."
-)
 
 
 def make_optimizer(learning_rate):
@@ -145,7 +133,8 @@ class AbstractDecayExperiment(AbstractExperiment):
         row, column = np.unravel_index(np.nanargmin(loss), loss.shape)
         best = Marker("least on the grid", [decays[column], rates[row]])
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 hidden=" and ".join(map(str, self.hidden)),
                 images=self.images,
                 horizon=self.horizon,

@@ -20,6 +20,7 @@ from ....problems.schedules import (
 )
 from ....records import Chart, Details
 from ...base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
+from ...prose import prose
 from ..classifier import Images, init_network, load_images
 from ..incumbent import format_differences, format_final_losses, incumbent_curves
 from .active_units import cross_entropy
@@ -36,34 +37,6 @@ _RATES, _MOMENTA, _ACTIVE = (1e-4, 1e-1), (0.01, 0.99), (0.2, 0.98)
 _NUM_RECORDS, _NUM_EPISODES = 10, 5
 _TRAININGS = {"NRES": NRES, "PES": PES, "TES": TruncatedES}
 _STRATEGIES = {"random search": RandomSearch(), "TPE": TPE(), "Hyperband": Hyperband()}
-_DESCRIPTION = (
-    "A network with five hidden layers of {width} units is trained on {images} for {horizon} "
-    "steps. Tuned for its mean validation loss are 29 hyperparameters: a learning rate for each "
-    "of its 12 tensors, a momentum for each, and for each hidden layer the fraction of units that "
-    "are active, in which the loss is discontinuous. NRES, PES and TES (truncated evolution "
-    "strategies) tune them online, with the published 5 pairs, windows of 10 steps and "
-    "sigma = 0.3, and with Adam of rate {rate:g}; random search, TPE (tree-structured Parzen "
-    "estimators) and Hyperband, all of Optuna, try one training run after the other. All methods "
-    "have one box: rates from {rates[0]:g} to {rates[1]:g}, momenta from {momenta[0]:g} to "
-    "{momenta[1]:g}, active fractions from {active[0]:g} to {active[1]:g}, logarithms and logits "
-    "uniform; with one seed they start from one point, drawn from the box. All spend the same "
-    "number of problem steps. The publication has Fashion-MNIST, 100 units, 1000 steps, 50000 "
-    "updates and Adam of rate 0.01, which --paper asks for, and differs in one thing even "
-    "then: its random search had a much wider box than its other methods. It has no TPE and no "
-    "Hyperband. It says that PES beats TES and random search, in a figure without numbers, so "
-    "that there is nothing to compare with but who wins, which the note on the last figure says."
-)
-_NOTE = (
-    "The incumbent, for a search the whole trial of least loss and for the others the "
-    "current parameters, is judged by {episodes} training runs of its own, from which nothing is "
-    "chosen. They are the same for all methods, and so are the examples held out, here and in the "
-    "objective. The horizontal axis is what was spent: for searches all steps of their "
-    "trials, whose losses they choose by, while judging them is free; for NRES, PES and TES the "
-    "steps of all their rows, the warm-up, and on top of it the steps of every judgment, though "
-    "they make no use of it. So counted, each may spend {budget} steps. Lines are means over "
-    "seeds, bands and numbers in brackets their 95 % t-intervals. Final losses, of the last fifth "
-    "of the judgments: {ends}. {gaps}"
-)
 
 
 @dataclass(frozen=True)
@@ -197,7 +170,8 @@ class ManyHyperparametersExperiment(AbstractExperiment):
 
     def details(self):
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 width=self.width,
                 images=self.images,
                 horizon=self.horizon,
@@ -223,18 +197,20 @@ class ManyHyperparametersExperiment(AbstractExperiment):
             format_differences(judged, label, [other for other in judged if other != label])
             for label in ("PES", "NRES")
         ]
-        note = _NOTE.format(
+        note = prose(
+            __name__,
+            "incumbent",
             episodes=_NUM_EPISODES,
             budget=self.num_steps,
             ends=format_final_losses(judged),
-            gaps="".join(f"Seed by seed, {text}. " for text in gaps if text),
+            gaps=[gap for gap in gaps if gap],
         )
         return [
             Chart(
                 title="The incumbent, evaluation included",
                 x_label="problem steps spent, evaluation included",
                 y_label="mean validation loss",
-                note=note.strip(),
+                note=note,
                 series=incumbent_curves(judged, evaluation_costs),
             )
         ]
