@@ -1,10 +1,7 @@
 """Fitting a differential equation to a series: a century of lynx and hares, or one's own."""
 
-import csv
-import importlib.util
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import equinox as eqx
@@ -14,9 +11,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ... import BPTT, NRES, RTRL
+from ..._config.load_object import load_object
 from ..._counts import check_count
 from ..._random import seeded_key
 from ...problems import SeriesFit, lotka_volterra
+from ...problems._series import read_series
 from ...records import Chart, Claim, Details, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..prose import prose
@@ -80,7 +79,9 @@ class LynxHareExperiment(AbstractExperiment):
     def _problem(self) -> SeriesFit:
         if self.vector_field is not None and self.init_rates is None:
             raise ValueError("vector_field needs init_rates: one positive number for each rate")
-        field = lotka_volterra if self.vector_field is None else _load(self.vector_field)
+        field = lotka_volterra if self.vector_field is None else load_object(self.vector_field)
+        if not callable(field):
+            raise ValueError(f"vector_field must name a function, got {self.vector_field!r}")
         rates = self.init_rates or (1.0, 0.05, 1.0, 0.05)
         if self.data is not None:
             return SeriesFit.from_csv(self.data, field, rates)
@@ -89,9 +90,7 @@ class LynxHareExperiment(AbstractExperiment):
     def _columns(self) -> list[str]:
         if self.data is None:
             return ["lynx", "hares"]
-        with Path(self.data).open(newline="", encoding="utf-8-sig") as file:
-            header = next(row for row in csv.reader(file) if any(row))
-        return [name.strip() for name in header[1:]]
+        return read_series(self.data).names
 
     def entries(self) -> tuple[Entry, ...]:
         sigma = Decay(0.4, 0.03, self.num_updates)
@@ -155,23 +154,6 @@ def _curve(problem: SeriesFit, params) -> tuple[np.ndarray, np.ndarray]:
     knots = np.arange(len(problem.times)) * problem.steps_per_interval
     times = np.interp(np.arange(problem.horizon + 1), knots, problem.times)
     return times, np.exp(np.concatenate([np.asarray(start)[None], np.asarray(states)]))
-
-
-def _load(spec: str):
-    """The function that `FILE.py:FUNCTION` names."""
-    place, colon, name = spec.rpartition(":")
-    file = Path(place)
-    if not colon or file.suffix != ".py":
-        raise ValueError(f"vector_field must be FILE.py:FUNCTION, got {spec!r}")
-    if not file.is_file():
-        raise ValueError(f"vector_field names a file that is not there: {place}")
-    found = importlib.util.spec_from_file_location(f"_unspool_{file.stem}", file)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    if not callable(getattr(module, name, None)):
-        raise ValueError(f"vector_field names a function that {place} does not have: {name}")
-    return getattr(module, name)
 
 
 def _claims():
