@@ -8,7 +8,8 @@ import pytest
 
 from unspool._statistics.summarize import LabelSummary, choose_metric, summarize
 from unspool.experiments import AbstractExperiment, reproduce
-from unspool.records import Study, read_studies
+from unspool.records import Claim, Study, read_studies
+from unspool.report.compare import compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +19,31 @@ class Outcome:
     study: Study
     labels: dict[str, LabelSummary]
 
+    def unmet_claims(self) -> list[str]:
+        """What the report says of each published range that the mean over seeds lies outside of."""
+        experiment, summaries = self.study.experiment, tuple(self.labels.values())
+        found = compare(
+            experiment, summaries, choose_metric(self.study), tuple(experiment.parameter_names)
+        )
+        return [
+            f"{each.claim.label}, {each.statistic}: {each.measured}, not {each.expected}"
+            for each in found
+            if each.verdict != "inside"
+        ]
+
+    def claims(self, label: str) -> dict[str, Claim]:
+        """The published ranges of a label, by statistic."""
+        every = self.study.experiment.all_claims
+        return {claim.statistic: claim for claim in every if claim.label == label}
+
     def finals(self, label: str) -> np.ndarray:
         """The mean of the last fifth of the evaluations of each seed."""
         return self.labels[label].finals
 
-    def first(self, label: str, threshold: float) -> np.ndarray:
-        """The first update of each seed at or below a threshold; NaN if never."""
+    def first(self, label: str, threshold: float, axis: str = "update") -> np.ndarray:
+        """Where each seed first reaches a threshold; NaN if never."""
         (time,) = [r for r in self.labels[label].times_to_target if r.threshold == threshold]
-        return time.positions["update"]
+        return time.positions[axis]
 
     def params(self, label: str) -> np.ndarray:
         """The last parameters of each seed."""
@@ -43,6 +61,12 @@ def run(experiment: AbstractExperiment, directory: Path) -> Outcome:
     (study,) = read_studies([directory])
     summaries = summarize(study, choose_metric(study))
     return Outcome(study, {summary.label: summary for summary in summaries})
+
+
+def gap(more: np.ndarray, less: np.ndarray) -> tuple[float, float]:
+    """The mean difference over seeds and its standard error."""
+    difference = more - less
+    return np.mean(difference), np.std(difference, ddof=1) / np.sqrt(len(difference))
 
 
 @pytest.fixture(scope="session")
