@@ -19,7 +19,7 @@ def version() -> str:
 @functools.cache
 def bibtex() -> dict[str, str]:
     """The entries of `references.bib` by key, one for each that a class names in `references`."""
-    text = (importlib.resources.files(__package__) / "references.bib").read_text(encoding="utf-8")
+    text = (importlib.resources.files("unspool") / "references.bib").read_text(encoding="utf-8")
     entries = text.strip().split("\n\n")
     return {re.findall(r"\{(\w+),", entry)[0]: entry for entry in entries}
 

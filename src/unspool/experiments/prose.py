@@ -10,7 +10,7 @@ _WRAPPED = re.compile(r"\s*\n\s*(?!\s|[-*] |\d+\. )")
 _SPECIAL = re.compile(r"([\\`*_<\[\]&])")
 
 
-def prose(module: str, part: str = "", **values: Any) -> str:
+def prose(module: str, part: str = "", /, **values: Any) -> str:
     """The Markdown of the file `MODULE.md` beside a module, its places filled with values.
 
     A paragraph is one line. What is special in Markdown is escaped in values, which are text.

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -79,9 +79,7 @@ class LynxHareExperiment(AbstractExperiment):
     def _problem(self) -> SeriesFit:
         if self.vector_field is not None and self.init_rates is None:
             raise ValueError("vector_field needs init_rates: one positive number for each rate")
-        field = lotka_volterra if self.vector_field is None else load_object(self.vector_field)
-        if not callable(field):
-            raise ValueError(f"vector_field must name a function, got {self.vector_field!r}")
+        field = lotka_volterra if self.vector_field is None else _load_function(self.vector_field)
         rates = self.init_rates or (1.0, 0.05, 1.0, 0.05)
         if self.data is not None:
             return SeriesFit.from_csv(self.data, field, rates)
@@ -139,6 +137,13 @@ class LynxHareExperiment(AbstractExperiment):
             y_label=name,
             series=series,
         )
+
+
+def _load_function(spec: str) -> Any:
+    found = load_object(spec)
+    if not callable(found):
+        raise ValueError(f"vector_field must name a function, got {spec!r}")
+    return found
 
 
 def _curve(problem: SeriesFit, params) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import jax
@@ -16,6 +16,7 @@ from ...._random import seeded_key
 from ....problems.control import AbstractMujocoProblem
 from ....records import Claim, Details, Expectation
 from ...base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
+from ...prose import prose
 
 _FRAMES, _FRAME_SIZE = 8, (240, 180)
 
@@ -32,6 +33,10 @@ class AbstractControlExperiment(AbstractExperiment):
     thresholds: ClassVar[tuple[float, ...]]
     frames: ClassVar[tuple[int, int]]
     """The step of the first picture of a strip, and steps from one to the next."""
+    text_module: ClassVar[str]
+    """The module beside which the description lies."""
+    claims: ClassVar[tuple[Claim, ...]] = ()
+    expected: ClassVar[tuple[Expectation, ...]] = ()
 
     seeds: int
     num_episodes: int
@@ -46,21 +51,6 @@ class AbstractControlExperiment(AbstractExperiment):
     @abstractmethod
     def problem(self) -> AbstractMujocoProblem:
         """The body and its policy."""
-
-    @property
-    @abstractmethod
-    def description(self) -> str:
-        """Description of the setting, and of the published results."""
-
-    @property
-    def published(self) -> tuple[Claim, ...]:
-        """Published ranges of final returns; by default none."""
-        return ()
-
-    @property
-    def reached(self) -> tuple[Expectation, ...]:
-        """Published ranges of times to thresholds; by default none."""
-        return ()
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -78,13 +68,13 @@ class AbstractControlExperiment(AbstractExperiment):
 
     def details(self):
         return Details(
-            description=self.description,
+            description=prose(self.text_module, **asdict(self)),
             metric="return",
             metric_scale="linear",
             metric_factor=-float(self.problem.horizon),
             thresholds=self.thresholds,
-            expected=self.reached,
-            claims=self.published,
+            expected=self.expected,
+            claims=self.claims,
         )
 
     def pictures(self, traces: Mapping[str, tuple[Trace, ...]]) -> list[Picture]:

@@ -1,6 +1,5 @@
 """A running body with six motors: the published comparison of online evolution strategies."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +7,6 @@ from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import HalfCheetah, LinearPolicy
 from ....records import Claim, Expectation
 from ...base import Entry, sgd
-from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _SCALE = 0.004, 0.03
@@ -34,10 +32,18 @@ class HalfCheetahExperiment(AbstractControlExperiment):
 
     name: ClassVar[str] = "half-cheetah"
     title: ClassVar[str] = "HalfCheetah, a linear policy"
+    text_module: ClassVar[str] = __name__
     source: ClassVar[str] = "Li et al. (2023), arXiv 2304.12180"
     published_seeds: ClassVar[tuple[int, ...]] = (83, 89, 97, 101, 103)
     thresholds: ClassVar[tuple[float, ...]] = (3430.0, 2000.0)
     frames: ClassVar[tuple[int, int]] = (300, 2)
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim("NRES", "final", 3430.0, 4400.0, "peaks at 4103 in the publication"),
+        Claim("TES", "final", None, 3430.0, "never gets there: 2235 at best"),
+    )
+    expected: ClassVar[tuple[Expectation, ...]] = (
+        Expectation("NRES", 3430.0, 200.0, 800.0, "published: after 460 updates, 10,200 steps"),
+    )
 
     seeds: int = 3
     num_updates: int = 1250
@@ -70,20 +76,4 @@ class HalfCheetahExperiment(AbstractControlExperiment):
             self.control_entry("PES", PES(300, 20, sigma=_SIGMA), sgd(3e-6), self.num_pes_updates),
             self.control_entry("FullES", FullES(6, sigma=_SIGMA), sgd(3e-5), other),
             self.control_entry("TES", TruncatedES(300, 20, sigma=_SIGMA), sgd(3e-5), other),
-        )
-
-    @property
-    def description(self) -> str:
-        return prose(__name__, **dataclasses.asdict(self))
-
-    @property
-    def reached(self):
-        note = "published: after 460 updates, 10,200 steps"
-        return (Expectation("NRES", 3430.0, 200.0, 800.0, note),)
-
-    @property
-    def published(self):
-        return (
-            Claim("NRES", "final", 3430.0, 4400.0, "peaks at 4103 in the publication"),
-            Claim("TES", "final", None, 3430.0, "never gets there: 2235 at best"),
         )

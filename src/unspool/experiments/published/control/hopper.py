@@ -6,7 +6,6 @@ from typing import ClassVar
 from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import Hopper
 from ...base import Entry, adam
-from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA, _RATE, _NORMALIZE_OVER = 0.1, 0.02, 5000
@@ -29,6 +28,7 @@ class HopperExperiment(AbstractControlExperiment):
 
     name: ClassVar[str] = "hopper"
     title: ClassVar[str] = "Hopper, a linear policy, episodes that end early"
+    text_module: ClassVar[str] = __name__
     source: ClassVar[str] = "made for this library"
     thresholds: ClassVar[tuple[float, ...]] = (900.0, 500.0)
     frames: ClassVar[tuple[int, int]] = (0, 4)
@@ -51,7 +51,3 @@ class HopperExperiment(AbstractControlExperiment):
             self.control_entry("FullES", FullES(2, sigma=_SIGMA), step, max(1, count // 2)),
             self.control_entry("TES", TruncatedES(50, 20, sigma=_SIGMA), step, count),
         )
-
-    @property
-    def description(self) -> str:
-        return prose(__name__, horizon=self.horizon, num_episodes=self.num_episodes)

@@ -7,10 +7,10 @@ from .... import NRES, PES, FullES, TruncatedES
 from ....problems.control import Swimmer
 from ....records import Claim, Expectation
 from ...base import Entry, sgd
-from ...prose import prose
 from .control_experiment import AbstractControlExperiment
 
 _SIGMA = 0.3
+_GOOD = "ends between 335 and 347 in the publication"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,20 @@ class SwimmerExperiment(AbstractControlExperiment):
 
     name: ClassVar[str] = "swimmer"
     title: ClassVar[str] = "Swimmer, a linear policy"
+    text_module: ClassVar[str] = __name__
     source: ClassVar[str] = "Li et al. (2023), arXiv 2304.12180"
     published_seeds: ClassVar[tuple[int, ...]] = (23, 29, 31, 37, 41)
     thresholds: ClassVar[tuple[float, ...]] = (325.0,)
     frames: ClassVar[tuple[int, int]] = (300, 10)
+    claims: ClassVar[tuple[Claim, ...]] = (
+        *(Claim(label, "final", 325.0, 365.0, _GOOD) for label in ("NRES", "PES", "FullES")),
+        Claim("TES", "final", None, 100.0, "is blind to what a window leads to: 59 at best"),
+    )
+    expected: ClassVar[tuple[Expectation, ...]] = (
+        Expectation("NRES", 325.0, 5.0, 30.0, "published: 14 updates, 2,400 sequential steps"),
+        Expectation("PES", 325.0, 30.0, 160.0, "published: 93 updates, 10,300 sequential steps"),
+        Expectation("FullES", 325.0, 10.0, 50.0, "published: 25 updates, 25,000 sequential steps"),
+    )
 
     seeds: int = 5
     num_updates: int = 200
@@ -58,27 +68,4 @@ class SwimmerExperiment(AbstractControlExperiment):
             self.control_entry(
                 "TES", TruncatedES(30, 100, sigma=_SIGMA), sgd(30.0), self.num_updates
             ),
-        )
-
-    @property
-    def description(self) -> str:
-        return prose(__name__, num_episodes=self.num_episodes)
-
-    @property
-    def reached(self):
-        ranges = {
-            "NRES": (5.0, 30.0, "published: 14 updates, 2,400 sequential steps"),
-            "PES": (30.0, 160.0, "published: 93 updates, 10,300 sequential steps"),
-            "FullES": (10.0, 50.0, "published: 25 updates, 25,000 sequential steps"),
-        }
-        return tuple(Expectation(label, 325.0, *known) for label, known in ranges.items())
-
-    @property
-    def published(self):
-        good = "ends between 335 and 347 in the publication"
-        return (
-            Claim("NRES", "final", 325.0, 365.0, good),
-            Claim("PES", "final", 325.0, 365.0, good),
-            Claim("FullES", "final", 325.0, 365.0, good),
-            Claim("TES", "final", None, 100.0, "is blind to what a window leads to: 59 at best"),
         )

@@ -1,9 +1,8 @@
 """Tuning a learning rate and its decay: what the experiments about it share."""
 
-import abc
 import functools as ft
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -30,17 +29,14 @@ def make_optimizer(learning_rate):
     return optax.chain(optax.add_decayed_weights(1e-10), optax.sgd(learning_rate, momentum=0.9))
 
 
-class ObjectiveLabels(NamedTuple):
-    """Texts about an objective: a sentence, its name, and the scale that it is drawn on."""
-
-    sentence: str
-    metric: str
-    scale: Scale
-
-
 @dataclass(frozen=True)
 class AbstractDecayExperiment(AbstractExperiment):
     """A learning rate with inverse-time decay, tuned for an objective."""
+
+    objective: ClassVar[AbstractObjective]
+    objective_text: ClassVar[str]
+    metric: ClassVar[str]
+    metric_scale: ClassVar[Scale]
 
     source: ClassVar[str] = "Vicol et al. (2021), arXiv 2112.13835"
     references: ClassVar[tuple[str, ...]] = ("vicol2021",)
@@ -75,16 +71,6 @@ class AbstractDecayExperiment(AbstractExperiment):
             horizon=5000,
             num_workers=500,
         )
-
-    @property
-    @abc.abstractmethod
-    def objective(self) -> AbstractObjective:
-        """The objective that the learning rate is tuned for."""
-
-    @property
-    @abc.abstractmethod
-    def objective_labels(self) -> ObjectiveLabels:
-        """Text of the report."""
 
     @property
     def problem(self) -> ModelTraining:
@@ -127,8 +113,7 @@ class AbstractDecayExperiment(AbstractExperiment):
             np.log(10) * np.linspace(-2.2, 2.2, 19),
             np.log(10) * np.linspace(-3, -0.25, 19),
         )
-        labels = self.objective_labels
-        grid = surface(self.problem, decays, rates, np.zeros((1, 2)), labels.metric, _GRID_EPISODES)
+        grid = surface(self.problem, decays, rates, np.zeros((1, 2)), self.metric, _GRID_EPISODES)
         loss = as_array(grid.loss)
         row, column = np.unravel_index(np.nanargmin(loss), loss.shape)
         best = Marker("least on the grid", [decays[column], rates[row]])
@@ -138,13 +123,13 @@ class AbstractDecayExperiment(AbstractExperiment):
                 hidden=" and ".join(map(str, self.hidden)),
                 images=self.images,
                 horizon=self.horizon,
-                objective=labels.sentence,
+                objective=self.objective_text,
                 num_workers=self.num_workers,
                 few=self._few,
                 num_updates=self.num_updates,
             ),
-            metric=labels.metric,
-            metric_scale=labels.scale,
-            surface=msgspec.structs.replace(grid, scale=labels.scale),
+            metric=self.metric,
+            metric_scale=self.metric_scale,
+            surface=msgspec.structs.replace(grid, scale=self.metric_scale),
             markers=[best],
         )

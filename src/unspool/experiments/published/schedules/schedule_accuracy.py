@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....problems.schedules import ValidAccuracy
-from .decay_experiment import AbstractDecayExperiment, ObjectiveLabels
+from ....problems.schedules import AbstractObjective, ValidAccuracy
+from ....records.chart import Scale
+from .decay_experiment import AbstractDecayExperiment
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,9 @@ class ScheduleAccuracyExperiment(AbstractDecayExperiment):
 
     name: ClassVar[str] = "schedule-accuracy"
     title: ClassVar[str] = "A learning rate and its decay, tuned for the accuracy"
-
-    @property
-    def objective(self):
-        return ValidAccuracy()
-
-    @property
-    def objective_labels(self):
-        sentence = "The objective is minus the mean accuracy on fresh batches of images held out."
-        return ObjectiveLabels(sentence, "minus validation accuracy", "linear")
+    objective: ClassVar[AbstractObjective] = ValidAccuracy()
+    objective_text: ClassVar[str] = (
+        "The objective is minus the mean accuracy on fresh batches of images held out."
+    )
+    metric: ClassVar[str] = "minus validation accuracy"
+    metric_scale: ClassVar[Scale] = "linear"

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....problems.schedules import TrainLoss
-from .decay_experiment import AbstractDecayExperiment, ObjectiveLabels
+from ....problems.schedules import AbstractObjective, TrainLoss
+from ....records.chart import Scale
+from .decay_experiment import AbstractDecayExperiment
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,9 @@ class ScheduleTrainLossExperiment(AbstractDecayExperiment):
 
     name: ClassVar[str] = "schedule-train-loss"
     title: ClassVar[str] = "A learning rate and its decay, tuned for the training loss"
-
-    @property
-    def objective(self):
-        return TrainLoss()
-
-    @property
-    def objective_labels(self):
-        sentence = "The objective is the mean training loss, on a fresh batch after every step."
-        return ObjectiveLabels(sentence, "mean training loss", "log")
+    objective: ClassVar[AbstractObjective] = TrainLoss()
+    objective_text: ClassVar[str] = (
+        "The objective is the mean training loss, on a fresh batch after every step."
+    )
+    metric: ClassVar[str] = "mean training loss"
+    metric_scale: ClassVar[Scale] = "log"
