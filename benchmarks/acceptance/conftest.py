@@ -79,12 +79,6 @@ def run(experiment: AbstractExperiment, directory: Path) -> Outcome:
     return Outcome(study, {summary.label: summary for summary in summaries})
 
 
-def gap(more: np.ndarray, less: np.ndarray) -> tuple[float, float]:
-    """The mean difference over seeds and its standard error."""
-    difference = more - less
-    return np.mean(difference), np.std(difference, ddof=1) / np.sqrt(len(difference))
-
-
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory):
     """Runs an experiment with its defaults, once for all checks."""
@@ -94,5 +88,16 @@ def outcome(tmp_path_factory):
         if make not in known:
             known[make] = run(make(), tmp_path_factory.mktemp(make.name))
         return known[make]
+
+    return get
+
+
+@pytest.fixture
+def gap():
+    """The mean difference between two rows of seeds, and its standard error."""
+
+    def get(more: np.ndarray, less: np.ndarray) -> tuple[float, float]:
+        difference = t_interval(more - less)
+        return difference.mean, difference.standard_error
 
     return get

@@ -85,5 +85,7 @@ def _claims():
         Claim("PES", "final", 5.6, 5.75, "published 5.65, to some percents"),
         Claim("NRES", "final", 5.6, 5.75, "published 5.655 for ESSingle, to some percents"),
         Claim("TES", "final", 14.6, 15.6, "biased; published about 15.1"),
-        *(Claim(label, "final", 24.22, 24.25, stuck) for label in ("TBPTT", "RTRL", "UORO")),
+        Claim("TES", "parameter:0", 1.1, 1.5, "published near (1.3, 0.7)"),
+        Claim("TES", "parameter:1", 0.5, 0.9, "published near (1.3, 0.7)"),
+        *(Claim(label, "final", 24.227, 24.237, stuck) for label in ("TBPTT", "RTRL", "UORO")),
     ]
