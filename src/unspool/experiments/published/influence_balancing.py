@@ -18,7 +18,7 @@ from ... import (
     PESAnalytic,
     TruncatedES,
 )
-from ..._counts import check_count
+from ..._counts import check_fields
 from ..._custom_types import RandomKey
 from ..._episodes import Episodes
 from ..._problem import AbstractProblem
@@ -107,7 +107,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
     num_updates: int = 3000
 
     def __post_init__(self):
-        check_count(seeds=self.seeds, num_updates=self.num_updates)
+        check_fields(self)
 
     def entries(self) -> tuple[Entry, ...]:
         return (

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import BPTT, NRES, PES, TBPTT, FullES, TruncatedES
-from ..._counts import check_count
+from ..._counts import check_fields
 from ...problems import Lorenz, LorenzFromRandomStarts
 from ...records import Claim, Details, Expectation, Marker
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
@@ -44,9 +44,7 @@ class LorenzExperiment(AbstractExperiment):
     updates: float = 1.0
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds, num_episodes=self.num_episodes, evaluate_every=self.evaluate_every
-        )
+        check_fields(self)
         if not 0 < self.updates < float("inf"):
             raise ValueError(f"updates must be a finite number above 0, got {self.updates}")
 

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from ... import BPTT, NRES, RTRL
 from ..._config.load_object import load_object
-from ..._counts import check_count
+from ..._counts import check_fields
 from ..._random import seeded_key
 from ...problems import SeriesFit, lotka_volterra
 from ...problems._series import read_series
@@ -66,7 +66,7 @@ class LynxHareExperiment(AbstractExperiment):
     init_rates: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        check_count(seeds=self.seeds, num_updates=self.num_updates)
+        check_fields(self)
         self._problem()
 
     @property

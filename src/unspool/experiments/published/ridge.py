@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from ... import NRES, PES, RTRL, ESSingle, TruncatedES
 from ... import data as loaders
-from ..._counts import check_count
+from ..._counts import check_fields
 from ..._wrapper import AbstractWrapper
 from ...problems.schedules import Constant, Data, Model, ModelTraining, ValidLoss
 from ...records import Chart, Claim, Details, Marker, Series
@@ -123,12 +123,7 @@ class RidgeExperiment(AbstractExperiment):
     target: str | None = None
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds,
-            num_updates=self.num_updates,
-            horizon=self.horizon,
-            num_train=self.num_train,
-        )
+        check_fields(self)
         if (self.data is None) != (self.target is None):
             raise ValueError("data and target must be given together")
 

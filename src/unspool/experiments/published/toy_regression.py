@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
-from ..._counts import check_count
+from ..._counts import check_fields
 from ...problems import ToyRegression
 from ...records import Claim, Details, Expectation
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
@@ -37,7 +37,7 @@ class ToyRegressionExperiment(AbstractExperiment):
     num_updates: int = 10_000
 
     def __post_init__(self):
-        check_count(seeds=self.seeds, num_updates=self.num_updates)
+        check_fields(self)
 
     @classmethod
     def at_paper_size(cls) -> "ToyRegressionExperiment":

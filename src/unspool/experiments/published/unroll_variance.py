@@ -10,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ... import BPTT, PES, ESSingle, PESAnalytic
-from ..._counts import check_count
+from ..._counts import check_fields
 from ..._custom_types import RandomKey
 from ..._random import seeded_key
 from ...extend import AbstractPerturbed
@@ -57,7 +57,7 @@ class UnrollVarianceExperiment(AbstractExperiment):
     text: str | None = None
 
     def __post_init__(self):
-        check_count(seeds=self.seeds, horizon=self.horizon, num_particles=self.num_particles)
+        check_fields(self)
         if self.num_particles % 2:
             raise ValueError(
                 f"num_particles must be even, got {self.num_particles}; "

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ...._counts import check_count
+from ...._counts import check_fields
 from ...._estimator import AbstractEstimator
 from ...._random import seeded_key
 from ....problems.control import AbstractMujocoProblem
@@ -43,9 +43,7 @@ class AbstractControlExperiment(AbstractExperiment):
     evaluate_every: int
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds, num_episodes=self.num_episodes, evaluate_every=self.evaluate_every
-        )
+        check_fields(self)
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .... import GPES, NRES, data
-from ...._counts import check_count
+from ...._counts import check_fields
 from ...._custom_types import RandomKey
 from ...._estimator import AbstractEstimator
 from ...._random import seeded_key
@@ -58,14 +58,7 @@ class AbstractMetaTraining(AbstractExperiment):
     batch_size: int = 32
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds,
-            num_steps=self.num_steps,
-            horizon=self.horizon,
-            num_workers=self.num_workers,
-            window=self.window,
-            batch_size=self.batch_size,
-        )
+        check_fields(self)
         if self.horizon % self.window:
             raise ValueError(
                 f"window must divide horizon = {self.horizon}, got {self.window}; the nearest "

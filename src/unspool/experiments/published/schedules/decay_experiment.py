@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from .... import NRES, PES, TruncatedES
-from ...._counts import check_count
+from ...._counts import check_fields
 from ....problems.schedules import AbstractObjective, InverseTime, Model, ModelTraining
 from ....records import Details, Marker
 from ....records.chart import Scale
@@ -52,13 +52,7 @@ class AbstractDecayExperiment(AbstractExperiment):
     num_workers: int = 20
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds,
-            num_updates=self.num_updates,
-            batch_size=self.batch_size,
-            horizon=self.horizon,
-            num_workers=self.num_workers,
-        )
+        check_fields(self)
 
     @classmethod
     def at_paper_size(cls) -> "AbstractDecayExperiment":

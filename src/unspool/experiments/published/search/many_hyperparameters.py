@@ -7,7 +7,7 @@ from typing import ClassVar
 import optax
 
 from .... import NRES, PES, TruncatedES
-from ...._counts import check_count
+from ...._counts import check_fields
 from ....problems.schedules import (
     Constant,
     Log,
@@ -79,13 +79,7 @@ class ManyHyperparametersExperiment(AbstractExperiment):
     learning_rate: float = 0.03
 
     def __post_init__(self):
-        check_count(
-            seeds=self.seeds,
-            num_updates=self.num_updates,
-            width=self.width,
-            batch_size=self.batch_size,
-            horizon=self.horizon,
-        )
+        check_fields(self)
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
 

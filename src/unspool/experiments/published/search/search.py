@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ...._counts import check_count
+from ...._counts import check_fields
 from ...._custom_types import IntScalar, Params, RandomKey, Scalar, State
 from ...._describe import describe, environment
 from ...._problem import AbstractProblem
@@ -90,7 +90,7 @@ class Search(AbstractEntry):
     evaluation: EvaluationPlan
 
     def __post_init__(self):
-        check_count(num_steps=self.num_steps, num_records=self.num_records)
+        check_fields(self)
         if self.num_steps < self.problem.horizon:
             raise ValueError(
                 f"num_steps must be enough for a trial, got {self.num_steps}; the nearest legal "
