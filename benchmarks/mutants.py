@@ -69,6 +69,7 @@ ROOMS = {
     "command line": (8, "cli", "*"),
     "reports": (8, "report", "*"),
     "experiments": (6, "experiments", "*"),
+    "published experiments": (6, "experiments/published", "**/*"),
 }
 """How many generated mutants each room has by default, and its files."""
 

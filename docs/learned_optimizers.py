@@ -164,7 +164,7 @@ def row(name, comparison, start):
     for label, theirs in ends.items():
         wins = f"lower in {int(np.sum(ours < theirs))} of {len(ours)} runs"
         print(f"  {label}: {words(theirs)}, learned minus it {words(ours - theirs)}, {wins}")
-    print(" ", " ".join(comparison.sentences()), flush=True)
+    print(" ", comparison.summary(), flush=True)
 
 
 def draw(axes, name, comparison):

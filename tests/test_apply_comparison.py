@@ -17,23 +17,23 @@ def compared(learned, adam, selection_losses=None, rates=(0.1, 1.0)):
 
 def test_a_clear_winner_is_named_with_the_interval_of_the_differences():
     learned, adam = [0.5, 0.6, 0.7], [[0.61, 0.70, 0.81], [2.0, 2.0, 2.0]]
-    said = " ".join(compared(learned, adam).sentences())
+    said = compared(learned, adam).summary()
     # By hand: differences -0.11, -0.10, -0.11, whose t-interval reaches 4.303 standard errors out.
     assert "The learned optimizer ends lower than Adam: seed by seed, learned minus Adam" in said
     assert "−0.107 (−0.121 to −0.092)" in said
     assert "0.60 (0.35 to 0.85) with the learned optimizer" in said
     assert "with Adam at a learning rate of 0.1" in said
-    said = " ".join(compared(adam[0], [learned, adam[1]]).sentences())
+    said = compared(adam[0], [learned, adam[1]]).summary()
     assert "Adam ends lower than the learned optimizer" in said and "0.107 (0.092 to" in said
 
 
 def test_what_cannot_be_told_apart_is_not_told_apart():
-    said = " ".join(compared([0.5, 0.6, 0.7], [[0.6, 0.5, 0.71], [2.0, 2.0, 2.0]]).sentences())
+    said = compared([0.5, 0.6, 0.7], [[0.6, 0.5, 0.71], [2.0, 2.0, 2.0]]).summary()
     assert "The learned optimizer and Adam are not told apart" in said and "lower than" not in said
     ends = [0.5, 0.6]
-    said = " ".join(compared(ends, [ends, [2.0, 2.0]]).sentences())
+    said = compared(ends, [ends, [2.0, 2.0]]).summary()
     assert "not told apart: seed by seed, learned minus Adam is 0 (0 to 0)" in said
-    said = " ".join(compared([0.5], [[0.6], [2.0]]).sentences())
+    said = compared([0.5], [[0.6], [2.0]]).summary()
     assert "One seed cannot tell" in said and "interval" not in said
 
 
@@ -41,7 +41,7 @@ def test_the_rate_is_chosen_on_other_runs_than_those_shown():
     shown, selection_losses = [[0.9, 0.9], [0.1, 0.1]], [[0.1, 0.1], [0.9, 0.9]]
     comparison = compared([0.5, 0.5], shown, selection_losses)
     assert comparison.grids["Adam"].best == 0
-    said = " ".join(comparison.sentences())
+    said = comparison.summary()
     assert "other runs, which are not shown" in said
     assert "The rate of Adam is at the end of its grid" in said
 
@@ -52,7 +52,7 @@ def test_runs_that_diverge_are_counted_and_drawn():
     comparison = compared([0.5, nan, 0.5], adam, rates=(0.01, 0.1, 1.0))
     # The rate with a diverged run is not chosen, though its other runs end lower.
     assert comparison.grids["Adam"].best == 0
-    said = " ".join(comparison.sentences())
+    said = comparison.summary()
     assert "1 of 3 runs diverged with the learned optimizer, and 0 of 3 runs with Adam" in said
     assert "Of the two, Adam is the one to trust" in said
     _, chart = comparison.charts()
@@ -67,7 +67,7 @@ def test_everything_may_diverge():
     nan = float("nan")
     comparison = compared([nan, nan], [[nan, nan], [nan, nan]])
     assert len(comparison.charts()) == 2
-    assert "2 of 2 runs diverged with the learned optimizer" in " ".join(comparison.sentences())
+    assert "2 of 2 runs diverged with the learned optimizer" in comparison.summary()
 
 
 def test_losses_below_zero_have_a_linear_axis():

@@ -66,9 +66,9 @@ def test_tables_are_drawn_on_a_terminal(capsys, monkeypatch):
 
 def test_citations_are_complete_and_whole(capsys):
     for cls in [*names.estimators().values(), *names.problems().values()]:
-        assert set(_citation.references(cls)) <= set(_citation.BIBTEX)
+        assert set(_citation.references(cls)) <= set(_citation.bibtex())
     assert all(_citation.references(cls) for cls in names.estimators().values())
-    for key, entry in _citation.BIBTEX.items():
+    for key, entry in _citation.bibtex().items():
         assert re.match(rf"@\w+{{{key},\n", entry)
         assert entry.count("{") == entry.count("}")
         assert all(field in entry for field in ("author = {", "title = {", "year = {"))

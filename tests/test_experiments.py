@@ -348,9 +348,13 @@ def test_a_series_and_a_vector_field_of_ones_own(tmp_path):
     ("options", "message"),
     [
         ({"vector_field": "a.py:f"}, "vector_field needs init_rates"),
-        ({"vector_field": "a.py", "init_rates": (1.0,)}, "must be FILE.py:FUNCTION"),
-        ({"vector_field": "absent.py:f", "init_rates": (1.0,)}, "not there: absent.py"),
-        ({"vector_field": f"{__file__}:nothing", "init_rates": (1.0,)}, "does not have: nothing"),
+        ({"vector_field": "a.py", "init_rates": (1.0,)}, "must be file.py:NAME"),
+        ({"vector_field": "absent.py:f", "init_rates": (1.0,)}, "no file absent.py"),
+        ({"vector_field": f"{__file__}:nothing", "init_rates": (1.0,)}, "no 'nothing' in"),
+        (
+            {"vector_field": "math:pi", "init_rates": (1.0,)},
+            "name a function, got 'math:pi'",
+        ),
     ],
 )
 def test_a_vector_field_that_cannot_be_had(options, message):

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from unspool import NRES, PES
 from unspool.experiments import LoptCifar10Experiment, LoptFashionMnistExperiment, reproduce
-from unspool.experiments.variance import variance_of_one_worker, window_estimates
+from unspool.experiments.published.variance import variance_of_one_worker, window_estimates
 from unspool.problems import LinearQuadratic
 
 SMALL = dict(seeds=2, num_steps=400, horizon=8, num_workers=4, window=2, batch_size=4)

@@ -24,16 +24,14 @@ from unspool.experiments import (
     AbstractExperiment,
     EvaluationPlan,
     ManyHyperparametersExperiment,
-    incumbent,
     reproduce,
 )
-from unspool.experiments.active_units import active_units, cross_entropy, score
 from unspool.experiments.base import Entry, Trace, sgd
-from unspool.experiments.classifier import cross_entropy as cross_entropy_of_all
-from unspool.experiments.classifier import init_network
-from unspool.experiments.search import Search
-from unspool.experiments.start_in_box import StartInBox
-from unspool.experiments.strategies import TPE, Hyperband, RandomSearch
+from unspool.experiments.published import classifier, incumbent
+from unspool.experiments.published.search import active_units
+from unspool.experiments.published.search.search import Search
+from unspool.experiments.published.search.start_in_box import StartInBox
+from unspool.experiments.published.search.strategies import TPE, Hyperband, RandomSearch
 from unspool.problems.schedules import (
     Constant,
     Data,
@@ -165,24 +163,25 @@ def test_the_first_units_are_active():
     transform = Logit(0.2, 0.98)
     for fraction, count in {0.2: 2, 0.29: 2, 0.31: 3, 0.5: 5, 0.98: 9}.items():
         value = transform.value(transform.coordinate("fraction", fraction) + 1e-4)
-        assert active_units(value, 10).tolist() == [unit < count for unit in range(10)]
+        assert active_units.active_units(value, 10).tolist() == [unit < count for unit in range(10)]
 
 
 def test_inactive_units_make_no_difference(key):
-    weights = init_network((3, 4, 4, 2), key)
+    weights = classifier.init_network((3, 4, 4, 2), key)
     images = jax.random.normal(key, (5, 3))
     active = jnp.array([0.5, 0.8])
-    found = score(weights, images, active)
+    found = active_units.score(weights, images, active)
     for layer, first in (("layer0", 2), ("layer1", 3)):
         matrix = weights[layer]["matrix"].at[:, first:].set(7.0)
         changed = weights | {layer: weights[layer] | {"matrix": matrix}}
-        np.testing.assert_array_equal(score(changed, images, active), found)
+        np.testing.assert_array_equal(active_units.score(changed, images, active), found)
         matrix = weights[layer]["matrix"].at[:, first - 1].add(7.0)
         changed = weights | {layer: weights[layer] | {"matrix": matrix}}
-        assert not np.array_equal(score(changed, images, active), found)
+        assert not np.array_equal(active_units.score(changed, images, active), found)
     batch = images, jnp.zeros(5, int)
-    everything = cross_entropy(weights, batch, jnp.ones(2))
-    assert float(everything) == pytest.approx(float(cross_entropy_of_all(weights, batch)), rel=1e-6)
+    everything = active_units.cross_entropy(weights, batch, jnp.ones(2))
+    of_all = float(classifier.cross_entropy(weights, batch))
+    assert float(everything) == pytest.approx(of_all, rel=1e-6)
 
 
 @pytest.mark.parametrize("experiment", [TINY, ManyHyperparametersExperiment()])
@@ -395,6 +394,6 @@ def test_a_training_of_the_experiment(tmp_path):
     reproduce(OnlyPES(**dataclasses.asdict(TINY)), tmp_path, num_processes=1)
     (study,) = read_studies([tmp_path])
     (run,) = study.runs
-    assert (run.num_params, run.parameter_names) == (29, TINY.parameter_names)
+    assert (run.config.num_params, tuple(run.config.parameter_names)) == (29, TINY.parameter_names)
     assert np.all(np.isfinite(run.evaluation.loss)) and len(run.evaluation.loss) == 11
     assert study.experiment.charts[0].series[0].x[-1] == TINY.num_steps

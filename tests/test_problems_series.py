@@ -81,6 +81,7 @@ def test_series_fit_reads_a_file(tmp_path):
     ("text", "message"),
     [
         ("", "must begin with a header"),
+        ("time,a,a\n0,1,1\n1,2,2\n", "must name each column once, got 'a' twice or more"),
         ("time\n1\n2\n", "header of at least 2 columns"),
         ("0,1\n1,2\n2,3\n", "must begin with a header, got the numbers 0,1"),
         ("time,a\n0,1\n", "at least 2 rows below its header, got 1"),

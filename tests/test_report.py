@@ -96,7 +96,7 @@ def test_pictures_are_part_of_the_page(tmp_path):
     text = write_report([directory], tmp_path / "page.html").read_text(encoding="utf-8")
     (image,) = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="A gait">', text)
     assert base64.b64decode(image) == pixels
-    assert "<figcaption>Seen &lt;from&gt; the side.</figcaption>" in text
+    assert "<figcaption><p>Seen &lt;from&gt; the side.</p></figcaption>" in text
 
 
 def test_every_curve_bears_its_label(tmp_path):
@@ -120,7 +120,7 @@ def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks)
     text = write_report([tmp_path / "lorenz"], tmp_path / "page.html").read_text(encoding="utf-8")
     _, _, figure = text.partition("Growth</h2>")
     assert sum(f">{tick}</text>" in figure for tick in ("1", "10", "100")) == ticks
-    assert "<figcaption>Lines are &lt;the&gt; law.</figcaption>" in figure
+    assert "<figcaption><p>Lines are &lt;the&gt; law.</p></figcaption>" in figure
 
 
 def test_an_experiment_of_charts_alone_is_a_page_of_charts(tmp_path):
@@ -176,6 +176,14 @@ def test_text_from_files_is_only_text(tmp_path):
     assert "b" not in page.tags and "i" not in page.tags
     assert page.rows[1][0] == label
     assert "".join(page.text).count(label) >= 4
+
+
+def test_a_description_is_markdown_without_elements_of_its_own(tmp_path):
+    description = "One `a < b` and *more*.\n\n- <b>First</b> ![x](y.png) &amp;\n- 2"
+    page = render([write_experiment(tmp_path / "lorenz", description=description)], tmp_path)
+    assert {"code", "em", "ul"} <= set(page.tags) and not {"b", "img"} & set(page.tags)
+    text = "".join(page.text)
+    assert "One a < b and more." in text and "<b>First</b> !" in text and "&amp;" in text
 
 
 def test_a_single_run_has_a_page(tmp_path):

@@ -16,7 +16,7 @@ from unspool.experiments import (
     UnrollVarianceExperiment,
     reproduce,
 )
-from unspool.experiments.variance import Linearization, measured_series, window_estimates
+from unspool.experiments.published.variance import Linearization, measured_series, window_estimates
 from unspool.problems import CharacterLSTM, InfluenceBalancing
 from unspool.records import Series
 

@@ -16,7 +16,7 @@ from support.episodes import draw_length, is_done, weight
 from unspool import problems
 from unspool._problem import AbstractProblem
 from unspool._wrapper import AbstractWrapper
-from unspool.experiments.influence_balancing import LossAtEnd
+from unspool.experiments.published.influence_balancing import LossAtEnd
 from unspool.problems.learned_optimizer import OptimizerTraining
 from unspool.problems.schedules import ModelTraining
 

@@ -6,9 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unspool._statistics.summarize import LabelSummary, choose_metric, summarize
+from unspool._statistics.intervals import format_estimate, t_interval
+from unspool._statistics.summarize import (
+    LabelSummary,
+    choose_metric,
+    summarize,
+    time_to_target,
+)
 from unspool.experiments import AbstractExperiment, reproduce
-from unspool.records import Study, read_studies
+from unspool.records import Claim, Study, read_studies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +24,42 @@ class Outcome:
     study: Study
     labels: dict[str, LabelSummary]
 
+    def unmet_claims(self) -> list[str]:
+        """The published ranges that the mean over seeds lies outside of, by two standard errors.
+
+        One is also unmet if a seed has no finite value, or if the mean is so uncertain that hardly
+        any could be outside: its standard error is more than twice as large as the range.
+        """
+        unmet = []
+        for claim in self.study.experiment.all_claims:
+            values = self.values(claim)
+            found, (low, high) = t_interval(values), claim.ends
+            slack = 2 * found.standard_error
+            certain = found.count == len(values) and slack <= 4 * (high - low)
+            if not (certain and low - slack <= found.mean <= high + slack):
+                unmet.append(f"{claim.label}, {claim.statistic}: {format_estimate(found)}")
+        return unmet
+
+    def values(self, claim: Claim) -> np.ndarray:
+        """What a claim is about, for each seed."""
+        kind, _, detail = claim.statistic.partition(":")
+        if kind == "parameter":
+            return self.params(claim.label)[:, int(detail)]
+        return self.first(claim.label, float(detail)) if detail else self.finals(claim.label)
+
+    def claims(self, label: str) -> dict[str, Claim]:
+        """The published ranges of a label, by statistic."""
+        every = self.study.experiment.all_claims
+        return {claim.statistic: claim for claim in every if claim.label == label}
+
     def finals(self, label: str) -> np.ndarray:
         """The mean of the last fifth of the evaluations of each seed."""
         return self.labels[label].finals
 
-    def first(self, label: str, threshold: float) -> np.ndarray:
-        """The first update of each seed at or below a threshold; NaN if never."""
-        (time,) = [r for r in self.labels[label].times_to_target if r.threshold == threshold]
-        return time.positions["update"]
+    def first(self, label: str, threshold: float, axis: str = "update") -> np.ndarray:
+        """Where each seed first reaches a threshold; NaN if never."""
+        metric = choose_metric(self.study)
+        return time_to_target(self.labels[label].runs, metric, threshold).positions[axis]
 
     def params(self, label: str) -> np.ndarray:
         """The last parameters of each seed."""
@@ -54,5 +88,16 @@ def outcome(tmp_path_factory):
         if make not in known:
             known[make] = run(make(), tmp_path_factory.mktemp(make.name))
         return known[make]
+
+    return get
+
+
+@pytest.fixture
+def gap():
+    """The mean difference between two rows of seeds, and its standard error."""
+
+    def get(more: np.ndarray, less: np.ndarray) -> tuple[float, float]:
+        difference = t_interval(more - less)
+        return difference.mean, difference.standard_error
 
     return get

@@ -17,10 +17,14 @@ def balancing(outcome):
     return outcome(InfluenceBalancingExperiment)
 
 
-def test_lock_step_within_one_episode_finds_the_optimum(balancing):
-    """Published: 1e-18 to 1e-11 in float64; float32 ends at about 1e-12."""
+def test_the_published_ranges_are_met(balancing):
+    assert balancing.unmet_claims() == []
+
+
+def test_lock_step_within_one_episode_finds_the_optimum_with_every_seed(balancing):
     np.testing.assert_allclose(balancing.params("ESSingle"), -1 / 6, atol=1e-5)
-    assert np.all(balancing.losses_at("ESSingle", 3000) < 1e-11)
+    final = balancing.claims("ESSingle")["final"]
+    assert all(final.contains(loss) for loss in balancing.losses_at("ESSingle", 3000))
 
 
 @pytest.mark.parametrize("label", ["RTRL", "UORO", "NRES", "PES", "PES+Analytic", "ControlledPES"])

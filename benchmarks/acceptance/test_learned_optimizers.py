@@ -6,14 +6,8 @@ import pytest
 from unspool.experiments import LoptCifar10Experiment, LoptFashionMnistExperiment
 
 
-def gap(more, less):
-    """The mean difference over seeds and its standard error."""
-    difference = more - less
-    return np.mean(difference), np.std(difference, ddof=1) / np.sqrt(len(difference))
-
-
 @pytest.mark.parametrize("better, worse", [("NRES", "PES"), ("PES", "TES"), ("NRES", "TES")])
-def test_the_order_of_the_published_curves(outcome, better, worse):
+def test_the_order_of_the_published_curves(outcome, gap, better, worse):
     found = outcome(LoptFashionMnistExperiment)
     mean, error = gap(found.finals(worse), found.finals(better))
     assert mean > 2 * error
@@ -36,7 +30,7 @@ def test_noise_reuse_has_less_variance_than_whole_episodes(outcome):
     assert np.all(heights["FullES"] > 2 * heights["NRES"])
 
 
-def test_a_network_of_convolutions(outcome):
+def test_a_network_of_convolutions(outcome, gap):
     found = outcome(LoptCifar10Experiment)
     for better, worse in (("NRES", "TES"), ("MLP PES", "MLP TES")):
         mean, error = gap(found.finals(worse), found.finals(better))

@@ -12,6 +12,10 @@ def ends(outcome):
     return lambda label: found.params(label)[:, 0]
 
 
+def test_the_published_ranges_are_met(outcome):
+    assert outcome(RidgeExperiment).unmet_claims() == []
+
+
 @pytest.fixture(scope="module")
 def optima():
     """The best penalty for the finite run, and for an endless one."""

@@ -9,14 +9,8 @@ from unspool.records.files import as_array
 EXPERIMENTS = [ScheduleTrainLossExperiment, ScheduleAccuracyExperiment]
 
 
-def gap(more, less):
-    """The mean difference over seeds and its standard error."""
-    difference = more - less
-    return np.mean(difference), np.std(difference, ddof=1) / np.sqrt(len(difference))
-
-
 @pytest.mark.parametrize("make", EXPERIMENTS)
-def test_truncation_ends_at_a_larger_decay(outcome, make):
+def test_truncation_ends_at_a_larger_decay(outcome, gap, make):
     """Published for training loss: decays of 0.03 to 0.2 for PES, and of 8 to 10 for TES."""
     found = outcome(make)
     for label in ("NRES 10", "PES 10"):

@@ -1,5 +1,6 @@
 """Counts are integers, everywhere."""
 
+import dataclasses
 import math
 import operator
 from typing import Any
@@ -36,6 +37,12 @@ def check_count(**arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             as_count(name, value)
+
+
+def check_fields(record: Any) -> None:
+    """Raises `ValueError` unless every field of a dataclass that is an `int` is at least 1."""
+    counts = [field.name for field in dataclasses.fields(record) if field.type is int]
+    check_count(**{name: getattr(record, name) for name in counts})
 
 
 def check_divides(name: str, value: int, by_name: str, divisor: int) -> None:

@@ -5,8 +5,10 @@ import os
 from csv import Error as CSVError
 from csv import reader
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from .dataset import Dataset
 
@@ -36,18 +38,28 @@ def csv(path: str | os.PathLike, target: str) -> Dataset:
     >>> inputs.shape, targets.tolist()
     ((2, 2), [10.0, 21.0])
     """
-    (_, header), *rows = _read_rows(path)
+    header, numbers = read_table(path, columns="an input and the target", min_rows=1)
     if target not in header:
         raise ValueError(
             f"target must be a column of {path}, one of {', '.join(header)}, got {target!r}"
         )
-    table = np.array([_numbers(path, line, row, header) for line, row in rows])
     column = header.index(target)
-    return Dataset(np.delete(table, column, axis=1), table[:, column])
+    return Dataset(np.delete(numbers, column, axis=1), numbers[:, column])
 
 
-def _read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
-    """The header and at least one row that are not empty, with the lines on which they end."""
+class Table(NamedTuple):
+    """A table of numbers, and the names of its columns."""
+
+    header: list[str]
+    numbers: Float[np.ndarray, "rows columns"]
+
+
+def read_table(path: str | os.PathLike, *, columns: str, min_rows: int) -> Table:
+    """The finite numbers in a CSV file; `columns` says in words which two it needs at least.
+
+    **Raises:** `ValueError` that names the line and the column for anything else, and for fewer
+    than `min_rows` rows below the header.
+    """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         lines = reader(file)
         try:
@@ -58,18 +70,21 @@ def _read_rows(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
             ) from error
     if not rows or len(rows[0][1]) < 2:
         raise ValueError(
-            f"{path} must begin with a header of at least 2 columns, an input and the target, "
-            f"separated by commas, got {len(rows[0][1]) if rows else 0}"
+            f"{path} must begin with a header of at least 2 columns, {columns}, separated by "
+            f"commas, got {len(rows[0][1]) if rows else 0}"
         )
-    header = rows[0][1]
+    (_, header), *below = rows
     if all(_is_number(name) for name in header):
         raise ValueError(f"{path} must begin with a header, got the numbers {','.join(header)}")
     for name in header:
         if header.count(name) > 1:
             raise ValueError(f"{path} must name each column once, got {name!r} twice or more")
-    if len(rows) < 2:
-        raise ValueError(f"{path} must have at least 1 row below its header, got none")
-    return rows
+    if len(below) < min_rows:
+        raise ValueError(
+            f"{path} must have at least {min_rows} row{'s' * (min_rows > 1)} below its header, "
+            f"got {len(below) or 'none'}"
+        )
+    return Table(header, np.array([_numbers(path, line, row, header) for line, row in below]))
 
 
 def _is_number(cell: str) -> bool:

@@ -1,7 +1,7 @@
 """Comparison of a learned optimizer with tuned ones, as charts and as text."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from .._statistics.intervals import format_estimate, t_interval
 from ..records import Chart, Series
 from ..records.files import as_array
+from .prose import prose
 
 _MAX_RATIO = 10.0
 """Final losses up to this multiple of the loss of fresh weights are drawn."""
@@ -65,12 +66,9 @@ class Comparison(NamedTuple):
         curves = {"learned": self.learned}
         curves |= {label: grid.best_curves for label, grid in self.grids.items()}
         series = [s for label, c in curves.items() for s in _with_band(label, self.steps, c)]
-        return _chart(
-            f"{self.loss[0].upper()}{self.loss[1:]} while training",
-            ("steps", self.loss),
-            series,
-            " ".join(self.sentences()),
-        )
+        title = f"{self.loss[0].upper()}{self.loss[1:]} while training"
+        drawn, cut_off = _cut_off(series)
+        return _chart(title, ("steps", self.loss), drawn, self.summary(cut_off))
 
     def _over_rates(self) -> Chart:
         ends = {label: grid.curves[:, :, -1] for label, grid in self.grids.items()}
@@ -85,87 +83,49 @@ class Comparison(NamedTuple):
         rates = [rate for grid in self.grids.values() for rate in grid.rates]
         across = np.array([min(rates), max(rates)])
         series += _with_band("learned", across, np.repeat(self.learned[:, -1:], 2, axis=1))
-        sentences = [
-            "Where the runs of the figure above end, for every learning rate: means over the same "
-            "seeds. The learned optimizer has no learning rate."
-        ]
         if off:
             highest = max(_line_values(series), default=1.0)
             series.append(Series.points("off the chart", off, [highest] * len(off)))
-            sentences.append(
-                f"Points at the top stand for rates at which a run diverged, or ended above "
-                f"{_MAX_RATIO:g} times the loss of fresh weights."
-            )
-        sentences += [
-            f"{label} diverged at {_format_rate(rate)} in {_diverged_text(values)}."
+        diverged = [
+            (label, f"{rate:g}", _num_diverged(values))
             for label, grid in self.grids.items()
             for rate, values in zip(grid.rates, ends[label], strict=True)
-            if not np.all(np.isfinite(values))
+            if _num_diverged(values)
         ]
-        chart = _chart(
-            "Learning rates", ("learning rate", f"final {self.loss}"), series, " ".join(sentences)
-        )
+        drawn, cut_off = _cut_off(series)
+        values = {"count": self.num_seeds, "most": _MAX_RATIO, "cut_off": cut_off}
+        note = prose(__name__, "rates", off=off, diverged=diverged, **values)
+        chart = _chart("Learning rates", ("learning rate", f"final {self.loss}"), drawn, note)
         return replace(chart, x_scale="log")
 
-    def sentences(self) -> list[str]:
+    def summary(self, cut_off: bool = False) -> str:
         """The final losses with their intervals, the verdicts, and notes on them."""
-        count = self.num_seeds
-        seeds = f"{count} seeds" if count > 1 else "a single seed"
-        parts = [f"{format_estimate(t_interval(self.learned[:, -1]))} with the learned optimizer"]
-        for label, grid in self.grids.items():
-            rate = _format_rate(grid.rates[grid.best])
-            final = format_estimate(t_interval(grid.best_curves[:, -1]))
-            parts.append(f"{final} with {label} at a learning rate of {rate}")
-        sentences = [
-            f"After {self.steps[-1]} steps the {self.loss} is, as a mean over {seeds}, "
-            f"{', '.join(parts[:-1])}, and {parts[-1]}."
-        ]
-        if count > 1:
-            sentences.append("Bands and brackets are 95 % t-intervals over seeds.")
-        for label, grid in self.grids.items():
-            sentences += self._verdict(label, grid)
-        sentences.append(
-            "Each learning rate was chosen from its grid for the fewest diverged runs, and then "
-            "the lowest final loss, on as many other runs, which are not shown. Runs of one seed "
-            "start from the same weights and see the same batches, whatever the optimizer."
+        return prose(
+            __name__,
+            "steps",
+            steps=int(self.steps[-1]),
+            loss=self.loss,
+            count=self.num_seeds,
+            final=format_estimate(t_interval(self.learned[:, -1])),
+            lost=_num_diverged(self.learned[:, -1]),
+            rivals=[self._rival(label, grid) for label, grid in self.grids.items()],
+            cut_off=cut_off,
         )
-        for label, grid in self.grids.items():
-            if grid.best in (0, len(grid.rates) - 1):
-                sentences.append(
-                    f"The rate of {label} is at the end of its grid: a better one may lie beyond."
-                )
-        return sentences
 
-    def _verdict(self, label: str, grid: Grid) -> list[str]:
-        ours, theirs = self.learned[:, -1], grid.best_curves[:, -1]
-        lost, lost_theirs = (int(np.sum(~np.isfinite(x))) for x in (ours, theirs))
-        sentences = []
-        if lost or lost_theirs:
-            sentences.append(
-                f"{_diverged_text(ours)} diverged with the learned optimizer, and "
-                f"{_diverged_text(theirs)} with {label}; "
-                "the means are over the others."
-            )
-        if lost != lost_theirs:
-            winner = label if lost > lost_theirs else "the learned optimizer"
-            return [
-                *sentences,
-                f"Of the two, {winner} is the one to trust, having diverged less often.",
-            ]
+    def _rival(self, label: str, grid: Grid) -> dict[str, Any]:
+        """The numbers of another optimizer at its best rate, beside those of the learned one."""
+        theirs = grid.best_curves[:, -1]
         with np.errstate(invalid="ignore"):
-            found = t_interval(ours - theirs)
-        if found.count == 0:
-            return sentences
-        if not found.known:
-            return [*sentences, f"One seed cannot tell the learned optimizer apart from {label}."]
-        difference = format_estimate(found)
-        numbers = f"seed by seed, learned minus {label} is {difference}"
-        if found.low <= 0 <= found.high:
-            return [*sentences, f"The learned optimizer and {label} are not told apart: {numbers}."]
-        pair = ["the learned optimizer", label]
-        pair = pair if found.high < 0 else pair[::-1]
-        sentence = f"{pair[0]} ends lower than {pair[1]}: {numbers}."
-        return [*sentences, sentence[0].upper() + sentence[1:]]
+            gap = t_interval(self.learned[:, -1] - theirs)
+        return {
+            "label": label,
+            "rate": f"{grid.rates[grid.best]:g}",
+            "at_end": grid.best in (0, len(grid.rates) - 1),
+            "final": format_estimate(t_interval(theirs)),
+            "lost": _num_diverged(theirs),
+            "gap": gap,
+            "difference": format_estimate(gap),
+        }
 
 
 def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[Series]:
@@ -177,15 +137,19 @@ def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[Series]:
     return series
 
 
-def _chart(title: str, labels: tuple[str, str], series: list[Series], note: str) -> Chart:
-    """A figure, logarithmic if all it shows is positive; bands are cut off at the axis."""
+def _cut_off(series: list[Series]) -> tuple[list[Series], bool]:
+    """The series with bands that end at a logarithmic axis, and whether there are such bands."""
     values = _line_values(series)
-    is_log = bool(values) and min(values) > 0
-    if is_log:
-        floor = min(values) / 2
-        if any(np.any(as_array(s.low) < floor) for s in series):
-            note += " Bands are cut off below the figure."
-        series = [replace(s, low=np.maximum(as_array(s.low), floor).tolist()) for s in series]
+    if not values or min(values) <= 0:
+        return series, False
+    floor = min(values) / 2
+    cut_off = any(np.any(as_array(s.low) < floor) for s in series)
+    return [replace(s, low=np.maximum(as_array(s.low), floor).tolist()) for s in series], cut_off
+
+
+def _chart(title: str, labels: tuple[str, str], series: list[Series], note: str) -> Chart:
+    """A figure, logarithmic if all it shows is positive."""
+    is_log = min(_line_values(series), default=0.0) > 0
     return Chart(
         title=title,
         x_label=labels[0],
@@ -206,10 +170,5 @@ def _curves_of(grids: Mapping[str, Grid]) -> list[np.ndarray]:
     return [curves for grid in grids.values() for curves in grid.curves]
 
 
-def _format_rate(rate: float) -> str:
-    return f"{rate:g}"
-
-
-def _diverged_text(ends: np.ndarray) -> str:
-    """The number of runs that diverged, as text."""
-    return f"{int(np.sum(~np.isfinite(ends)))} of {len(ends)} runs"
+def _num_diverged(ends: np.ndarray) -> int:
+    return int(np.sum(~np.isfinite(ends)))

@@ -1,31 +1,26 @@
-"""Reading a positive time series from a CSV file, with errors that name the line."""
+"""Positive time series: reading them from a CSV file, and checking them."""
 
-import csv
-import math
 import os
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from ..data.table import read_table
 
-def read_series(
-    path: str | os.PathLike,
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
+
+class TimeSeries(NamedTuple):
+    """A series, and the names of what is observed."""
+
+    names: list[str]
+    times: Float[np.ndarray, " n"]
+    observations: Float[np.ndarray, "n d"]
+
+
+def read_series(path: str | os.PathLike) -> TimeSeries:
     """The first column as times and the others as observations. The first row is a header."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
-    if not rows or len(rows[0][1]) < 2:
-        raise ValueError(
-            f"{path} must begin with a header of at least 2 columns, the time and an observation"
-        )
-    header = [name.strip() for name in rows[0][1]]
-    if all(_is_number(name) for name in header):
-        raise ValueError(f"{path} must begin with a header, got the numbers {','.join(header)}")
-    table = np.array([_numbers(path, number, row, header) for number, row in rows[1:]])
-    if len(table) < 2:
-        raise ValueError(f"{path} must have at least 2 rows below its header, got {len(table)}")
-    return table[:, 0], table[:, 1:]
+    header, table = read_table(path, columns="the time and an observation", min_rows=2)
+    return TimeSeries(header[1:], table[:, 0], table[:, 1:])
 
 
 def check_series(times: np.ndarray, observations: np.ndarray) -> None:
@@ -52,23 +47,3 @@ def check_series(times: np.ndarray, observations: np.ndarray) -> None:
             f"{observations[row, column]:g} at time {times[row]:g} (column {column} of the "
             "observations, counted from 0)"
         )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
-
-
-def _numbers(path, number: int, row: list[str], header: list[str]) -> list[float]:
-    if len(row) != len(header):
-        raise ValueError(
-            f"{path}, line {number} must have {len(header)} cells as the header has, got {len(row)}"
-        )
-    for name, cell in zip(header, row, strict=True):
-        if not _is_number(cell):
-            raise ValueError(
-                f"{path}, line {number}, column {name!r} must be a finite number, got {cell!r}"
-            )
-    return [float(cell) for cell in row]

@@ -58,4 +58,5 @@ def lynx_hare() -> tuple[Float[np.ndarray, " 21"], Float[np.ndarray, "21 2"]]:
     Source: Hewitt, The conservation of the wild life of Canada, 1921, as tabulated by Howard,
     Modeling basics, 2009.
     """
-    return read_series(_LYNX_HARE)
+    _, years, pelts = read_series(_LYNX_HARE)
+    return years, pelts

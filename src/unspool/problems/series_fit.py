@@ -92,7 +92,7 @@ class SeriesFit(AbstractProblem):
         A cell that is not a number, a value that is not positive, times that do not increase
         and fewer than 2 rows raise a `ValueError` that says where.
         """
-        times, observations = read_series(path)
+        _, times, observations = read_series(path)
         return cls(times, observations, vector_field, init_rates, steps_per_interval)
 
     def init_params(self, *, key):

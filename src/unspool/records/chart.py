@@ -54,7 +54,7 @@ def _numbers(values: ArrayLike) -> Numbers:
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """A further figure that the experiment itself computed; the note is its caption."""
+    """A figure that the experiment itself computed; the note is its caption, in Markdown."""
 
     title: str
     x_label: str = ""
@@ -66,7 +66,10 @@ class Chart(Struct, frozen=True, kw_only=True):
 
 
 class PictureFile(Struct, frozen=True, kw_only=True):
-    """A picture that the experiment drew, a PNG file in its directory; the note is its caption."""
+    """A picture that the experiment drew, a PNG file in its directory.
+
+    The note is its caption, in Markdown.
+    """
 
     title: str
     note: str = ""

@@ -93,7 +93,7 @@ class Expectation(Struct, frozen=True):
 class Details(Struct, frozen=True, kw_only=True):
     """Texts and numbers for the report of an experiment; all of them may be left out.
 
-    - `description`: a paragraph at its head.
+    - `description`: a text at its head, in Markdown.
     - `metric`: the name of what is evaluated, which is the loss times `metric_factor`: with a
       negative one more is better. `metric_scale` is that of its axis.
     - `thresholds`: values of the metric; what it costs to get there is reported.

@@ -22,13 +22,9 @@ from ...records import Details
 from ..base import AbstractExperiment, Measurement, Trace
 from ..baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
 from ..comparison import Comparison, Grid
+from ..prose import prose
 
 _LEARNED = "learned"
-_DESCRIPTION = (
-    "The model of {task} is trained from fresh weights for {num_steps} steps with the learned "
-    "optimizer of {file}, and with others whose learning rate is tuned on this very task: {tried}. "
-    "SGD has a momentum of {momentum}.{notes}"
-)
 
 
 @dataclass(frozen=True)
@@ -82,18 +78,14 @@ class ApplyExperiment(AbstractExperiment):
         return ()
 
     def details(self):
-        tried = [
-            f"{label} with rates from {rates[0]:g} to {rates[-1]:g} in half decades"
-            for label, (_, rates) in BASELINES.items()
-        ]
-        notes = ", ".join(f"{name} {value}" for name, value in self.learned.notes.items())
-        description = _DESCRIPTION.format(
+        description = prose(
+            __name__,
             task=self.label,
             num_steps=self.num_steps,
             file=self.file.name,
-            tried=", ".join(tried),
+            tried={label: rates for label, (_, rates) in BASELINES.items()},
             momentum=MOMENTUM,
-            notes=f" What the file says of itself: {notes}." if notes else "",
+            notes=self.learned.notes,
         )
         return Details(description=description)
 

@@ -19,13 +19,7 @@ from ...problems.schedules import ModelTraining, learning_curve
 from ...records import Chart, Details, Series
 from ...records.files import as_array
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
-
-_DESCRIPTION = (
-    "The hyperparameters of {problem}, tuned for {horizon} steps of training with the objective "
-    "{objective}. The figures below show them over the updates, the schedules they make, and "
-    "{num_runs} training runs from fresh weights with each: untuned is where tuning started, tuned "
-    "where it ended{which}."
-)
+from ..prose import prose
 
 
 @dataclass(frozen=True)
@@ -80,12 +74,13 @@ class TuneExperiment(AbstractExperiment):
     def details(self):
         objective = type(self.training.objective).__name__
         return Details(
-            description=_DESCRIPTION.format(
+            description=prose(
+                __name__,
                 problem=self.label,
                 horizon=self.training.horizon,
                 objective=objective,
                 num_runs=self.num_runs,
-                which="" if self.seeds == 1 else " with the first seed",
+                seeds=self.seeds,
             ),
             metric=f"objective, {objective}",
             metric_scale="linear",

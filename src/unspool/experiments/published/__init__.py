@@ -1,0 +1,1 @@
+"""The published experiments: a file for each, or a folder for a family."""

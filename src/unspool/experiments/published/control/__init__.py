@@ -1,0 +1,1 @@
+"""Linear policies that learn to move bodies in MuJoCo."""

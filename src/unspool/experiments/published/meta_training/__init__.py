@@ -1,0 +1,1 @@
+"""Learned optimizers, meta-trained by several estimators."""

@@ -1,0 +1,1 @@
+"""A learning rate and its decay, tuned for an objective."""
