@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ._config.compare_config import CompareConfig as CompareConfig
 from ._config.errors import ConfigError as ConfigError
 from ._config.train_config import Spec as Spec
 from ._config.train_config import TrainConfig as TrainConfig

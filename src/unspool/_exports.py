@@ -11,6 +11,7 @@ from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._config.build import Training as Training
 from ._config.build import build_training as build_training
+from ._config.compare_config import CompareConfig as CompareConfig
 from ._config.errors import ConfigError as ConfigError
 from ._config.load_object import load_object as load_object
 from ._config.run import resume_run as resume_run
