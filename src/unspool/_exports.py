@@ -60,4 +60,8 @@ from ._train import predict_memory as predict_memory
 from ._train import train as train
 from ._updates import Record as Record
 from ._updates import TrainingError as TrainingError
+from .experiments.own.compare import compare as compare
+from .experiments.own.compare import resume_comparison as resume_comparison
+from .experiments.own.comparison import Comparison as Comparison
+from .experiments.own.comparison import ComparisonRow as ComparisonRow
 from .records import RunError as RunError

@@ -233,7 +233,7 @@ class Run:
         return read_status(self.directory)
 
     def finish(self, state: State, message: str = "") -> None:
-        """Notes whether the run is `running`, `finished`, `stopped` or `failed`, and why."""
+        """Notes whether the run is `running`, or how it ended, and why."""
         files.write_record(self.directory / STATUS_FILE, Status(state, message))
 
     def _read(self, name: str, kind: type[L]) -> list[L]:

@@ -53,6 +53,13 @@ class Task(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+class Stage(NamedTuple):
+    """Tasks that run side by side, and how much of what they belong to was finished before."""
+
+    tasks: Sequence[Task]
+    finished: int = 0
+
+
 class Outcome(NamedTuple):
     """The outcome of all tasks: which of them failed, and why, and what they told."""
 
@@ -61,7 +68,7 @@ class Outcome(NamedTuple):
 
 
 def run_stages(
-    stages: Iterable[Sequence[Task]],
+    stages: Iterable[Stage],
     total: int,
     num_processes: int | None,
     on_progress: Callable[[Progress], None] | None,
@@ -71,8 +78,9 @@ def run_stages(
     Stages may be made one by one: each is asked for when the one before it is over.
     """
     done, outcome = 0, Outcome([], [])
-    for tasks in filter(None, stages):
-        count = min(num_processes or num_cores(), len(tasks))
+    for tasks, finished in stages:
+        done += finished
+        count = max(1, min(num_processes or num_cores(), len(tasks)))
         messages = run_tasks(_call, [task[1:] for task in tasks], count)
         with contextlib.closing(messages):
             for message in messages:
@@ -155,12 +163,10 @@ def reproduce(
     }
     measured = {found.label: num_seeds * found.num_steps for found in experiment.measurements()}
     # Measurements may look at what trainings have logged.
+    described = Task("the description", _describe, (experiment,))
     stages = (
-        [
-            *_tasks(run_entry, experiment, trainings, directory),
-            Task("the description", _describe, (experiment,)),
-        ],
-        _tasks(run_measurement, experiment, measured, directory),
+        Stage([*_tasks(run_entry, experiment, trainings, directory), described]),
+        Stage(_tasks(run_measurement, experiment, measured, directory)),
     )
     total = sum(trainings.values()) + sum(measured.values())
     outcome = run_stages(stages, total, num_processes, on_progress)

@@ -1,0 +1,1 @@
+"""Experiments on one's own problems: several estimators, learning rates and seeds, compared."""
