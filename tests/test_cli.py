@@ -17,9 +17,9 @@ from support.cli import somewhere as somewhere
 from unspool import _citation
 from unspool._config import names
 from unspool._counts import check_count
-from unspool.cli import choices
 from unspool.cli.__main__ import main
 from unspool.cli.progress import show_progress
+from unspool.experiments import known
 from unspool.experiments.base import AbstractExperiment, Entry, EvaluationPlan, sgd
 from unspool.records import Details
 
@@ -43,7 +43,7 @@ def test_help_explains_the_options_of_problem_and_estimator(capsys):
 def test_list_names_everything_exported(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    for name in [*names.problems(), *names.estimators(), *choices.experiments()]:
+    for name in [*names.problems(), *names.estimators(), *known.experiments()]:
         assert re.search(rf"^  {re.escape(name)}: \S", text, re.MULTILINE), name
     assert "steps per estimate: 2 N W" in text
 
@@ -173,7 +173,7 @@ class Tiny(AbstractExperiment):
 
 def test_an_experiment_is_reproduced_once(monkeypatch, capsys):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(choices, "experiments", lambda: {"tiny": Tiny})
+    monkeypatch.setattr(known, "experiments", lambda: {"tiny": Tiny})
     command = ["reproduce", "tiny", "--num-processes", "1"]
     assert main(command) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "runs/tiny/report.html"

@@ -28,7 +28,7 @@ PACKAGES = [
 PUBLIC = {
     f"{module.__name__}.{name}": thing
     for module in map(importlib.import_module, ["unspool", "unspool.extend", *PACKAGES])
-    for name, thing in vars(module).items()
+    for name, thing in inspect.getmembers(module)
     if not name.startswith("_") and (inspect.isfunction(thing) or inspect.isclass(thing))
 }
 MADE = unspool.AbstractEstimator, unspool.AbstractEngine, unspool.extend.AbstractDirections

@@ -101,7 +101,7 @@ def surface(**changes) -> dict:
         ("nres-101/config.json", {"seed": "a"}, "'seed' is \"a\", but must be a whole number"),
         ("nres-101/config.json", {"problem": 3}, "'problem' is 3, but must be a JSON object"),
         ("nres-101/config.json", {"num_params": 3}, "list of 3 numbers, as 'num_params' says"),
-        ("nres-101/status.json", {"status": "odd"}, '"failed", "finished", "running", "stopped"'),
+        ("nres-101/status.json", {"status": "odd"}, '"diverged", "failed", "finished", "run'),
         ("experiment.json", {"metric_scale": "cube"}, 'must be one of "linear", "log"'),
         (
             "experiment.json",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ._counts import as_count
 from ._custom_types import IntScalar, KeyLike, Params, Scalar
 from ._joint import AnyProblem, as_joint
-from ._programs import call_program
+from ._programs import call_known_program
 from ._random import Purpose, as_key, part_keys, stream
 
 
@@ -65,7 +65,7 @@ def evaluate(
     joint.check(params)
     # Problems with common episodes would have errors in common, which adding up squares leaves out.
     keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(joint.engines))
-    run = lambda engine, key: call_program(_evaluate, engine, params, key, num_episodes)
+    run = lambda engine, key: call_known_program(_evaluate, (engine,), params, key, num_episodes)
     found = [run(*pair) for pair in zip(joint.engines, keys, strict=True)]
     joint.settle(found)
     losses, errors, dropped = (jnp.stack(values) for values in zip(*found, strict=True))

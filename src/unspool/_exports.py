@@ -11,6 +11,7 @@ from ._checkpoint import load_checkpoint as load_checkpoint
 from ._checkpoint import save_checkpoint as save_checkpoint
 from ._config.build import Training as Training
 from ._config.build import build_training as build_training
+from ._config.compare_config import CompareConfig as CompareConfig
 from ._config.errors import ConfigError as ConfigError
 from ._config.load_object import load_object as load_object
 from ._config.run import resume_run as resume_run
@@ -59,4 +60,14 @@ from ._train import predict_memory as predict_memory
 from ._train import train as train
 from ._updates import Record as Record
 from ._updates import TrainingError as TrainingError
+from .experiments.own.apply import Applied as Applied
+from .experiments.own.apply import apply_optimizer as apply_optimizer
+from .experiments.own.compare import compare as compare
+from .experiments.own.compare import resume_comparison as resume_comparison
+from .experiments.own.comparison import Comparison as Comparison
+from .experiments.own.comparison import ComparisonRow as ComparisonRow
+from .experiments.own.play import Played as Played
+from .experiments.own.play import play as play
+from .experiments.own.tune import Tuned as Tuned
+from .experiments.own.tune import tune as tune
 from .records import RunError as RunError

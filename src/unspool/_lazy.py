@@ -7,17 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 
-def load_on_demand(
-    package: str, *modules: str
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose exports are the names in some modules of it.
+def load_on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose exports are the names in its `_exports`.
 
-    The first name that is asked for imports all of the first module, and of the others only until
-    it is found: the later ones may need what the earlier ones export.
+    The first name that is asked for imports them all, as an import of the package once did.
     """
 
-    def load(module: str) -> dict[str, Any]:
-        exports = vars(importlib.import_module(f"{package}.{module}"))
+    def load() -> dict[str, Any]:
+        exports = vars(importlib.import_module(f"{package}._exports"))
         public = {name: value for name, value in exports.items() if not name.startswith("_")}
         vars(sys.modules[package]).update(public)
         return public
@@ -26,14 +23,13 @@ def load_on_demand(
         if not name.startswith("_"):
             if importlib.util.find_spec(f"{package}.{name}") is not None:
                 return importlib.import_module(f"{package}.{name}")
-            for module in modules:
-                if name in (exports := load(module)):
-                    return exports[name]
+            exports = load()
+            if name in exports:
+                return exports[name]
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names() -> list[str]:
-        for module in modules:
-            load(module)
+        load()
         return sorted(vars(sys.modules[package]))
 
     return find, names

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
@@ -24,6 +24,17 @@ from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE
 from .records.status import State
 
 _MOST_SECONDS_UNSAVED = 600
+
+
+class _End(NamedTuple):
+    """The end of a training: whichever limit is reached first."""
+
+    num_updates: int
+    seconds: float | None
+
+    def is_reached(self, record: Record) -> bool:
+        late = self.seconds is not None and record.seconds >= self.seconds
+        return late or record.update >= self.num_updates
 
 
 class Run:
@@ -102,6 +113,7 @@ class Run:
         log_every: int | None = None,
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
+        seconds: float | None = None,
     ) -> Iterator[Record]:
         """As `train`, with every record written down and a checkpoint now and then.
 
@@ -112,6 +124,8 @@ class Run:
           not older than ten minutes and a record, which the next one replaces.
         - `resume_from`: the update of the checkpoint to go on from; by default the newest, or the
           start if there is none. Lines written after it are dropped: they will come again.
+        - `seconds`: seconds of training, compilation left out, after which it ends at the next
+          record; by default only updates end it.
 
         Simulators that keep their state to themselves are gone when a run goes on: their episodes
         begin anew, and the bits are others.
@@ -128,6 +142,8 @@ class Run:
             log_every = as_count("log_every", log_every)
         if resume_from is not None:
             resume_from = as_count("resume_from", resume_from, least=0)
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds must be a number above 0, got {seconds!r}")
         if params is None:
             params = joint.init_params(key=stream(key, Purpose.PARAMS))
         joint.check(params)
@@ -138,11 +154,11 @@ class Run:
                 settings = {"num_updates": num_updates, "key": key, "log_every": log_every}
                 training = prepare(*job, params=params, state=state, **settings)
                 if state is None:
-                    start = first_line(params, estimator, joint)
-                    files.write_record(self.directory / METRICS_FILE, start)
+                    first = first_line(params, estimator, joint)
+                    files.write_record(self.directory / METRICS_FILE, first)
                     self._save(0, training.state)
-                schedule = int(training.state.update), num_updates, checkpoint_every
-                yield from self._write(make_records(training), *schedule)
+                start, end = int(training.state.update), _End(num_updates, seconds)
+                yield from self._write(make_records(training), start, end, checkpoint_every)
         except LockedError:
             raise RunError(
                 f"the run in {self.directory} is being trained at this moment: wait for its end, "
@@ -167,7 +183,7 @@ class Run:
         return state if joint.copies_states else begin_anew(joint, estimator, state, key=key)
 
     def _write(
-        self, records: Iterator[Record], start: int, end: int, checkpoint_every: int
+        self, records: Iterator[Record], start: int, end: "_End", checkpoint_every: int
     ) -> Iterator[Record]:
         """Writes down every record, and a checkpoint now and then."""
         earlier = self.read_metrics()[-1]
@@ -180,7 +196,8 @@ class Run:
                     useful_steps=record.useful_steps + earlier.useful_steps,
                 )
                 self.append(line_of(record))
-                due = record.update - kept >= checkpoint_every or record.update == end
+                is_last = end.is_reached(record)
+                due = record.update - kept >= checkpoint_every or is_last
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
                     self._save(record.update, record.state)
                     if passing is not None:
@@ -188,6 +205,8 @@ class Run:
                     kept, passing = (record.update, None) if due else (kept, record.update)
                     saved_at = time.monotonic()
                 yield record
+                if is_last and record.update < end.num_updates:
+                    break
         except Exception as error:
             self.finish("failed", str(error))
             raise
@@ -214,7 +233,7 @@ class Run:
         return read_status(self.directory)
 
     def finish(self, state: State, message: str = "") -> None:
-        """Notes whether the run is `running`, `finished`, `stopped` or `failed`, and why."""
+        """Notes whether the run is `running`, or how it ended, and why."""
         files.write_record(self.directory / STATUS_FILE, Status(state, message))
 
     def _read(self, name: str, kind: type[L]) -> list[L]:

@@ -6,10 +6,12 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from .errors import ConfigError, noting, suggest
+
+_PREFIX = "_unspool_"
 
 
 def load_object(spec: str, start: str | Path = ".") -> Any:
@@ -72,6 +74,15 @@ def fingerprint(source: str, start: Path) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
+def name_of_own(value: Any) -> str | None:
+    """The name that `load_object` finds a class or a function of a user's file by, if it is one."""
+    if not isinstance(value, type | FunctionType) or not value.__module__.startswith(_PREFIX):
+        return None
+    file = getattr(sys.modules.get(value.__module__), "__file__", None)
+    is_nested = "." in value.__qualname__
+    return None if file is None or is_nested else f"{file}:{value.__qualname__}"
+
+
 def _load_file(file: Path, shown: str) -> ModuleType:
     if not file.is_file():
         near = [path.name for path in file.parent.glob("*.py")] if file.parent.is_dir() else []
@@ -92,7 +103,7 @@ def _run_file(file: Path, shown: str, digest: str, precision: str) -> ModuleType
     Arrays that it makes are of the precision that is in force.
     """
     # A name of its own, so that a file called `random.py` hides no module.
-    name = f"_unspool_{file.stem}"
+    name = _PREFIX + file.stem
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{shown} is not a Python file")

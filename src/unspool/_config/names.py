@@ -151,7 +151,7 @@ def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any
     """The classes that a module exports, by the names they are typed with."""
     return {
         kebab_case(name): value
-        for name, value in sorted(vars(module).items())
+        for name, value in inspect.getmembers(module)
         if isinstance(value, type) and issubclass(value, base) and not inspect.isabstract(value)
         and not name.startswith(("_", "Abstract"))
     }  # fmt: skip

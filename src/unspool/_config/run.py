@@ -1,6 +1,7 @@
 """A training in a run directory, begun and gone on with from its settings."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,16 @@ import jax
 import jax.numpy as jnp
 import msgspec
 
+from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
+from .._make_step import find_state_shape
 from .._memory import Memory
 from .._params import map_arrays
 from .._random import Purpose, stream
 from .._run import Run
 from .._train import predict_memory
-from .._updates import Record
+from .._updates import Record, TrainingError
 from ..records import EvaluationLine
 from ..records.config import CONFIG_FORMAT
 from ..records.files import write_text
@@ -59,11 +62,15 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
         params, _ = try_out(training)
         run = create_run(training, params, Path(directory))
         records = run_records(training, run, params)
-    yield from _each(records, config.float64)
+    yield from in_precision(records, config.float64)
 
 
 def resume_run(
-    directory: str | Path, *, num_updates: int | None = None, allow_changes: bool = False
+    directory: str | Path,
+    *,
+    num_updates: int | None = None,
+    seconds: float | None = None,
+    allow_changes: bool = False,
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
 
@@ -71,6 +78,7 @@ def resume_run(
 
     - `directory`: of a run by `train_run` or `unspool train`.
     - `num_updates`: updates to make in all; by default those of the run.
+    - `seconds`: seconds of training in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
 
     **Returns:** an iterator of records, as `train_run` does.
@@ -84,10 +92,12 @@ def resume_run(
     """
     run = Run.open(directory)
     config, start = run_settings(run)
+    if seconds is not None:
+        config = msgspec.structs.replace(config, seconds=seconds)
     with jax.enable_x64(config.float64):
         run, training, params = reopen(run, config, start, num_updates, allow_changes)
         records = run_records(training, run, params)
-    yield from _each(records, config.float64)
+    yield from in_precision(records, config.float64)
 
 
 def run_settings(run: Run) -> tuple[TrainConfig, Path]:
@@ -149,13 +159,9 @@ def reopen(
     described = describe_run(training, params)
     _check_same(run, described)
     if not allow_changes:
-        _check_files(run, fingerprints(training))
-    made = max(run.checkpoints, default=0)
-    if made >= total:
-        raise ConfigError(
-            f"the run in {run.directory} has made its {made} updates: "
-            f"to go on, ask for more than {made} with --num-updates"
-        )
+        check_files(run, fingerprints(training))
+    if run.read_status().state == "finished" and (why := end_reached(run, training.config)):
+        raise ConfigError(f"the run in {run.directory} has {why}")
     again = {"format": CONFIG_FORMAT, "num_updates": total, "settings": to_data(training.config)}
     again["fingerprints"] = fingerprints(training)
     if any(run.config.get(name) != value for name, value in again.items()):
@@ -165,18 +171,84 @@ def reopen(
     return run, training, params
 
 
+def end_reached(run: Run, config: TrainConfig) -> str:
+    """Which limit a run has reached, and what to ask for to go on; empty if it is none."""
+    made = max(run.checkpoints, default=0)
+    if made >= config.num_updates:
+        return (
+            f"made its {made} updates: to go on, ask for more than {made} with --num-updates (in "
+            "Python, num_updates)"
+        )
+    spent = _seconds_at(run, made)
+    if config.seconds is not None and spent >= config.seconds:
+        return (
+            f"been trained for {spent:.3g} of {config.seconds:.6g} seconds: to go on, ask for more "
+            "with --seconds (in Python, seconds)"
+        )
+    return ""
+
+
 def run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
-    """The records of a run, which are written down, and the evaluations that are due."""
+    """The records of a run, which are written down, and the evaluations that are due.
+
+    A run that was killed between a checkpoint and its evaluation is evaluated there first.
+    """
     config = training.config
+    job = training.joint, training.chunked, training.optimizer
     records = run.train(
-        training.joint, training.chunked, training.optimizer,
-        num_updates=config.num_updates, key=training.key, params=params,
+        *job, num_updates=config.num_updates, key=training.key, params=params,
         log_every=config.log_every, checkpoint_every=config.checkpoint_every,
+        seconds=config.seconds,
     )  # fmt: skip
-    _evaluate_if_due(training, run, 0, params)
-    for record in records:
-        _evaluate_if_due(training, run, record.update, record.params)
-        yield record
+    if made := max(run.checkpoints, default=0):
+        if _is_due(run, config, made, is_last=bool(end_reached(run, config))):
+            file = run.directory / "checkpoints" / f"{made}.npz"
+            state = load_checkpoint(file, find_state_shape(*job, params=params))
+            _evaluate(training, run, made, state.recommended)
+    elif _is_due(run, config, 0):
+        _evaluate(training, run, 0, params)
+    yield from _evaluated(training, run, records)
+
+
+def _evaluated(training: Training, run: Run, records: Iterator[Record]) -> Iterator[Record]:
+    """The records, each evaluated before it is handed on if that is due."""
+    config, record = training.config, None
+    pause = math.inf
+    if config.seconds is not None and config.evaluate_every is None:
+        pause = config.seconds / 20
+    evaluated = max((line.update for line in run.read_evaluations()), default=0)
+    evaluated = _seconds_at(run, evaluated)
+    try:
+        for record in records:
+            late = config.seconds is not None and record.seconds >= config.seconds
+            is_last = late or record.update >= config.num_updates
+            is_last = is_last or record.seconds - evaluated >= pause
+            if _is_due(run, config, record.update, is_last=is_last):
+                _evaluate(training, run, record.update, record.params)
+                evaluated = record.seconds
+            yield record
+    except TrainingError:
+        if record is not None and _is_due(run, config, record.update, is_last=True):
+            _evaluate(training, run, record.update, record.params)
+        raise
+
+
+def _is_due(run: Run, config: TrainConfig, update: int, *, is_last: bool = False) -> bool:
+    """True if there is no evaluation yet at an update that should have one."""
+    if config.num_episodes == 0:
+        return False
+    # Read anew every time: a run that goes on drops the lines after its checkpoint.
+    lines = run.read_evaluations()
+    if not lines:
+        return True
+    every = config.evaluate_every or config.num_updates
+    passed = update - lines[-1].update
+    return passed > 0 and (is_last or passed >= every)
+
+
+def _seconds_at(run: Run, update: int) -> float:
+    """The seconds of training up to an update of which there is a record."""
+    return next((x.seconds for x in reversed(run.read_metrics()) if x.update == update), 0.0)
 
 
 def _check_same(run: Run, described: dict[str, Any]) -> None:
@@ -196,7 +268,7 @@ def _check_same(run: Run, described: dict[str, Any]) -> None:
             )
 
 
-def _check_files(run: Run, now: dict[str, str]) -> None:
+def check_files(run: Run, now: dict[str, str]) -> None:
     """Raises `ConfigError` if a file of the user's is not what it was."""
     for source, then in run.config.get("fingerprints", {}).items():
         if now.get(source) != then:
@@ -206,14 +278,8 @@ def _check_files(run: Run, now: dict[str, str]) -> None:
             )
 
 
-def _evaluate_if_due(training: Training, run: Run, update: int, params: Params) -> None:
-    # Read anew every time: a run that goes on drops the lines after its checkpoint.
-    config, lines = training.config, run.read_evaluations()
-    last = lines[-1].update if lines else None
-    every = config.evaluate_every or config.num_updates
-    due = last is None or update == config.num_updates or update - last >= every
-    if config.num_episodes == 0 or not due or last == update:
-        return
+def _evaluate(training: Training, run: Run, update: int, params: Params) -> None:
+    config = training.config
     params = map_arrays(jnp.asarray, params)
     found = evaluate(training.joint, params, key=training.key, num_episodes=config.num_episodes)
     line = EvaluationLine(
@@ -226,7 +292,7 @@ def _evaluate_if_due(training: Training, run: Run, update: int, params: Params) 
     run.append(line)
 
 
-def _each(records: Iterator[Record], float64: bool) -> Iterator[Record]:
+def in_precision(records: Iterator[Record], float64: bool) -> Iterator[Record]:
     """The records, made in this precision, while the caller computes in another between them."""
     while True:
         with jax.enable_x64(float64):

@@ -1,19 +1,20 @@
 """The settings of a training as data: no object in it, and no JAX needed to read or write it."""
 
-import json
 import math
 import os
-import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from .._counts import as_count
 from .errors import ConfigError, suggest
+from .settings_file import read_settings, write_settings
 
-_COUNTS = "num_updates", "log_every", "checkpoint_every", "evaluate_every", "chunk"
-_PARTS = "problem", "estimator", "optimizer", "schedule"
+C = TypeVar("C", bound="AbstractConfig")
+T = TypeVar("T", bound=msgspec.Struct)
+
+_PARTS = "problem", "estimator", "estimators", "optimizer", "schedule"
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +38,53 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
 
 
-class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AbstractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings that a training and a comparison of trainings have in common."""
+
+    problem: Spec
+    optimizer: Spec = Spec("adam", {"learning_rate": 0.01})
+    schedule: Spec | None = None
+    clip_norm: float | None = None
+    seconds: float | None = None
+    float64: bool = False
+    log_every: int | None = None
+    num_episodes: int = 100
+    evaluate_every: int | None = None
+    chunk: int | None = None
+
+    @classmethod
+    def read(cls: type[C], file: str | os.PathLike[str]) -> C:
+        """The settings in a JSON, TOML or YAML file, or those of a run in its `config.json`.
+
+        A `file.py` that it names lies relative to the file itself; what is returned names it
+        relative to the current directory. Nothing is imported or run.
+
+        **Raises:** `ConfigError` for what cannot be read, or is not settings.
+        """
+        path = Path(file)
+        values = read_settings(path)
+        base = path.parent
+        if "command" in values:
+            raise ConfigError(
+                f"{path} is of a run of version 0.1: `unspool train --resume {path.parent}` goes "
+                "on with it, and writes it anew"
+            )
+        if "settings" in values:
+            base, values = base / values.get("from", "."), values["settings"]
+        return relocate(from_data(values, str(path), cls), base, Path.cwd())
+
+    def write(self, file: str | os.PathLike[str]) -> None:
+        """Writes the settings as JSON, TOML or YAML, as the ending of the file's name says.
+
+        A `file.py` is then relative to the file itself.
+
+        **Raises:** `ConfigError` for what cannot be written.
+        """
+        path = Path(file)
+        write_settings(path, to_data(relocate(self, Path.cwd(), path.parent)))
+
+
+class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a training, as `unspool train` and `train_run` take them.
 
     **Arguments:**
@@ -47,6 +94,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     - `schedule`: a schedule of optax by name, which the learning rate is the start or the peak of.
     - `clip_norm`: the norm that gradients are cut to.
     - `num_updates`: updates to make in all, at least 1.
+    - `seconds`: seconds of training, compilation left out, after which it ends at the next record,
+      however many updates are left.
     - `seed`: the one source of randomness, up to 4294967295.
     - `float64`: compute in double precision.
     - `log_every`: updates between records.
@@ -56,9 +105,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     - `chunk`: workers that run at once.
     - `label`: what reports call the run.
 
-    With `None`, gradients are not cut, there is a record every hundredth of all updates and a
-    checkpoint every fifth, evaluations are at the start and at the end alone, all workers run at
-    once, and the label is the estimator's name.
+    With `None`, gradients are not cut, updates alone end the training, there is a record every
+    hundredth of all updates and a checkpoint every fifth, evaluations are at the start and at the
+    end alone (with `seconds`, after every twentieth of them too), all workers run at once, and the
+    label is the estimator's name.
 
     **Raises:** `ValueError` for a number out of range.
 
@@ -69,62 +119,33 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ...     estimator=unspool.Spec("nres", {"num_workers": 2}),
     ...     num_updates=10,
     ... )
-    >>> config.write("settings.json")
-    >>> unspool.TrainConfig.read("settings.json") == config
+    >>> config.write("settings.toml")
+    >>> unspool.TrainConfig.read("settings.toml") == config
     True
     >>> unspool.build_training(config).estimator.num_workers
     2
     """
 
-    problem: Spec
     estimator: Spec
-    optimizer: Spec = Spec("adam", {"learning_rate": 0.01})
-    schedule: Spec | None = None
-    clip_norm: float | None = None
     num_updates: int = 1000
     seed: int = 0
-    float64: bool = False
-    log_every: int | None = None
     checkpoint_every: int | None = None
-    num_episodes: int = 100
-    evaluate_every: int | None = None
-    chunk: int | None = None
     label: str | None = None
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            if (value := getattr(self, name)) is not None:
-                as_count(name, value)
-        as_count("num_episodes", self.num_episodes, least=0)
+        check_numbers(self, "num_updates", "checkpoint_every")
         as_count("seed", self.seed, least=0, most=2**32 - 1)
-        if self.clip_norm is not None:
-            check_positive("clip_norm", self.clip_norm)
 
-    @classmethod
-    def read(cls, file: str | os.PathLike[str]) -> "TrainConfig":
-        """The settings in a JSON, TOML or YAML file, or those of a run in its `config.json`.
 
-        A `file.py` that it names lies relative to the file itself; what is returned names it
-        relative to the current directory. Nothing is imported or run.
-
-        **Raises:** `ConfigError` for what cannot be read, or is not settings.
-        """
-        path = Path(file)
-        values = _parse(path)
-        base = path.parent
-        if "command" in values:
-            raise ConfigError(
-                f"{path} is of a run of version 0.1: `unspool train --resume {path.parent}` goes "
-                "on with it, and writes it anew"
-            )
-        if "settings" in values:
-            base, values = base / values.get("from", "."), values["settings"]
-        return relocate(from_data(values, str(path)), base, Path.cwd())
-
-    def write(self, file: str | os.PathLike[str]) -> None:
-        """Writes the settings as JSON, in which a `file.py` is relative to the file itself."""
-        moved = relocate(self, Path.cwd(), Path(file).parent)
-        Path(file).write_text(json.dumps(to_data(moved), indent=1) + "\n")
+def check_numbers(config: AbstractConfig, *counts: str) -> None:
+    """Raises `ValueError` for a number out of range; `counts` are further ones, from 1 on."""
+    for name in (*counts, "log_every", "evaluate_every", "chunk"):
+        if (value := getattr(config, name)) is not None:
+            as_count(name, value)
+    as_count("num_episodes", config.num_episodes, least=0)
+    for name in ("clip_norm", "seconds"):
+        if (value := getattr(config, name)) is not None:
+            check_positive(name, value)
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -134,29 +155,44 @@ def check_positive(name: str, value: Any) -> None:
         raise ConfigError(f"{name} must be a finite number above 0, got {value!r}")
 
 
-def to_data(config: TrainConfig) -> dict[str, Any]:
+def to_data(config: AbstractConfig) -> dict[str, Any]:
     """The settings as dictionaries, lists, numbers and texts."""
     return msgspec.to_builtins(config)
 
 
-def from_data(values: dict[str, Any], source: str) -> TrainConfig:
+def from_data(values: dict[str, Any], source: str, kind: type[C] = TrainConfig) -> C:
     """The settings that dictionaries, lists, numbers and texts hold; `source` is for errors."""
-    known = TrainConfig.__struct_fields__
+    known = kind.__struct_fields__
     for name in values:
         if name not in known:
             raise ConfigError(f"{source}: there is no setting {name!r}{suggest(name, known)}")
-    # A name alone is short for one without options.
-    short = {k: {"name": v} for k, v in values.items() if k in _PARTS and isinstance(v, str)}
+    values = values | {name: _spelled_out(values[name]) for name in _PARTS if name in values}
+    several = values.get("estimators")
+    if isinstance(several, dict):
+        several = {label: _spelled_out(value) for label, value in several.items()}
+        for label, value in several.items():
+            convert_settings(value, Spec, f"{source}: 'estimators': {label!r}")
+        values["estimators"] = several
+    return convert_settings(values, kind, source)
+
+
+def _spelled_out(value: Any) -> Any:
+    """A table in place of a name alone, which is short for one without options."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def convert_settings(values: Any, kind: type[T], source: str) -> T:
+    """The record of a table; raises `ConfigError` with what would be legal."""
     try:
-        return msgspec.convert(values | short, TrainConfig)
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         # Late, for the help waits for no NumPy.
         from ..records.files import describe_mistake
 
-        raise ConfigError(source + describe_mistake(values | short, TrainConfig, error)) from error
+        raise ConfigError(source + describe_mistake(values, kind, error)) from error
 
 
-def relocate(config: TrainConfig, start: Path, target: Path) -> TrainConfig:
+def relocate(config: C, start: Path, target: Path) -> C:
     """The settings with `file.py` names that are relative to another directory."""
     if start.resolve() == target.resolve():
         return config
@@ -175,7 +211,8 @@ def relocate(config: TrainConfig, start: Path, target: Path) -> TrainConfig:
             return name
         return os.path.relpath(start / source, target) + colon + thing
 
-    return msgspec.structs.replace(config, **{k: move(getattr(config, k)) for k in _PARTS})
+    parts = [name for name in _PARTS if name in config.__struct_fields__]
+    return msgspec.structs.replace(config, **{k: move(getattr(config, k)) for k in parts})
 
 
 def is_spec(value: Any) -> bool:
@@ -185,36 +222,3 @@ def is_spec(value: Any) -> bool:
         and set(value) <= {"name", "options"}
         and isinstance(value.get("name"), str)
     )
-
-
-def _parse_yaml(text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-
-
-_PARSERS = {
-    ".json": json.loads,
-    ".toml": tomllib.loads,
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
-}
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    """The table in a file."""
-    if path.suffix not in _PARSERS:
-        raise ConfigError(f"{path} must end with .json, .toml, .yaml or .yml")
-    try:
-        values = _PARSERS[path.suffix](path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    # So are the errors of JSON, TOML and what is no text.
-    except ValueError as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold a table of settings, got {type(values).__name__}")
-    return values

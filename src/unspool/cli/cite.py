@@ -6,7 +6,7 @@ from typing import Annotated
 from .. import _citation
 from .._config import names as _names
 from .._config.errors import ConfigError
-from . import choices
+from ..experiments import known as _known
 from .parse import Help
 
 
@@ -16,7 +16,7 @@ def cite(
 ) -> None:
     """Print BibTeX of unspool itself, and of what estimators, problems and experiments rest on."""
     # A name that a problem and an experiment share stands for both.
-    kinds = [_names.estimators(), _names.problems(), choices.experiments()]
+    kinds = [_names.estimators(), _names.problems(), _known.experiments()]
     keys: list[str] = []
     for name in names:
         _names.choose("name", name, {known: known for kind in kinds for known in kind})

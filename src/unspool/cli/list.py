@@ -14,7 +14,7 @@ from .._config.docs import first_sentence, strip_markup, summary
 from .._config.errors import ConfigError, suggest
 from .._config.options import Option, find_objects, find_options, format_value
 from .._estimator import AbstractEstimator
-from . import choices
+from ..experiments import known as _known
 from .errors import UsageError
 from .parse import Help
 
@@ -72,7 +72,7 @@ def _find_entries(name: str) -> list[_Entry]:
     """Those of this name, which a problem and an experiment may share."""
     problems, estimators = names.problems(), names.estimators()
     optimizers, schedules = names.optimizers(), names.schedules()
-    experiments = choices.experiments()
+    experiments = _known.experiments()
     found = []
     with contextlib.suppress(ConfigError):
         made = names.choose("problem", name, problems)
@@ -126,7 +126,7 @@ def _estimators() -> tuple[list[str], list[list[str]]]:
 def _experiments() -> tuple[list[str], list[list[str]]]:
     rows = [
         [name, summary(cls), _format_options(find_options(cls), "")]
-        for name, cls in choices.experiments().items()
+        for name, cls in _known.experiments().items()
     ]
     return ["name", "what it is", "options"], rows
 

@@ -10,9 +10,9 @@ from .._config.docs import summary
 from .._config.load_object import load_object
 from .._config.options import Option, find_options
 from .._counts import as_count
+from ..experiments import known as _known
 from ..experiments.base import AbstractExperiment
 from ..experiments.own.page import run_with_page
-from . import choices
 from .errors import UsageError, as_flags, as_usage_errors
 from .parse import Group, parse
 from .show_experiment import show_experiment
@@ -27,7 +27,7 @@ _PROG = "unspool reproduce"
 
 def reproduce(argv: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
-    known = choices.experiments()
+    known = _known.experiments()
     if not argv or argv[0].startswith("-"):
         listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in known.items())
         parse([], argv, f"{_PROG} NAME", description=_ABOUT.format(listed))

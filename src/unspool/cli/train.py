@@ -47,10 +47,10 @@ def train(argv: Sequence[str]) -> int:
     with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
         with as_usage_errors("in the settings"):
             asked = parse_train_config(argv, Path.cwd(), base)
-            if asked.seeds == 1:
-                training = build_training(asked.config)
         if asked.seeds != 1:
             return _train_several(asked)
+        with as_usage_errors("in the settings"):
+            training = build_training(asked.config)
         _print_settings(training)
         with as_usage_errors("in the problem"):
             params, memory = try_out(training)

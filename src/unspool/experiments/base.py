@@ -286,9 +286,9 @@ class AbstractExperiment(abc.ABC):
         """The entry of this label."""
         return next(entry for entry in self.entries() if entry.label == label)
 
-    def measurement(self, label: str) -> Measurement | None:
-        """The measurement of this label, if there is one."""
-        return next((found for found in self.measurements() if found.label == label), None)
+    def measurement(self, label: str) -> Measurement:
+        """The measurement of this label."""
+        return next(found for found in self.measurements() if found.label == label)
 
     def describe(self) -> Experiment:
         """The contents of `experiment.json`, charts left out. Computes the loss surface."""

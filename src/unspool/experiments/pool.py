@@ -1,11 +1,14 @@
 """A pool of processes that run a list of tasks, and report what they have done."""
 
+import io
 import multiprocessing
 import multiprocessing.connection
+import pickle
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from .._config.load_object import load_object, name_of_own
 from .._threads import use_one_thread
 
 Task = tuple[Any, ...]
@@ -40,6 +43,9 @@ def run_tasks(
     With one process the tasks run in this one. Otherwise processes are spawned, each with one
     thread for XLA; they end when this generator is closed. A task that raises an error, or takes
     its process down, is reported as `TaskFailed`, and the others go on.
+
+    Classes and functions of a file of the user's, such as an experiment, go to another process by
+    the name of the file, which is run there.
     """
     if num_processes == 1:
         for index, task in enumerate(tasks):
@@ -71,12 +77,11 @@ class _Worker:
 
     def __init__(self, function: TaskFunction, tasks: Sequence[Task]):
         context = multiprocessing.get_context("spawn")
+        work = _pickle((function, tasks))
         self.connection, theirs = context.Pipe()
         self.is_gone = False
         self._task = -1
-        self._process = context.Process(
-            target=_worker_loop, args=(function, tasks, theirs), daemon=True
-        )
+        self._process = context.Process(target=_worker_loop, args=(work, theirs), daemon=True)
         self._process.start()
         # With no copy of its end left here, the process's death is the end of the file.
         theirs.close()
@@ -102,10 +107,25 @@ class _Worker:
         self.connection.close()
 
 
-def _worker_loop(function: TaskFunction, tasks: Sequence[Task], connection) -> None:
+class _Pickler(pickle.Pickler):
+    """Names the file that an object of the user's lies in, for another process to load it from."""
+
+    def reducer_override(self, value: Any) -> Any:
+        name = name_of_own(value)
+        return NotImplemented if name is None else (load_object, (name,))
+
+
+def _pickle(value: Any) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file).dump(value)
+    return file.getvalue()
+
+
+def _worker_loop(work: bytes, connection) -> None:
     """The loop of a process, until it is stopped or the one that started it has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     use_one_thread()
+    function, tasks = pickle.loads(work)
     try:
         while True:
             index: int = connection.recv()

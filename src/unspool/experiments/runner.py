@@ -3,9 +3,9 @@
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,10 +20,10 @@ from .traces import read_traces
 
 
 class Progress(NamedTuple):
-    """The progress of an experiment, as `reproduce` reports it.
+    """The progress of an experiment, as `reproduce` and `unspool.compare` report it.
 
     - `done`, `total`: problem steps of all trainings, evaluations and measurements; what was
-      finished before counts as done.
+      finished before counts as done. Of a comparison that seconds end, microseconds of training.
     - `label`, `seed`: the run that was at work last.
     - `loss`: the last loss that was seen, of training or evaluation; NaN if there is none.
     """
@@ -37,6 +37,79 @@ class Progress(NamedTuple):
 
 class ExperimentError(RuntimeError):
     """Some runs of an experiment failed; the others are there."""
+
+
+class Task(NamedTuple):
+    """A task for a process of its own.
+
+    - `label`: what it is called if it fails.
+    - `function`, `arguments`: the call that yields its `TaskProgress`, and anything else that it
+      has to tell.
+    """
+
+    label: str
+    function: Callable[..., Iterable[Any]]
+    arguments: tuple[Any, ...]
+
+
+class Stage(NamedTuple):
+    """Tasks that run side by side, and how much of what they belong to was finished before."""
+
+    tasks: Sequence[Task]
+    finished: int = 0
+
+
+class Outcome(NamedTuple):
+    """The outcome of all tasks: which of them failed, and why, and what they told."""
+
+    failures: list[str]
+    told: list[Any]
+
+
+def run_stages(
+    stages: Iterable[Stage],
+    total: int,
+    num_processes: int | None,
+    on_progress: Callable[[Progress], None] | None,
+) -> Outcome:
+    """Runs the tasks of all stages, one stage after the other, and adds up their progress.
+
+    Stages may be made one by one: each is asked for when the one before it is over.
+    """
+    done, outcome = 0, Outcome([], [])
+    for tasks, finished in stages:
+        done += finished
+        count = max(1, min(num_processes or num_cores(), len(tasks)))
+        messages = run_tasks(_call, [task[1:] for task in tasks], count)
+        with contextlib.closing(messages):
+            for message in messages:
+                if isinstance(message, TaskFailed):
+                    outcome.failures.append(f"{tasks[message.task].label} ({message.reason})")
+                elif isinstance(message.message, TaskProgress):
+                    label, seed, steps, loss = message.message
+                    done += steps
+                    if on_progress is not None:
+                        on_progress(Progress(done, total, label, seed, loss))
+                else:
+                    outcome.told.append(message.message)
+    return outcome
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_num_processes(num_processes: int | None) -> None:
+    """Raises `ValueError` unless it is a count, or `None`."""
+    if num_processes is not None and num_processes < 1:
+        raise ValueError(f"num_processes must be at least 1, got {num_processes}")
+
+
+def _call(function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...]) -> Iterable[Any]:
+    return function(*arguments)
 
 
 def reproduce(
@@ -75,76 +148,47 @@ def reproduce(
     ['BPTT-101', 'experiment.json']
     """
     directory = Path(directory)
-    if num_processes is not None and num_processes < 1:
-        raise ValueError(f"num_processes must be at least 1, got {num_processes}")
+    check_num_processes(num_processes)
     entries = experiment.entries()
     for package in {name: None for entry in entries for name in entry.packages}:
         importlib.import_module(package)
     check_directory(experiment, directory)
     directory.mkdir(parents=True, exist_ok=True)
     num_seeds = len(experiment.seed_values)
-    costs = {
+    trainings = {
         entry.label: num_seeds
         * (entry.training_steps + entry.num_evaluations * entry.evaluation_steps)
         for entry in entries
-    } | {found.label: num_seeds * found.num_steps for found in experiment.measurements()}
-    labels = sorted(costs, key=lambda label: -costs[label])
-    trainings = [entry.label for entry in entries]
+    }
+    measured = {found.label: num_seeds * found.num_steps for found in experiment.measurements()}
     # Measurements may look at what trainings have logged.
+    described = Task("the description", _describe, (experiment,))
     stages = (
-        [*(label for label in labels if label in trainings), None],
-        [label for label in labels if label not in trainings],
+        Stage([*_tasks(run_entry, experiment, trainings, directory), described]),
+        Stage(_tasks(run_measurement, experiment, measured, directory)),
     )
-    done, total, failures, description = 0, sum(costs.values()), [], None
-    messages = _run_stages(experiment, directory, stages, num_processes)
-    with contextlib.closing(messages):
-        for label, message in messages:
-            if isinstance(message, TaskFailed):
-                failures.append(f"{label or 'the description'} ({message.reason})")
-            elif isinstance(message.message, TaskProgress):
-                progress = message.message
-                done += progress.steps
-                if on_progress is not None:
-                    now = Progress(done, total, progress.label, progress.seed, progress.loss)
-                    on_progress(now)
-            else:
-                description = message.message
-    if description is not None:
+    total = sum(trainings.values()) + sum(measured.values())
+    outcome = run_stages(stages, total, num_processes, on_progress)
+    for description in outcome.told:
         traces = read_traces(experiment, directory)
         charts = experiment.charts(traces)
         charts += experiment.measured_charts(measurements(experiment, directory))
         pictures = [_save(picture, directory) for picture in experiment.pictures(traces)]
         contents = msgspec.structs.replace(description, charts=charts, pictures=pictures)
         write_record(directory / EXPERIMENT_FILE, contents)
-    if failures:
-        raise ExperimentError(f"in {directory} failed: {'; '.join(failures)}; the rest is there")
+    if outcome.failures:
+        failed = "; ".join(outcome.failures)
+        raise ExperimentError(f"in {directory} failed: {failed}; the rest is there")
 
 
-def _run_stages(experiment, directory: Path, stages, num_processes: int | None):
-    """The labels of all stages with their messages, one stage after the other."""
-    for labels in filter(None, stages):
-        tasks = [(experiment, label, directory) for label in labels]
-        count = min(num_processes or _num_cores(), len(tasks))
-        with contextlib.closing(run_tasks(_run_task, tasks, count)) as messages:
-            for message in messages:
-                yield labels[message.task], message
+def _tasks(function, experiment: AbstractExperiment, costs: dict[str, int], directory: Path):
+    """A task for each label, those that take longest first."""
+    labels = sorted(costs, key=lambda label: -costs[label])
+    return [Task(label, function, (experiment, label, directory)) for label in labels]
 
 
-def _run_task(
-    experiment: AbstractExperiment, label: str | None, directory: Path
-) -> Iterator[TaskProgress | Experiment]:
-    if label is None:
-        yield experiment.describe()
-    elif (measurement := experiment.measurement(label)) is not None:
-        yield from run_measurement(experiment, measurement, directory)
-    else:
-        yield from run_entry(experiment, label, directory)
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _describe(experiment: AbstractExperiment) -> Iterator[Experiment]:
+    yield experiment.describe()
 
 
 def _save(picture: Picture, directory: Path) -> PictureFile:

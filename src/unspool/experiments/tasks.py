@@ -14,7 +14,7 @@ from .._run import Run
 from .._updates import TrainingError
 from ..records import EvaluationLine, RunError
 from ..records.run import EVALUATION_FILE
-from .base import AbstractEntry, AbstractExperiment, Measurement
+from .base import AbstractEntry, AbstractExperiment
 from .layout import open_run, read_measured, write_measured
 from .losses import losses_at
 from .traces import read_traces
@@ -53,9 +53,10 @@ def run_entry(
 
 
 def run_measurement(
-    experiment: AbstractExperiment, measurement: Measurement, directory: Path
+    experiment: AbstractExperiment, label: str, directory: Path
 ) -> Iterator[TaskProgress]:
     """Measures with every seed that has not been measured with, one after the other."""
+    measurement = experiment.measurement(label)
     values = read_measured(directory, measurement.label)
     traces = read_traces(experiment, directory)
     for seed in experiment.seed_values:

@@ -27,6 +27,7 @@ _WORDS = {
     inspect.ListType: "a list",
     inspect.StrType: "a text",
     inspect.StructType: "a JSON object",
+    inspect.VarTupleType: "a list",
 }
 
 

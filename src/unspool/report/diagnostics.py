@@ -74,7 +74,7 @@ def _setting_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
 
 def _status_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
     found = []
-    for state in ("running", "stopped", "failed"):
+    for state in ("running", "stopped", "diverged", "failed"):
         ended = [run for run in runs if run.status.state == state]
         if not ended:
             continue

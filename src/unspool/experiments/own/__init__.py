@@ -1,1 +1,1 @@
-"""Experiments on problems of the user's own: tuning, and trying a learned optimizer."""
+"""Experiments on one's own problems: comparing, tuning, applying a learned optimizer, playing."""

@@ -87,4 +87,4 @@ def apply_optimizer(
     directory = Path(directory)
     page = run_with_page(experiment, directory, on_progress=on_progress)
     comparison = experiment.compare(measurements(experiment, directory))
-    return Applied(comparison, " ".join(comparison.sentences()), page)
+    return Applied(comparison, comparison.summary(), page)

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from ..._config.build import build_training
 from ..._config.errors import ConfigError, noting
-from ..._config.names import exported
+from ..._config.names import choose
 from ..._config.run import run_settings
 from ..._counts import as_count
 from ..._evaluate import evaluate
@@ -21,7 +21,7 @@ from ..._params import join, split
 from ..._random import Purpose, seeded_key, stream
 from ..._run import Run
 from ...records.files import as_array
-from ..base import AbstractExperiment
+from ..known import experiments
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,11 @@ def _problem(run: Run) -> Any:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()
     }
-    return _experiment(about["name"])(**options).entry(run.config["label"]).problem
-
-
-def _experiment(name: str) -> Any:
-    # Late, for what is published builds on this room.
-    from ... import experiments
-
-    known: dict[str, Any] = exported(experiments, AbstractExperiment)
-    for experiment in known.values():
-        if experiment.name == name:
-            return experiment
-    raise ConfigError(f"there is no experiment {name!r}")
+    return (
+        choose("experiment", about["name"], experiments())(**options)
+        .entry(run.config["label"])
+        .problem
+    )
 
 
 def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:

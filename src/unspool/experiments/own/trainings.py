@@ -1,0 +1,75 @@
+"""One task of a comparison: some of its runs, one after the other."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+
+from ..._config.build import build_training
+from ..._config.run import (
+    create_run,
+    in_precision,
+    reopen,
+    run_records,
+    run_settings,
+    try_out,
+)
+from ..._run import Run
+from ..._updates import Record, TrainingError
+from ...records.run import CONFIG_FILE
+from ..tasks import TaskProgress
+from .plan import Planned
+from .standing import extended
+
+
+def run_trainings(
+    planned: Sequence[Planned], start: Path, allow_changes: bool
+) -> Iterator[TaskProgress]:
+    """Begins the runs, or goes on with them, as `train_run` and `resume_run` do.
+
+    All in one process, so that what they have in common is compiled once. A training that cannot
+    go on because its numbers are no longer finite is an outcome and no failure.
+    """
+    for each in planned:
+        yield from _run(each, start, allow_changes)
+
+
+def _run(planned: Planned, start: Path, allow_changes: bool) -> Iterator[TaskProgress]:
+    config, done = planned.config, 0
+    with jax.enable_x64(config.float64):
+        run, records = _open(planned, start, allow_changes)
+    try:
+        for record in in_precision(records, config.float64):
+            now = _spent(planned, record)
+            yield TaskProgress(planned.label, config.seed, max(0, now - done), record.loss)
+            done = max(done, now)
+    except TrainingError as error:
+        run.finish("diverged", str(error))
+    except Exception as error:
+        run.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    yield TaskProgress(planned.label, config.seed, planned.cost - done, math.nan)
+
+
+def _open(planned: Planned, start: Path, allow_changes: bool) -> tuple[Run, Iterator[Record]]:
+    """The run, and the records that it still lacks."""
+    if (planned.path / CONFIG_FILE).exists():
+        run = Run.open(planned.path)
+        config, start = run_settings(run)
+        config = extended(config, planned.config)
+        run, training, params = reopen(run, config, start, None, allow_changes)
+    else:
+        training = build_training(planned.config, start)
+        params, _ = try_out(training)
+        run = create_run(training, params, planned.path)
+    return run, run_records(training, run, params)
+
+
+def _spent(planned: Planned, record: Record) -> int:
+    """The part of the run's cost that lies behind a record."""
+    seconds = planned.config.seconds
+    if seconds is None:
+        return min(planned.cost, record.steps + record.warmup_steps)
+    part = max(record.seconds / seconds, record.update / planned.config.num_updates)
+    return int(planned.cost * min(1.0, part))
