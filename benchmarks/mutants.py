@@ -67,7 +67,7 @@ ROOMS = {
     "control": (8, "problems/control", "*"),
     "data": (4, "data", "*"),
     "command line": (8, "cli", "*"),
-    "reports": (8, "report", "*"),
+    "reports": (8, "_report", "*"),
     "experiments": (6, "experiments", "*"),
     "published experiments": (6, "experiments/published", "**/*"),
 }

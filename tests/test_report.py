@@ -21,9 +21,9 @@ from support.report import (
     write_lines,
     write_run,
 )
-from unspool import RunError
-from unspool.report import paths, write_report
-from unspool.report.labels import LineEnd, label_ends, spread
+from unspool import RunError, report
+from unspool._report import paths
+from unspool._report.labels import LineEnd, label_ends, spread
 
 
 def test_the_tables_hold_what_was_computed(tmp_path):
@@ -61,7 +61,7 @@ def test_each_label_has_a_panel_with_the_ends_of_its_paths(num_labels, tmp_path,
     bare = write_run(tmp_path / "lorenz" / "bare", label="A", seed=2) / "metrics.jsonl"
     lines = [json.loads(line) for line in bare.read_text().splitlines()]
     write_lines(bare, [{**line, "params": None} for line in lines])
-    write_report([tmp_path / "lorenz"], tmp_path)
+    report([tmp_path / "lorenz"], tmp_path)
     (figure,) = drawn
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert len(panels) == num_labels and all(axes.get_visible() for axes in panels)
@@ -72,7 +72,7 @@ def test_each_label_has_a_panel_with_the_ends_of_its_paths(num_labels, tmp_path,
 
 
 def test_the_page_needs_nothing_else(tmp_path):
-    path = write_report([write_experiment(tmp_path / "lorenz")], tmp_path / "deep" / "page.html")
+    path = report([write_experiment(tmp_path / "lorenz")], tmp_path / "deep" / "page.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert not re.search(r"https?://", text.replace('xmlns="http://www.w3.org/2000/svg"', ""))
@@ -93,7 +93,7 @@ def test_pictures_are_part_of_the_page(tmp_path):
     picture = {"title": "A gait", "note": "Seen <from> the side.", "file": "gait.png"}
     directory = write_experiment(tmp_path / "lorenz", pictures=[picture])
     (directory / "gait.png").write_bytes(pixels)
-    text = write_report([directory], tmp_path / "page.html").read_text(encoding="utf-8")
+    text = report([directory], tmp_path / "page.html").read_text(encoding="utf-8")
     (image,) = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="A gait">', text)
     assert base64.b64decode(image) == pixels
     assert "<figcaption><p>Seen &lt;from&gt; the side.</p></figcaption>" in text
@@ -101,7 +101,7 @@ def test_pictures_are_part_of_the_page(tmp_path):
 
 def test_every_curve_bears_its_label(tmp_path):
     """Those of the losses, those of the parameters, and those of charts."""
-    page = write_report([write_experiment(tmp_path / "lorenz")], tmp_path).read_text("utf-8")
+    page = report([write_experiment(tmp_path / "lorenz")], tmp_path).read_text("utf-8")
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     labeled = [len(re.findall(r">(?:NRES|TES)</text>", drawing)) for drawing in drawings]
     assert len(drawings) > 2 and sum(labels == 2 for labels in labeled) >= 2, labeled
@@ -117,7 +117,7 @@ def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks)
     ]
     chart = {"title": "Growth", "x_scale": scale, "note": "Lines are <the> law.", "series": series}
     write_experiment(tmp_path / "lorenz", charts=[chart])
-    text = write_report([tmp_path / "lorenz"], tmp_path / "page.html").read_text(encoding="utf-8")
+    text = report([tmp_path / "lorenz"], tmp_path / "page.html").read_text(encoding="utf-8")
     _, _, figure = text.partition("Growth</h2>")
     assert sum(f">{tick}</text>" in figure for tick in ("1", "10", "100")) == ticks
     assert "<figcaption><p>Lines are &lt;the&gt; law.</p></figcaption>" in figure
@@ -130,7 +130,7 @@ def test_an_experiment_of_charts_alone_is_a_page_of_charts(tmp_path):
     assert page.tags.count("svg") == 1 and "Hare" in text and "What was run" not in text
     write_json(tmp_path / "lorenz" / "experiment.json", {**EXPERIMENT, "charts": []})
     with pytest.raises(RunError, match="holds no run"):
-        write_report([tmp_path / "lorenz"], tmp_path / "page.html")
+        report([tmp_path / "lorenz"], tmp_path / "page.html")
 
 
 def test_label_heights_keep_their_order_and_distance():
@@ -165,8 +165,8 @@ def references(text: str) -> list[str]:
 
 def test_the_same_runs_give_the_same_bytes(tmp_path):
     write_experiment(tmp_path / "lorenz")
-    first = write_report([tmp_path / "lorenz"], tmp_path / "a.html").read_bytes()
-    assert first == write_report([tmp_path / "lorenz"], tmp_path / "b.html").read_bytes()
+    first = report([tmp_path / "lorenz"], tmp_path / "a.html").read_bytes()
+    assert first == report([tmp_path / "lorenz"], tmp_path / "b.html").read_bytes()
 
 
 def test_text_from_files_is_only_text(tmp_path):
@@ -242,7 +242,7 @@ def large_page(tmp_path_factory) -> Path:
             noise = np.exp(0.02 * generator.normal(size=501))
             losses = (47 + 5 * index + 260 * np.exp(-np.arange(501) / (20 + 10 * index))) * noise
             write_run(root / "lorenz" / f"{label}-{seed}", losses.tolist(), label=label, seed=seed)
-    return write_report([root / "lorenz"], root)
+    return report([root / "lorenz"], root)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from support.report import (
     write_json,
     write_run,
 )
-from unspool.report.diagnostics import diagnose, study_warnings
+from unspool._report.diagnostics import diagnose, study_warnings
 
 
 def diagnostics_of(directory: Path) -> list[str]:

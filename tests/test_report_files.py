@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support.report import EXPERIMENT, entry, write_experiment, write_json, write_lines, write_run
-from unspool import RunError
+from unspool import RunError, report
 from unspool.records import (
     Claim,
     Details,
@@ -21,7 +21,6 @@ from unspool.records import (
     read_run,
 )
 from unspool.records.files import as_array, read_record, write_record
-from unspool.report import write_report
 
 
 def test_a_resumed_run_counts_the_later_records_and_a_cut_line_is_left_out(tmp_path):
@@ -142,7 +141,7 @@ def test_a_malformed_value_is_named(tmp_path, name, changes, message):
     write_experiment(tmp_path / "lorenz")
     edited(tmp_path / "lorenz" / name, **changes)
     with pytest.raises(RunError, match=re.escape(message)) as caught:
-        write_report([tmp_path / "lorenz"], tmp_path / "page.html")
+        report([tmp_path / "lorenz"], tmp_path / "page.html")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "page.html").exists()
 
@@ -165,16 +164,16 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path, name, text, message
     if text is not None:
         (run / name).write_text(text)
     with pytest.raises(RunError, match=re.escape(message)):
-        write_report([run], tmp_path / "page.html")
+        report([run], tmp_path / "page.html")
 
 
 def test_a_directory_without_runs_is_named(tmp_path):
     with pytest.raises(RunError, match="No directory was given"):
-        write_report([], tmp_path / "page.html")
+        report([], tmp_path / "page.html")
     with pytest.raises(RunError, match="nowhere is not a directory"):
-        write_report([tmp_path / "nowhere"], tmp_path / "page.html")
+        report([tmp_path / "nowhere"], tmp_path / "page.html")
     with pytest.raises(RunError, match="holds no run"):
-        write_report([tmp_path], tmp_path / "page.html")
+        report([tmp_path], tmp_path / "page.html")
     write_json(tmp_path / "lorenz" / "experiment.json", EXPERIMENT)
     with pytest.raises(RunError, match="holds experiments, not runs; give one or more of lor"):
-        write_report([tmp_path], tmp_path / "page.html")
+        report([tmp_path], tmp_path / "page.html")

@@ -14,6 +14,8 @@ from support.report import (
     write_lines,
     write_run,
 )
+from unspool._report.compare import compare
+from unspool._report.figures import value_limits
 from unspool._statistics.intervals import (
     Interval,
     format_interval,
@@ -29,8 +31,6 @@ from unspool._statistics.summarize import (
     metric_series,
     time_to_target,
 )
-from unspool.report.compare import compare
-from unspool.report.figures import value_limits
 
 # Numbers
 

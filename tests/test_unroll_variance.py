@@ -208,13 +208,13 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_an_experiment_without_trainings_has_a_page(finished, tmp_path):
     pytest.importorskip("matplotlib")
-    from unspool.report import write_report
+    from unspool import report
 
     directory, told = finished
     assert sorted(path.name for path in directory.iterdir()) == ["experiment.json", "measured"]
     assert [now.done for now in told] == sorted(now.done for now in told)
     assert told[-1].done == told[-1].total == {now.total for now in told}.pop()
-    page = write_report([directory], tmp_path / "page.html").read_text()
+    page = report([directory], tmp_path / "page.html").read_text()
     assert page.count("<svg") == 3
     assert "Random characters" in page and "means over 2 repeats" in page
     assert "What was run" not in page

@@ -53,6 +53,7 @@ from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
+from ._report.report import report as report
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
 from ._target import Target as Target

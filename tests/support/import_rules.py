@@ -43,7 +43,7 @@ LAYERS = (
         "_verdict",
     ),
     ("_checkpoint", "_citation", "_describe", "_lines", "_lock", "_run"),
-    ("problems", "report"),
+    ("_report", "problems"),
     ("__init__", "_config", "_exports", "export", "extend"),
     ("experiments",),
     ("cli",),
@@ -59,7 +59,7 @@ PLACE = {part: place for place, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_JAX = {
     "records": {"records"},
     "_statistics": {"_statistics", "records"},
-    "report": {"_statistics", "records", "report"},
+    "_report": {"_report", "_statistics", "records"},
 }
 """The parts that need no JAX, and which they may import."""
 
@@ -180,20 +180,20 @@ BROKEN = {
             "src/unspool/_run.py": "from . import _engine",
             "src/unspool/_statistics/intervals.py": "from ..records import Chart\nimport optax",
             "src/unspool/_stray.py": "",
-            "src/unspool/cli/train.py": "from .. import Engine\nfrom ..report import page",
+            "src/unspool/cli/train.py": "from .. import Engine\nfrom .._report import page",
             "src/unspool/problems/lorenz.py": "from .. import _random\nfrom .._run import Run",
             "src/unspool/records/chart.py": "import json\nfrom .._statistics import intervals",
-            "src/unspool/report/page.py": "from ..records import Chart\nimport jax.numpy, unspool",
+            "src/unspool/_report/page.py": "from ..records import Chart\nimport jax.numpy, unspool",
         },
         [
             "src/unspool/_engine/local.py imports unspool._run.Run",
             "src/unspool/_estimator/nres.py imports unspool",
+            "src/unspool/_report/page.py imports jax.numpy",
+            "src/unspool/_report/page.py imports unspool",
             "src/unspool/_statistics/intervals.py imports optax",
             "src/unspool/_stray.py has no place in LAYERS",
             "src/unspool/problems/lorenz.py imports unspool._run.Run",
             "src/unspool/records/chart.py imports unspool._statistics.intervals",
-            "src/unspool/report/page.py imports jax.numpy",
-            "src/unspool/report/page.py imports unspool",
         ],
     ),
     check_cycles: (
@@ -210,13 +210,13 @@ BROKEN = {
             "src/unspool/_exports.py": '"""Docs."""\nfrom ._a import A as A, B\nfrom .b import c',
             "src/unspool/cli/__init__.py": "import os\n__all__ = ['b', 'A']",
             "src/unspool/data/__init__.py": "from .b import b\nfrom .a import a",
-            "src/unspool/report/__init__.py": "from .a import run, Run",
+            "src/unspool/_report/__init__.py": "from .a import run, Run",
         },
         [
+            "src/unspool/_report/__init__.py:1 is out of order",
             "src/unspool/cli/__init__.py:1 is not a re-export",
             "src/unspool/cli/__init__.py:2 __all__ is out of order",
             "src/unspool/data/__init__.py is out of order",
-            "src/unspool/report/__init__.py:1 is out of order",
         ],
     ),
 }

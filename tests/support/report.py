@@ -5,9 +5,9 @@ import html.parser
 import json
 from pathlib import Path
 
+from unspool import report
 from unspool._statistics.summarize import choose_metric, summarize
 from unspool.records import read_studies
-from unspool.report import write_report
 
 CONFIG = {
     "format": 1,
@@ -161,7 +161,7 @@ class Page(html.parser.HTMLParser):
 
 
 def render(directories: list[Path], output: Path) -> Page:
-    return Page(write_report(directories, output).read_text(encoding="utf-8"))
+    return Page(report(directories, output).read_text(encoding="utf-8"))
 
 
 def entry(**values) -> dict:

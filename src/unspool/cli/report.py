@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from .._report import report as _report
 from .parse import Help
 
 
@@ -13,7 +14,4 @@ def report(
     output: Annotated[Path, Help("the page")] = Path("report.html"),
 ) -> None:
     """Write a page of figures and tables about runs: one HTML file, complete in itself."""
-    # Drawing needs what comes with the extra, and takes long to import.
-    from ..report import write_report
-
-    print(write_report(runs, output))
+    print(_report.report(runs, output))

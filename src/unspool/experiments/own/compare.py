@@ -1,6 +1,7 @@
 """Comparing estimators on one's own problem."""
 
 import contextlib
+import importlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import jax
 from ..._config.compare_config import CompareConfig
 from ..._config.settings_file import needing
 from ..._lock import LockedError, hold_lock
+from ..._report.report import report
 from ...records import RunError
 from ...records.files import write_record
 from ...records.study import EXPERIMENT_FILE
@@ -70,7 +72,7 @@ def compare(
     (2, 'report.html')
     """
     with needing("cli", "a comparison"):
-        from ...report import write_report
+        importlib.import_module("unspool._report.page")
     directory, start = Path(directory), Path.cwd()
     check_num_processes(num_processes)
     _check_directory(directory)
@@ -89,7 +91,7 @@ def compare(
         rows = make_rows(work.shown)
         found = describe_comparison(config, work.shown, rows, work.choices, work.charts)
         write_record(directory / EXPERIMENT_FILE, found)
-        page = write_report([directory], directory / "report.html")
+        page = report(directory, directory / "report.html")
     return Comparison(rows, page, tuple(work.moved))
 
 

@@ -46,7 +46,7 @@ def _num_seeds(summary: LabelSummary) -> str:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("unspool.report"),
+    loader=PackageLoader("unspool._report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
