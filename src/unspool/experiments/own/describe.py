@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._config.compare_config import CompareConfig
+from ..._statistics.intervals import format_number
 from ..._statistics.summarize import Metric, choose_metric, metric_series
 from ...records import Chart, Experiment, Study, read_run
 from ...records.files import FORMAT
@@ -68,11 +69,12 @@ def _limits(config: CompareConfig) -> str:
     """A sentence on what ends a run."""
     limits = []
     if config.num_updates is not None:
-        limits.append(f"{config.num_updates} updates")
+        limits.append(f"{format_number(float(config.num_updates))} updates")
     if config.num_steps is not None:
+        steps = format_number(float(config.num_steps))
         limits.append(
-            f"as many updates as fit into {config.num_steps} problem steps, those before the first "
-            "update included"
+            f"as many updates as fit into {steps} problem steps, those before the first update "
+            "included"
         )
     if config.seconds is not None:
         limits.append(f"{config.seconds:g} seconds of training")

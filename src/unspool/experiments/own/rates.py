@@ -73,8 +73,9 @@ def draw_rates(choices: Sequence[RateChoice], metric: Metric) -> list[Chart]:
         finite = np.where(np.isfinite(choice.losses), choice.losses, np.nan)
         finite = np.maximum(finite, metric.floor) if metric.scale == "log" else finite
         if np.any(np.isfinite(finite)):
-            series.append(Series.line(choice.estimator, choice.rates, np.mean(finite, axis=1)))
-            points = np.repeat(choice.rates, finite.shape[1]), finite.ravel()
+            rates = np.array(choice.rates)
+            series.append(Series.line(choice.estimator, rates, np.mean(finite, axis=1)))
+            points = np.repeat(rates, finite.shape[1]), finite.ravel()
             series.append(Series.points(choice.estimator, *points))
     if not series:
         return []
