@@ -55,17 +55,17 @@ ESTIMATORS = {
     "truncated 2": Spec("tbptt", {"num_workers": 2, "window": 2}),
 }
 TWO = {label: ESTIMATORS[label] for label in ("BPTT", "truncated 2")}
-ONE = {"estimators": {"BPTT": Spec("bptt")}, "num_seeds": 1}
+ONE = {"estimators": {"BPTT": Spec("bptt")}, "seeds": 1}
 FAST = {"num_updates": 6, "log_every": 2, "evaluate_every": 2, "num_episodes": 2}
 
 
 def settings(**changes) -> CompareConfig:
     """The settings of a short comparison of two estimators with one rate."""
-    fast = FAST | {"problem": Spec("own.py:Walk"), "estimators": TWO, "num_seeds": 2}
+    fast = FAST | {"problem": Spec("own.py:Walk"), "estimators": TWO, "seeds": 2}
     return CompareConfig(**fast | {"optimizer": Spec("sgd")} | changes)
 
 
-RATES = {"learning_rates": (0.05, 1e30), "num_selection_seeds": 1}
+RATES = {"learning_rates": (0.05, 1e30), "selection_seeds": 1}
 EQUAL_WORK = RATES | {"num_updates": None, "num_steps": 43}
 """No multiple of the 8, 4, 2 and 4 steps that an update takes."""
 
@@ -141,7 +141,7 @@ def test_seeds_of_the_choice_are_never_shown(whole):
     assert seeds == [{0, 1}, {1000000000}]
     assert shown.labels == ("BPTT", "NRES", "truncated 1", "truncated 2")
     assert set(chosen.labels) == {f"{x} {rate}" for x in ESTIMATORS for rate in ("0.05", "1e+30")}
-    with pytest.raises(ValueError, match="num_seeds must be an integer of at most 1, got 2"):
+    with pytest.raises(ValueError, match="seeds must be an integer of at most 1, got 2"):
         settings(first_seed=999_999_999)
 
 
@@ -237,7 +237,7 @@ def test_runs_of_other_settings_move_aside_and_come_back(small):
         "horizon": 4, "goal": 1.0,
     })  # fmt: skip
     # One seed less and the old window: what is there is neither begun anew nor mixed.
-    file.write_text(text.replace("num_seeds = 2", "num_seeds = 1"))
+    file.write_text(text.replace("seeds = 2", "seeds = 1"))
     told = []
     comparison = resume(small, on_progress=told.append)
     assert not told and len(comparison.rows["BPTT"].losses) == 1
@@ -290,7 +290,7 @@ def test_a_changed_file_is_refused_and_nothing_is_touched(small):
     try:
         own.write_text(OWN + "\n# Other words.\n")
         with pytest.raises(ConfigError, match="own.py has changed since the run in .* began"):
-            unspool.compare(settings(num_seeds=3), small, num_processes=1)
+            unspool.compare(settings(seeds=3), small, num_processes=1)
         assert held() == before
         comparison = resume(small, allow_changes=True)
         assert not comparison.earlier and len(comparison.rows) == 2
@@ -299,7 +299,7 @@ def test_a_changed_file_is_refused_and_nothing_is_touched(small):
 
 
 def test_a_failure_is_told_and_the_rest_is_kept(here, tmp_path):
-    config = settings(problem=Spec("own.py:Broken"), num_seeds=1)
+    config = settings(problem=Spec("own.py:Broken"), seeds=1)
     directory = here / tmp_path.name
     with pytest.raises(ExperimentError, match=r"BPTT \(KeyError: 'peace'\).*; what is done"):
         unspool.compare(config, directory, num_processes=1)
@@ -323,7 +323,7 @@ WRONG = {
     "learning_rates must be a finite number above 0, got -1": {"learning_rates": (0.1, -1.0)},
     "learning_rates must differ, got 0.1 twice": {"learning_rates": (0.1, 0.1)},
     "seconds must be a finite number above 0, got 0.0": {"seconds": 0.0},
-    "num_selection_seeds must be an integer of at least 1, got 0": {"num_selection_seeds": 0},
+    "selection_seeds must be an integer of at least 1, got 0": {"selection_seeds": 0},
 }  # fmt: skip
 
 
@@ -346,7 +346,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 FILE = """
 num_updates = 6
-num_seeds = 2
+seeds = 2
 learning_rates = [0.1, 1]
 problem = "own.py:Walk"
 [estimators]
@@ -373,7 +373,7 @@ def test_settings_are_read_and_written_in_every_form(suffix, tmp_path):
 MALFORMED = {
     "'estimators': 'NRES': 'name' is missing; it must be a text": ("name = ", "# "),
     "'learning_rates', entry 2 is \"1\", but must be a number": ("1]", '"1"]'),
-    "there is no setting 'num_seed'; did you mean num_seeds?": ("num_seeds", "num_seed"),
+    "there is no setting 'num_seed'; did you mean seeds?": ("seeds", "num_seed"),
     "'estimators': 'PES' holds 3, but must hold a JSON object": ('"pes"', "3"),
 }
 

@@ -20,6 +20,8 @@ import unspool
 from support.slow import slow
 from unspool import _exports, data, export, problems, records
 from unspool.cli.__main__ import COMMANDS
+from unspool.cli.compare import parse_compare_config
+from unspool.cli.parts import split_words
 from unspool.cli.train_config import parse_train_config
 from unspool.problems import control, learned_optimizer, schedules
 
@@ -106,6 +108,9 @@ def test_a_name_that_is_missing_or_changed_would_be_seen():
     assert "TBPTT(num_workers)" not in listed("unspool")
 
 
+PARSED = "compare", "train"
+"""The commands whose options depend on what they name, which is looked up."""
+
 VERDICTS = {"extending.md": ["True", "False", "True", "True", "True"]}
 """What pages print of tests of estimators: all pass but one against a wrong gradient."""
 
@@ -141,7 +146,7 @@ def commands(page: Path) -> list[list[str]]:
 def test_the_commands_of_a_page_can_be_given(page, tmp_path):
     for _, name, *words in commands(page):
         assert name in COMMANDS or name.startswith("-")
-        if name != "train" or words[0].startswith("-") or "--help" in words:
+        if name not in PARSED or words[0].startswith("-") or "--help" in words:
             continue
         file, _, problem = words[0].partition(":")
         if file.endswith(".py"):
@@ -152,7 +157,10 @@ def test_the_commands_of_a_page_can_be_given(page, tmp_path):
                 assert source, f"{page.name} trains {words[0]} and does not show it"
                 (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / file).write_text(source[0])
-        unspool.build_training(parse_train_config(words, tmp_path).config, tmp_path)
+        if name == "compare":
+            parse_compare_config(*split_words(words, len(words)), None)
+        else:
+            unspool.build_training(parse_train_config(words, tmp_path).config, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -20,19 +20,23 @@ class CompareConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fi
     - `problem`: what is trained.
     - `estimators`: the estimators to compare, each under the label that reports call it. In a file
       each is a table, `[estimators.NRES]`, or a name alone.
-    - `optimizer`, `schedule`, `clip_norm`, `float64`, `num_episodes`, `chunk`: as for
-      `TrainConfig`, the same for all.
-    - `learning_rates`: rates of which each estimator gets the one that is best for it; by default
-      the optimizer's own.
-    - `num_seeds`, `first_seed`: how many seeds are shown, and the first of them; the others follow.
-    - `num_selection_seeds`: seeds with which learning rates are chosen, if there are several. They
+    - `optimizer`, `schedule`: as for `TrainConfig`, the same for all.
+    - `clip_norm`: the norm that gradients are cut to.
+    - `float64`: compute in double precision.
+    - `num_episodes`: fresh episodes of an evaluation, 0 for none.
+    - `chunk`: workers that run at once.
+    - `learning_rates`: rates of which each estimator gets the one that is best for it. By default
+      there is the optimizer's own alone.
+    - `seeds`: seeds that are shown.
+    - `first_seed`: the first of them; the others follow.
+    - `selection_seeds`: seeds with which learning rates are chosen, if there are several. They
       start at 1000000000, so that none of them is ever shown.
     - `num_updates`: updates of each run.
-    - `num_steps`: problem steps of each run, those before the first update included, for equal
-      work: a run makes as many updates as fit.
-    - `seconds`: seconds of training of each run, compilation and evaluations left out; a run ends
-      at the first record after them. Runs side by side share cores and caches: for figures that
-      count, compare in one process (`num_processes=1`).
+    - `num_steps`: problem steps of each run, for equal work. Those before the first update are
+      included; a run makes as many updates as fit.
+    - `seconds`: seconds of training of each run. Compilation and evaluations are left out; a run
+      ends at the first record after them. Runs side by side share cores and caches: for figures
+      that count, compare in one process (`num_processes=1`).
     - `log_every`: updates between records.
     - `evaluate_every`: updates between evaluations.
 
@@ -59,16 +63,16 @@ class CompareConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fi
 
     estimators: dict[str, Spec]
     learning_rates: tuple[float, ...] = ()
-    num_seeds: int = 5
+    seeds: int = 5
     first_seed: int = 0
-    num_selection_seeds: int = 3
+    selection_seeds: int = 3
     num_updates: int | None = None
     num_steps: int | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, "num_updates", "num_steps", "num_selection_seeds")
+        check_numbers(self, "num_updates", "num_steps", "selection_seeds")
         as_count("first_seed", self.first_seed, least=0, most=FIRST_SELECTION_SEED - 1)
-        as_count("num_seeds", self.num_seeds, most=FIRST_SELECTION_SEED - self.first_seed)
+        as_count("seeds", self.seeds, most=FIRST_SELECTION_SEED - self.first_seed)
         for rate in self.learning_rates:
             check_positive("learning_rates", rate)
         _check_distinct("learning_rates", [str(rate) for rate in self.learning_rates])
@@ -85,14 +89,14 @@ class CompareConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fi
         _check_distinct("estimators: labels", folders)
 
     @property
-    def seeds(self) -> range:
+    def seed_values(self) -> range:
         """The seeds that are shown."""
-        return range(self.first_seed, self.first_seed + self.num_seeds)
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
-    def selection_seeds(self) -> range:
+    def selection_seed_values(self) -> range:
         """The seeds with which learning rates are chosen; none if there is nothing to choose."""
-        count = self.num_selection_seeds if len(self.learning_rates) > 1 else 0
+        count = self.selection_seeds if len(self.learning_rates) > 1 else 0
         return range(FIRST_SELECTION_SEED, FIRST_SELECTION_SEED + count)
 
 

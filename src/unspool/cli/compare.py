@@ -65,7 +65,7 @@ def compare(argv: Sequence[str]) -> int:
         )
     with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
         with as_usage_errors("in the settings"):
-            config, given = _parse(words, rest, base)
+            config, given = parse_compare_config(words, rest, base)
     name = names.kebab_case(label_of("problem", config.problem.name))
     run_comparison(config, given["directory"] or f"runs/compare-{name}", given["num_processes"])
     return 0
@@ -115,10 +115,13 @@ def _print(found: Comparison, directory: str) -> None:
     print(f"to go on, with what you change in {file}: {again}", flush=True)
 
 
-def _parse(
+def parse_compare_config(
     words: Sequence[str], rest: Sequence[str], base: CompareConfig | None
 ) -> tuple[CompareConfig, dict[str, Any]]:
-    """The settings, and all that was parsed."""
+    """The settings for `PROBLEM ESTIMATOR [ESTIMATOR ...]`, and all that was parsed.
+
+    Words and options go before what stands in `base`.
+    """
     start = Path.cwd()
     problem = base.problem if base and not words else Spec(words[0])
     specs = _estimators(words[1:]) if base is None or words[1:] else base.estimators

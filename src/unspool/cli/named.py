@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .._config import names
 from .._config.build import LEARNING_RATE, takes_learning_rate
+from .._config.docs import first_sentence
 from .._config.options import Option, find_options
 from .._config.train_config import AbstractConfig, Spec, check_positive
 from .parse import Group
@@ -76,6 +77,7 @@ def own_options(
         *(
             dataclasses.replace(
                 option,
+                help=first_sentence(option.help),
                 default=values.get(option.name, option.default),
                 shown=None if values.get(option.name) else shown.get(option.name),
             )

@@ -59,7 +59,8 @@ def _lines(total: int, done: int, unit: str) -> Iterator[Show]:
         nonlocal shown, last
         speed = rate(count)
         part = count * _PARTS // total > shown * _PARTS // total
-        if not (part or count == total or time.monotonic() - last > _SECONDS):
+        ends = count == total != shown
+        if not (part or ends or time.monotonic() - last > _SECONDS):
             return
         shown, last = count, time.monotonic()
         pace = ""

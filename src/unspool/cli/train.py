@@ -70,7 +70,7 @@ def _train_several(asked: Asked) -> int:
     with as_flags(["seeds"]), as_usage_errors("in the settings"):
         check_count(seeds=asked.seeds)
         comparison = CompareConfig(
-            estimators={label: config.estimator}, num_seeds=asked.seeds, first_seed=config.seed,
+            estimators={label: config.estimator}, seeds=asked.seeds, first_seed=config.seed,
             num_updates=config.num_updates, **shared,
         )  # fmt: skip
     problem = label_of("problem", config.problem.name)

@@ -64,7 +64,7 @@ def compare(
     >>> config = unspool.CompareConfig(
     ...     problem=unspool.Spec("cubic"),
     ...     estimators={"NRES": unspool.Spec("nres"), "BPTT": unspool.Spec("bptt")},
-    ...     num_seeds=2,
+    ...     seeds=2,
     ...     num_updates=20,
     ... )
     >>> comparison = unspool.compare(config, "cubic", num_processes=1)

@@ -88,7 +88,7 @@ def _of_rates(config: CompareConfig, choices: Sequence[RateChoice]) -> list[str]
     if not choices:
         return []
     grid = ", ".join(f"{rate:g}" for rate in sorted(config.learning_rates))
-    seeds = config.selection_seeds
+    seeds = config.selection_seed_values
     chosen = f"Each label has the learning rate that was best for it, of {grid}, with {len(seeds)} "
     chosen += "other seeds, none of which is shown." if len(seeds) > 1 else "other seed."
     return [chosen, *(sentence for choice in choices for sentence in choice.cautions)]

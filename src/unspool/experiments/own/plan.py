@@ -54,12 +54,12 @@ class Planned:
 def plan_selection(config: CompareConfig, directory: Path, start: Path) -> list[Planned]:
     """The runs that learning rates are chosen by: every estimator with every rate."""
     planned = []
-    for estimator in config.estimators if config.selection_seeds else ():
+    for estimator in config.estimators if config.selection_seed_values else ():
         num_updates = _count_updates(config, estimator, start)
         for rate in config.learning_rates:
             label = f"{estimator} {rate!r}"
             group = _Group(config, estimator, label, rate, num_updates)
-            planned += group.plan(config.selection_seeds, directory, start)
+            planned += group.plan(config.selection_seed_values, directory, start)
     return planned
 
 
@@ -72,7 +72,7 @@ def plan_shown(
         num_updates = _count_updates(config, estimator, start)
         rate = rates.get(estimator)
         group = _Group(config, estimator, estimator, rate, num_updates)
-        planned += group.plan(config.seeds, directory, start)
+        planned += group.plan(config.seed_values, directory, start)
     return planned
 
 
