@@ -1,13 +1,13 @@
 """Comparison of a learned optimizer with tuned ones, as charts and as text."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from msgspec.structs import replace
 
-from .._statistics.intervals import format_estimate, t_interval
+from .._statistics.intervals import Interval, format_estimate, t_interval
 from ..records import Chart, Series
 from ..records.files import as_array
 from .prose import prose
@@ -39,6 +39,23 @@ class Grid(NamedTuple):
     @property
     def best_curves(self) -> Float[np.ndarray, "seeds points"]:
         return self.curves[self.best]
+
+
+class Rival(NamedTuple):
+    """Another optimizer at its best rate, beside the learned one.
+
+    - `rate`, `at_end`: that rate, and whether it is at an end of its grid.
+    - `final`, `lost`: its final loss, and how many of its runs diverged.
+    - `gap`, `difference`: the learned optimizer's final losses minus its own, seed by seed.
+    """
+
+    label: str
+    rate: str
+    at_end: bool
+    final: str
+    lost: int
+    gap: Interval
+    difference: str
 
 
 class Comparison(NamedTuple):
@@ -112,20 +129,19 @@ class Comparison(NamedTuple):
             cut_off=cut_off,
         )
 
-    def _rival(self, label: str, grid: Grid) -> dict[str, Any]:
-        """The numbers of another optimizer at its best rate, beside those of the learned one."""
+    def _rival(self, label: str, grid: Grid) -> Rival:
         theirs = grid.best_curves[:, -1]
         with np.errstate(invalid="ignore"):
             gap = t_interval(self.learned[:, -1] - theirs)
-        return {
-            "label": label,
-            "rate": f"{grid.rates[grid.best]:g}",
-            "at_end": grid.best in (0, len(grid.rates) - 1),
-            "final": format_estimate(t_interval(theirs)),
-            "lost": _num_diverged(theirs),
-            "gap": gap,
-            "difference": format_estimate(gap),
-        }
+        return Rival(
+            label=label,
+            rate=f"{grid.rates[grid.best]:g}",
+            at_end=grid.best in (0, len(grid.rates) - 1),
+            final=format_estimate(t_interval(theirs)),
+            lost=_num_diverged(theirs),
+            gap=gap,
+            difference=format_estimate(gap),
+        )
 
 
 def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[Series]:
