@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from support.slow import slow
-from unspool import NRES, TBPTT, RunError, evaluate
+from unspool import NRES, TBPTT, RunError, evaluate, load_object
 from unspool.experiments import (
     AbstractExperiment,
     Entry,
@@ -373,3 +373,14 @@ def test_a_process_that_dies_takes_only_its_task_along():
         TaskFailed(2, "ZeroDivisionError: division by zero"),
         TaskMessage(3, 3),
     ]
+
+
+@pytest.mark.slow
+def test_an_experiment_of_a_file_runs_in_other_processes(tmp_path):
+    """Its class goes there by the name of the file, which no other process has run before."""
+    text = "from test_experiments import Small\n\n\nclass Mine(Small):\n    name = 'mine'\n"
+    (tmp_path / "mine.py").write_text(text)
+    mine = load_object(f"{tmp_path / 'mine.py'}:Mine")
+    reproduce(mine(num_updates=5), tmp_path / "runs", num_processes=2)
+    (study,) = read_studies([tmp_path / "runs"])
+    assert study.labels == ("NRES", "TBPTT 10") and study.experiment.name == "mine"

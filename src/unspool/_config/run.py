@@ -124,7 +124,7 @@ def try_out(training: Training) -> tuple[Params, Memory]:
     """
     config, joint = training.config, training.joint
     with noting("in the problem"):
-        params = joint.init_params(key=stream(training.key, Purpose.PARAMS))
+        params = start_params(training)
         joint.check(params)
         log_every = min(config.log_every or 1, config.num_updates)
         memory = predict_memory(
@@ -132,6 +132,11 @@ def try_out(training: Training) -> tuple[Params, Memory]:
         )
         memory.check()
     return params, memory
+
+
+def start_params(training: Training) -> Params:
+    """The parameters that a training begins with."""
+    return training.joint.init_params(key=stream(training.key, Purpose.PARAMS))
 
 
 def create_run(training: Training, params: Params, directory: Path) -> Run:

@@ -50,7 +50,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `unspool.compare` has found; printed, it is a table.
+    """The outcome of `unspool.compare`; printed, it is a table.
 
     - `rows`: for each label a `ComparisonRow`, the lowest mean first. Where runs diverged, a label
       comes after those of which fewer did.

@@ -13,6 +13,7 @@ from ..._config.run import (
     reopen,
     run_records,
     run_settings,
+    start_params,
     try_out,
 )
 from ..._run import Run
@@ -32,15 +33,16 @@ def run_trainings(
     go on because its numbers are no longer finite is an outcome and no failure.
     """
     for each in planned:
-        yield from _run(each, start, allow_changes)
+        config = each.config
+        with jax.enable_x64(config.float64):
+            run, records = _open(each, start, allow_changes, is_first=each is planned[0])
+        yield from _run(each, run, in_precision(records, config.float64))
 
 
-def _run(planned: Planned, start: Path, allow_changes: bool) -> Iterator[TaskProgress]:
+def _run(planned: Planned, run: Run, records: Iterator[Record]) -> Iterator[TaskProgress]:
     config, done = planned.config, 0
-    with jax.enable_x64(config.float64):
-        run, records = _open(planned, start, allow_changes)
     try:
-        for record in in_precision(records, config.float64):
+        for record in records:
             now = _spent(planned, record)
             yield TaskProgress(planned.label, config.seed, max(0, now - done), record.loss)
             done = max(done, now)
@@ -52,8 +54,10 @@ def _run(planned: Planned, start: Path, allow_changes: bool) -> Iterator[TaskPro
     yield TaskProgress(planned.label, config.seed, planned.cost - done, math.nan)
 
 
-def _open(planned: Planned, start: Path, allow_changes: bool) -> tuple[Run, Iterator[Record]]:
-    """The run, and the records that it still lacks."""
+def _open(
+    planned: Planned, start: Path, allow_changes: bool, *, is_first: bool
+) -> tuple[Run, Iterator[Record]]:
+    """The run, and the records that it still lacks; the first of its kind is tried out before."""
     if (planned.path / CONFIG_FILE).exists():
         run = Run.open(planned.path)
         config, start = run_settings(run)
@@ -61,7 +65,7 @@ def _open(planned: Planned, start: Path, allow_changes: bool) -> tuple[Run, Iter
         run, training, params = reopen(run, config, start, None, allow_changes)
     else:
         training = build_training(planned.config, start)
-        params, _ = try_out(training)
+        params = try_out(training)[0] if is_first else start_params(training)
         run = create_run(training, params, planned.path)
     return run, run_records(training, run, params)
 
