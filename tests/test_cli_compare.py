@@ -81,7 +81,6 @@ def test_a_training_with_several_seeds_has_one_report():
 
 
 MISTAKES = {
-    "compare": "name the problem and the estimators first",
     "compare cubic": "name the problem and the estimators first",
     "compare cubic nres nrse": "there is no estimator 'nrse'; did you mean nres?",
     "compare cubic nres pes --windwo 3": "no option --windwo; did you mean --window?",

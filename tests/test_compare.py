@@ -373,7 +373,7 @@ def test_settings_are_read_and_written_in_every_form(suffix, tmp_path):
 MALFORMED = {
     "'estimators': 'NRES': 'name' is missing; it must be a text": ("name = ", "# "),
     "'learning_rates', entry 2 is \"1\", but must be a number": ("1]", '"1"]'),
-    "there is no setting 'num_seed'; did you mean seeds?": ("seeds", "num_seed"),
+    "there is no setting 'seedz'; did you mean seeds?": ("seeds", "seedz"),
     "'estimators': 'PES' holds 3, but must hold a JSON object": ('"pes"', "3"),
 }
 

@@ -9,7 +9,7 @@ from .._config import names
 from .._config.docs import summary
 from .._config.load_object import load_object
 from .._config.options import Option, find_options
-from .._counts import as_count
+from .._counts import check_count
 from ..experiments import known as _known
 from ..experiments.base import AbstractExperiment
 from ..experiments.own.page import run_with_page
@@ -34,7 +34,7 @@ def reproduce(argv: Sequence[str]) -> int:
         raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
     make = _load_own(name) if ":" in name else names.choose("experiment", name, known)
-    own = _own_options(make, is_own=":" in name)
+    own = _own_options(make)
     of_experiment = find_options(make)
     given = _parse(name, make, rest, own, of_experiment)
     if given.get("paper"):
@@ -46,8 +46,7 @@ def reproduce(argv: Sequence[str]) -> int:
         given = _parse(name, make, rest, own, of_experiment)
     flags = [option.name for option in own]
     with as_flags(flags), as_usage_errors("in the experiment"):
-        if given["num_processes"] is not None:
-            as_count("num_processes", given["num_processes"])
+        check_count(num_processes=given["num_processes"])
         experiment = make(**given["experiment"])
         # Errors of its checks are reported before anything is written.
         experiment.entries()
@@ -60,15 +59,11 @@ def reproduce(argv: Sequence[str]) -> int:
     return 0
 
 
-def _own_options(make: Any, is_own: bool) -> list[Option]:
+def _own_options(make: Any) -> list[Option]:
     """The options of any experiment."""
-    processes = "runs at a time"
     options = [
         Option("directory", str, f"runs/{make.name}", "where runs are written; finished are kept"),
-        # Another process would not find the module of a file.
-        Option("num_processes", int, 1, processes)
-        if is_own
-        else Option("num_processes", int | None, None, processes, "as many as there are cores"),
+        Option("num_processes", int | None, None, "runs at a time", "as many as there are cores"),
     ]
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"

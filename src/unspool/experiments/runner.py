@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .._counts import check_count
 from ..records import Experiment, PictureFile
 from ..records.files import write_record
 from ..records.study import EXPERIMENT_FILE
@@ -102,12 +103,6 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def check_num_processes(num_processes: int | None) -> None:
-    """Raises `ValueError` unless it is a count, or `None`."""
-    if num_processes is not None and num_processes < 1:
-        raise ValueError(f"num_processes must be at least 1, got {num_processes}")
-
-
 def _call(function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...]) -> Iterable[Any]:
     return function(*arguments)
 
@@ -148,7 +143,7 @@ def reproduce(
     ['BPTT-101', 'experiment.json']
     """
     directory = Path(directory)
-    check_num_processes(num_processes)
+    check_count(num_processes=num_processes)
     entries = experiment.entries()
     for package in {name: None for entry in entries for name in entry.packages}:
         importlib.import_module(package)

@@ -58,6 +58,12 @@ class LoggedRun:
     evaluation: LoggedEvaluations | None
     status: Status
 
+    @property
+    def num_updates(self) -> int:
+        """The updates that were made if the run is finished, else those that it is to make."""
+        is_finished = self.status.state == "finished"
+        return int(self.metrics.update[-1]) if is_finished else self.config.num_updates
+
 
 def read_run(directory: Path | str) -> LoggedRun:
     """Reads the run in a directory.

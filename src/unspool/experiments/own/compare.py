@@ -10,12 +10,13 @@ import jax
 
 from ..._config.compare_config import CompareConfig
 from ..._config.settings_file import needing
+from ..._counts import check_count
 from ..._lock import LockedError, hold_lock
 from ..._report.report import report
 from ...records import RunError
 from ...records.files import write_record
 from ...records.study import EXPERIMENT_FILE
-from ..runner import ExperimentError, Progress, check_num_processes, num_cores, run_stages
+from ..runner import ExperimentError, Progress, num_cores, run_stages
 from .comparison import Comparison, make_rows
 from .describe import describe_comparison
 from .plan import writable
@@ -74,7 +75,7 @@ def compare(
     with needing("cli", "a comparison"):
         importlib.import_module("unspool._report.page")
     directory, start = Path(directory), Path.cwd()
-    check_num_processes(num_processes)
+    check_count(num_processes=num_processes)
     _check_directory(directory)
     with jax.enable_x64(config.float64):
         work = Work(config, directory, start, num_processes or num_cores(), allow_changes)
