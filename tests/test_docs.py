@@ -18,7 +18,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import _exports, data, export, problems, records
+from unspool import _exports, _study_exports, data, export, problems, records
 from unspool.cli.__main__ import COMMANDS
 from unspool.cli.compare import parse_compare_config
 from unspool.cli.parts import split_words
@@ -48,11 +48,11 @@ def blocks(page: Path, *languages: str) -> list[str]:
 def exported(module) -> dict[str, object]:
     """What a package's `__init__.py` imports by name, or what a module of functions defines."""
     if module is unspool:
-        module = _exports
+        return exported(_exports) | exported(_study_exports)
     source = ast.parse(Path(module.__file__).read_text())
     imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
-    if not module.__file__.endswith(("__init__.py", "_exports.py")):
+    if not module.__file__.endswith(("__init__.py", "exports.py")):
         names = [node.name for node in source.body if isinstance(node, ast.FunctionDef)]
     return {name: getattr(module, name) for name in names if not name.startswith("_")}
 

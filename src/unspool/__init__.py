@@ -10,6 +10,7 @@ from ._lazy import load_on_demand as _load_on_demand
 
 if TYPE_CHECKING:
     from ._exports import *
+    from ._study_exports import *
 
 # So that what needs no JAX, such as `unspool --help`, does not wait for it.
-__getattr__, __dir__ = _load_on_demand(__name__)
+__getattr__, __dir__ = _load_on_demand(__name__, "_exports", "_study_exports")

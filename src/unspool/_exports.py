@@ -53,7 +53,6 @@ from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
-from ._report.report import report as report
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
 from ._target import Target as Target
@@ -61,14 +60,4 @@ from ._train import predict_memory as predict_memory
 from ._train import train as train
 from ._updates import Record as Record
 from ._updates import TrainingError as TrainingError
-from .experiments.own.apply import Applied as Applied
-from .experiments.own.apply import apply_optimizer as apply_optimizer
-from .experiments.own.compare import compare as compare
-from .experiments.own.compare import resume_comparison as resume_comparison
-from .experiments.own.comparison import Comparison as Comparison
-from .experiments.own.comparison import ComparisonRow as ComparisonRow
-from .experiments.own.play import Played as Played
-from .experiments.own.play import play as play
-from .experiments.own.tune import Tuned as Tuned
-from .experiments.own.tune import tune as tune
 from .records import RunError as RunError

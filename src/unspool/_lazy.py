@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 
-def load_on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose exports are the names in its `_exports`.
+def load_on_demand(
+    package: str, *modules: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose exports are the names in some of its modules.
 
-    The first name that is asked for imports them all, as an import of the package once did.
+    A name that is asked for imports all of the first module, and of the others until it is found.
     """
 
-    def load() -> dict[str, Any]:
-        exports = vars(importlib.import_module(f"{package}._exports"))
+    def load(module: str) -> dict[str, Any]:
+        exports = vars(importlib.import_module(f"{package}.{module}"))
         public = {name: value for name, value in exports.items() if not name.startswith("_")}
         vars(sys.modules[package]).update(public)
         return public
@@ -23,13 +25,14 @@ def load_on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], lis
         if not name.startswith("_"):
             if importlib.util.find_spec(f"{package}.{name}") is not None:
                 return importlib.import_module(f"{package}.{name}")
-            exports = load()
-            if name in exports:
-                return exports[name]
+            for module in modules:
+                if name in (exports := load(module)):
+                    return exports[name]
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names() -> list[str]:
-        load()
+        for module in modules:
+            load(module)
         return sorted(vars(sys.modules[package]))
 
     return find, names

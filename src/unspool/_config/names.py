@@ -21,8 +21,6 @@ from .._estimator.directions import AbstractDirections
 from .._joint import JointProblem
 from .._problem import AbstractProblem
 from ..problems import control as _control
-from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
-from ..problems.schedules import ModelTraining
 from .errors import ConfigError, suggest
 from .load_object import load_module
 from .options import find_options, missing_arguments
@@ -47,22 +45,6 @@ _WANTED = {
     "unspool.problems.learned_optimizer.AbstractLearnedOptimizer",
     "object": "a class, or a ready object",
 }
-_CLASSES = {
-    "problem": (AbstractProblem, AbstractBlackBox),
-    "estimator": (AbstractEstimator,),
-    "directions": (AbstractDirections,),
-    "learned optimizer": (AbstractLearnedOptimizer,),
-    "task": (),
-    "training run": (),
-}
-"""The classes that a name may stand for, or be an instance of."""
-
-_READY: dict[str, tuple[type, ...]] = {
-    "problem": (AbstractEngine, JointProblem),
-    "task": (Task, OptimizerTraining),
-    "training run": (ModelTraining,),
-}
-"""Further classes of which a name may stand for an instance."""
 
 
 class Found(NamedTuple):
@@ -239,9 +221,27 @@ def _is_one(what: str, value: Any) -> bool:
         return is_ready or inspect.isroutine(value)
     if what == "schedule":
         return inspect.isroutine(value)
-    if isinstance(value, type):
-        return issubclass(value, _CLASSES.get(what, object))
-    return isinstance(value, (*_CLASSES.get(what, (object,)), *_READY.get(what, ())))
+    classes, ready = _kinds(what)
+    return issubclass(value, classes) if isinstance(value, type) else isinstance(value, ready)
+
+
+def _kinds(what: str) -> tuple[tuple[type, ...], tuple[type, ...]]:
+    """The classes that a name may stand for, and those that it may be an instance of."""
+    if what == "problem":
+        classes = AbstractProblem, AbstractBlackBox
+        return classes, (*classes, AbstractEngine, JointProblem)
+    if what in ("learned optimizer", "task"):
+        # Late, for few programs need it.
+        from ..problems.learned_optimizer import AbstractLearnedOptimizer, OptimizerTraining, Task
+
+        own = (AbstractLearnedOptimizer,)
+        return (own, own) if what == "learned optimizer" else ((), (Task, OptimizerTraining))
+    if what == "training run":
+        from ..problems.schedules import ModelTraining
+
+        return (), (ModelTraining,)
+    own = {"estimator": AbstractEstimator, "directions": AbstractDirections}.get(what, object)
+    return (own,), (own,)
 
 
 def _is_own(what: str, value: Any) -> bool:

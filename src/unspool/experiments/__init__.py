@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from ._exports import *
 
 # So that a comparison does not wait for the published ones.
-__getattr__, __dir__ = _load_on_demand(__name__)
+__getattr__, __dir__ = _load_on_demand(__name__, "_exports")
