@@ -139,12 +139,16 @@ def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any
     }  # fmt: skip
 
 
+def matching(name: str, choices: Mapping[str, Any]) -> Any:
+    """The choice of this name, however it is hyphenated; `None` if there is none."""
+    return {_normalize(known): value for known, value in choices.items()}.get(_normalize(name))
+
+
 def choose(what: str, name: str, choices: Mapping[str, Any]) -> Any:
-    """The choice of this name, however it is hyphenated; else an error with suggestions."""
-    squeezed = {_normalize(known): value for known, value in choices.items()}
-    if _normalize(name) in squeezed:
-        return squeezed[_normalize(name)]
-    raise ConfigError(f"there is no {what} {name!r}{suggest(name, choices)}")
+    """The choice of this name, as `matching` finds it; else an error with suggestions."""
+    if (found := matching(name, choices)) is None:
+        raise ConfigError(f"there is no {what} {name!r}{suggest(name, choices)}")
+    return found
 
 
 def find(what: str, name: str, start: Path) -> Found:

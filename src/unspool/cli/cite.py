@@ -1,11 +1,9 @@
 """`unspool cite`: BibTeX of the sources of estimators, problems and experiments."""
 
-import contextlib
 from typing import Annotated
 
 from .. import _citation
 from .._config import names as _names
-from .._config.errors import ConfigError
 from ..experiments import known as _known
 from .parse import Help
 
@@ -20,7 +18,6 @@ def cite(
     keys: list[str] = []
     for name in names:
         _names.choose("name", name, {known: known for kind in kinds for known in kind})
-        for kind in kinds:
-            with contextlib.suppress(ConfigError):
-                keys += _citation.references(_names.choose("name", name, kind))
+        found = (_names.matching(name, kind) for kind in kinds)
+        keys += [key for each in found if each is not None for key in _citation.references(each)]
     print(_citation.cite(*keys))
