@@ -12,6 +12,7 @@ from .._config.build import LEARNING_RATE, estimator_options, schedule_options
 from .._config.docs import first_sentence, strip_markup, summary
 from .._config.errors import suggest
 from .._config.options import Option, find_objects, find_options, format_value
+from .._estimator import AbstractEstimator
 from ..experiments import known
 from .errors import UsageError
 from .parse import Help
@@ -121,7 +122,7 @@ def _print_kind(name: str) -> None:
 def _facts(made: Callable[..., Any]) -> dict[str, str]:
     """The row of the table in an estimator's docstring; nothing of anything else."""
     table = re.findall(r"^\| .* \|$", inspect.getdoc(made) or "", re.MULTILINE)
-    if len(table) != 2 or not hasattr(made, "estimand"):
+    if len(table) != 2 or not (isinstance(made, type) and issubclass(made, AbstractEstimator)):
         return {}
     header, row = ([strip_markup(x) for x in line.strip("|").split("|")] for line in table)
     facts = dict(zip(header, row, strict=True)) | {"estimand": made.estimand}
