@@ -18,7 +18,7 @@ def parsed(line: str, base: unspool.CompareConfig | None = None) -> unspool.Comp
     """The settings of a command line."""
     argv = line.split()
     words, rest = split_words(argv, len(argv))
-    return parse_compare_config(words, rest, base)[0]
+    return parse_compare_config(words, rest, Path(), base)[0]
 
 
 def options(config: unspool.CompareConfig, label: str) -> dict:

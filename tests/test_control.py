@@ -157,4 +157,4 @@ def test_only_what_moves_can_be_played(tmp_path, capsys, monkeypatch):
     assert main(["play", "run"]) == 2
     assert "of Cubic, which has nothing to show" in capsys.readouterr().err
     assert main(["play"]) == 2
-    assert "name the run first" in capsys.readouterr().err
+    assert "missing: RUN" in capsys.readouterr().err

@@ -196,6 +196,17 @@ def test_a_mistake_made_late_stops_every_entry():
         unspool.evaluate(Interrupted(), params, key=key)
 
 
+def test_a_mistake_made_late_in_an_evaluation_is_none_of_the_next_one():
+    """The check at its beginning calls the step a few times, and its program as often as needed."""
+    (problem,) = returns("step", lambda made: (made[0], None), after=9)
+    engine, key = unspool.HostEngine(problem), jax.random.key(0)
+    params = engine.init_params(key=key)
+    engine.check(params)
+    with pytest.raises(ValueError, match="step of Wrong0 must return one loss for each row"):
+        unspool.evaluate(engine, params, key=key, num_episodes=4)
+    engine.executor.throw()  # Nothing is left.
+
+
 class Interrupted(OnHost):
     @property
     def episodes(self):

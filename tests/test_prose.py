@@ -6,7 +6,7 @@ import pytest
 from unspool.experiments import InfluenceBalancingExperiment, SwimmerExperiment
 from unspool.experiments.prose import prose
 
-TUNING = "unspool.cli.tune_experiment"
+TUNING = "unspool.experiments.own.tune_experiment"
 VALUES = {"problem": "mine.py:run", "horizon": 9, "objective": "X", "num_runs": 3}
 
 

@@ -65,8 +65,8 @@ def compare(argv: Sequence[str]) -> int:
         )
     with jax.enable_x64(True) if wants_float64(argv, base) else contextlib.nullcontext():
         with as_usage_errors("in the settings"):
-            config, given = parse_compare_config(words, rest, base)
-    name = names.kebab_case(label_of("problem", config.problem.name))
+            config, given = parse_compare_config(words, rest, Path.cwd(), base)
+    name = names.kebab_case(label_of("problem", config.problem.name, Path.cwd()))
     run_comparison(config, given["directory"] or f"runs/compare-{name}", given["num_processes"])
     return 0
 
@@ -116,15 +116,14 @@ def _print(found: Comparison, directory: str) -> None:
 
 
 def parse_compare_config(
-    words: Sequence[str], rest: Sequence[str], base: CompareConfig | None
+    words: Sequence[str], rest: Sequence[str], start: Path, base: CompareConfig | None = None
 ) -> tuple[CompareConfig, dict[str, Any]]:
     """The settings for `PROBLEM ESTIMATOR [ESTIMATOR ...]`, and all that was parsed.
 
-    Words and options go before what stands in `base`.
+    Files are relative to `start`. Words and options go before what stands in `base`.
     """
-    start = Path.cwd()
     problem = base.problem if base and not words else Spec(words[0])
-    specs = _estimators(words[1:]) if base is None or words[1:] else base.estimators
+    specs = _estimators(words[1:], start) if base is None or words[1:] else base.estimators
     parts = {
         label: find_part("estimator", spec, f"{label.lower()}.", rest, start)
         for label, spec in specs.items()
@@ -150,13 +149,13 @@ def parse_compare_config(
     return config, given
 
 
-def _estimators(words: Sequence[str]) -> dict[str, Spec]:
+def _estimators(words: Sequence[str], start: Path) -> dict[str, Spec]:
     """The estimators that are named, each under its label."""
     specs = {}
     for word in words:
         label, _, name = word.rpartition("=")
         if not label:
-            label = label_of("estimator", name)
+            label = label_of("estimator", name, start)
         if label in specs:
             raise UsageError(f"{label} is there twice: name them, as in a={name} b={name}")
         specs[label] = Spec(name)

@@ -121,9 +121,9 @@ def with_defaults(options: Sequence[Option], values: Mapping[str, Any]) -> list[
     return [given(option) if option.name in values else option for option in options]
 
 
-def label_of(what: str, name: str) -> str:
+def label_of(what: str, name: str, start: Path) -> str:
     """The class or the object that is named, by its own name alone."""
-    return names.find(what, name, Path.cwd()).name.rpartition(":")[2]
+    return names.find(what, name, start).name.rpartition(":")[2]
 
 
 def split_words(argv: Sequence[str], most: int) -> tuple[list[str], list[str]]:

@@ -66,16 +66,16 @@ def _train_several(asked: Asked) -> int:
     """Trains with several seeds: a comparison of a single estimator."""
     config = asked.config
     shared = {name: getattr(config, name) for name in AbstractConfig.__struct_fields__}
-    label = config.label or label_of("estimator", config.estimator.name)
+    parts = ("problem", config.problem.name), ("estimator", config.estimator.name)
+    problem, estimator = (label_of(what, name, Path.cwd()) for what, name in parts)
     with as_flags(["seeds"]), as_usage_errors("in the settings"):
         check_count(seeds=asked.seeds)
         comparison = CompareConfig(
-            estimators={label: config.estimator}, seeds=asked.seeds, first_seed=config.seed,
-            num_updates=config.num_updates, **shared,
+            estimators={config.label or estimator: config.estimator}, seeds=asked.seeds,
+            first_seed=config.seed, num_updates=config.num_updates, **shared,
         )  # fmt: skip
-    problem = label_of("problem", config.problem.name)
-    parts = map(names.kebab_case, (problem, label_of("estimator", config.estimator.name)))
-    run_comparison(comparison, asked.directory or f"runs/{'-'.join(parts)}-seeds")
+    name = f"{names.kebab_case(problem)}-{names.kebab_case(estimator)}-seeds"
+    run_comparison(comparison, asked.directory or f"runs/{name}")
     return 0
 
 

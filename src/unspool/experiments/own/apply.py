@@ -67,8 +67,8 @@ def apply_optimizer(
     >>> learned = LearnedSGD(learning_rate=0.1)
     >>> params = learned.init_params(key=jax.random.key(0))
     >>> export.save_optimizer(learned, params, "learned.safetensors")
-    >>> model = Model(lambda key: jnp.ones(3), lambda weights, x: jnp.mean((weights - x) ** 2))
-    >>> task = Task(model, Data(jnp.zeros((4, 3)), batch_size=2))
+    >>> model = Model(lambda key: jnp.ones(()), lambda weights, x: jnp.mean((weights - x) ** 2))
+    >>> task = Task(model, Data(jnp.zeros(4), batch_size=2))
     >>> applied = unspool.apply_optimizer(
     ...     "learned.safetensors", task, directory="runs/applied", num_steps=5, seeds=2
     ... )

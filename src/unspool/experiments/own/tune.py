@@ -84,8 +84,8 @@ def tune(
     **Example:**
 
     >>> from unspool.problems.schedules import Constant, Data, Model, ModelTraining
-    >>> model = Model(lambda key: jnp.ones(3), lambda weights, x: jnp.mean((weights - x) ** 2))
-    >>> data = Data(jnp.zeros((4, 3)), batch_size=2)
+    >>> model = Model(lambda key: jnp.ones(()), lambda weights, x: jnp.mean((weights - x) ** 2))
+    >>> data = Data(jnp.zeros(4), batch_size=2)
     >>> space = {"learning_rate": Constant(0.1)}
     >>> problem = ModelTraining(model, data, optax.sgd, space, horizon=10)
     >>> tuned = unspool.tune(problem, directory="runs/tuned", num_updates=20, num_runs=1)
