@@ -53,6 +53,17 @@ def test_settings_of_a_file_are_gone_on_from():
     assert config.optimizer.name == "sgd"
 
 
+def test_labels_of_a_file_and_ready_objects_have_options_too():
+    base = unspool.CompareConfig(
+        problem=unspool.Spec("cubic"), estimators={"truncated 2": unspool.Spec("tbptt")}
+    )
+    config = parsed("--truncated-2.window 2", base)
+    assert options(config, "truncated 2") == {"window": 2}
+    Path("ready.py").write_text("import unspool\nplain = unspool.BPTT(3)\n")
+    config = parsed("cubic ready.py:plain")
+    assert config.estimators == {"plain": unspool.Spec("ready.py:plain")}
+
+
 def test_a_comparison_is_made_changed_and_gone_on_with(capsys):
     pytest.importorskip("matplotlib")
     command = ["compare", "mine.py:Walk", "nres", "tbptt", *FAST, "--seeds", "1", "--window", "3"]
@@ -85,6 +96,7 @@ MISTAKES = {
     "compare cubic nres nrse": "there is no estimator 'nrse'; did you mean nres?",
     "compare cubic nres pes --windwo 3": "no option --windwo; did you mean --window?",
     "compare cubic nres pes --pse.window 3": "no option --pse.window; did you mean --pes.window?",
+    "compare cubic problem=nres": "an estimator cannot be called problem: --problem. begins other",
     "compare cubic bptt --window 3": "there is no option --window",
     "compare cubic nres --learning-rates 0.1 x": "--learning-rates must be numbers, got '0.1', 'x'",
     "compare cubic nres --seeds 0": "--seeds must be an integer of at least 1, got 0",

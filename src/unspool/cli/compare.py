@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ _FURTHER = (
     "Options with the name of an estimator before them, as --pes.sigma, are for it alone. Further "
     "options, those of the comparison, stand in unspool compare --help."
 )
+_TAKEN = "optimizer.", "problem.", "schedule."
 _SHOWN_DEFAULTS = {
     "learning_rates": "the optimizer's one",
     "num_updates": "1000 without any limit",
@@ -125,7 +127,7 @@ def parse_compare_config(
     problem = base.problem if base and not words else Spec(words[0])
     specs = _estimators(words[1:], start) if base is None or words[1:] else base.estimators
     parts = {
-        label: find_part("estimator", spec, f"{label.lower()}.", rest, start)
+        label: find_part("estimator", spec, _prefix(label), rest, start)
         for label, spec in specs.items()
     }
     shared, options = _shared_options(parts), comparison_options(base)
@@ -162,6 +164,14 @@ def _estimators(words: Sequence[str], start: Path) -> dict[str, Spec]:
     return specs
 
 
+def _prefix(label: str) -> str:
+    """The beginning of the options that are for one estimator alone."""
+    prefix = re.sub(r"[^\w-]+", "-", label.lower()) + "."
+    if prefix in _TAKEN:
+        raise UsageError(f"an estimator cannot be called {label}: --{prefix} begins other options")
+    return prefix
+
+
 def _shared_options(parts: Mapping[str, Part]) -> list[Option]:
     """The options that any estimator has, for all that have them."""
     found: dict[str, Option] = {}
@@ -185,5 +195,7 @@ def _optional(option: Option) -> Option:
 def _settings(part: Part, given: Mapping[str, Any]) -> Spec:
     """An estimator's settings: what is typed for it alone, or else for all, or else given."""
     own = {option.name for option in part.options}
-    shared = {k: v for k, v in given["all_estimators"].items() if v is not None and k in own}
+    shared = {
+        k: v for k, v in given.get("all_estimators", {}).items() if v is not None and k in own
+    }
     return Spec(part.spec.name, part.spec.options | shared | _open(part).values(given))
