@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.extend.core import ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
 
 # What these primitives hold besides are rules of derivatives, made anew by every trace: a program
 # that has been traced has no more use for them.
@@ -16,7 +17,7 @@ _OWN_DERIVATIVES = {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr
 _VALUES = {str, type(None)}
 
 
-def freeze(jaxpr: core.ClosedJaxpr) -> Hashable:
+def freeze(jaxpr: ClosedJaxpr) -> Hashable:
     """Equal for equal programs alone, the values of their constants included."""
     return _Freezer().freeze(jaxpr)
 
@@ -30,7 +31,7 @@ class _Freezer:
 
     def freeze(self, x: Any) -> Hashable:
         """A stand-in for a parameter of an equation. It holds on to objects that have no value."""
-        if isinstance(x, core.ClosedJaxpr):
+        if isinstance(x, ClosedJaxpr):
             if id(x) not in self._frozen:
                 frozen = self._freeze_jaxpr(x.jaxpr), tuple(map(self.freeze, x.consts))
                 self._frozen[id(x)] = x, frozen
@@ -61,7 +62,7 @@ class _Freezer:
         for equation in jaxpr.eqns:
             params = equation.params
             if equation.primitive.name in _OWN_DERIVATIVES:
-                params = {key: x for key, x in params.items() if isinstance(x, core.ClosedJaxpr)}
+                params = {key: x for key, x in params.items() if isinstance(x, ClosedJaxpr)}
             frozen.append(
                 (
                     equation.primitive,
