@@ -1,6 +1,7 @@
 """The exports of `unspool` that few programs need: what commands do, as calls."""
 
 from ._report.report import report as report
+from .experiments.cite import cite as cite
 from .experiments.own.apply import Applied as Applied
 from .experiments.own.apply import apply_optimizer as apply_optimizer
 from .experiments.own.compare import compare as compare
