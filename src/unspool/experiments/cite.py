@@ -2,7 +2,7 @@
 
 from .. import _citation
 from .._config.names import choose, estimators, matching, problems
-from .known import experiments
+from . import known
 
 
 def cite(*names: str) -> str:
@@ -20,10 +20,10 @@ def cite(*names: str) -> str:
     >>> [line for line in unspool.cite("nres").splitlines() if line.startswith("@")]
     ['@misc{unspool,', '@inproceedings{li2023,']
     """
-    kinds = [estimators(), problems(), experiments()]
+    kinds = [estimators(), problems(), known.experiments()]
     keys: list[str] = []
     for name in names:
-        choose("name", name, {known: known for kind in kinds for known in kind})
+        choose("name", name, {entry: entry for kind in kinds for entry in kind})
         found = (matching(name, kind) for kind in kinds)
         keys += [key for each in found if each is not None for key in _citation.references(each)]
     return _citation.cite(*keys)
