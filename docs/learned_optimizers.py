@@ -22,7 +22,7 @@ import unspool
 from unspool import data, export
 from unspool._statistics.intervals import format_estimate, t_interval
 from unspool.experiments.baselines import BASELINES, losses_while_training, measured_steps
-from unspool.experiments.comparison import Comparison, Grid
+from unspool.experiments.optimizer_comparison import Grid, OptimizerComparison
 from unspool.problems.learned_optimizer import (
     CNN,
     MLP,
@@ -145,7 +145,7 @@ def compare(task, num_steps, learned, start_rate):
         grids[label] = Grid(rates, ends, np.broadcast_to(shown, (len(rates), *shown.shape)))
     start = curves(BASELINES["momentum SGD"].make, start_rate, SHOWN)
     steps = np.append(0, measured_steps(num_steps))
-    return Comparison(steps, "validation loss", curves(learned, 0.0, SHOWN), grids), start
+    return OptimizerComparison(steps, "validation loss", curves(learned, 0.0, SHOWN), grids), start
 
 
 def row(name, comparison, start):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unspool.experiments import baselines
-from unspool.experiments.comparison import Comparison, Grid
+from unspool.experiments.optimizer_comparison import Grid, OptimizerComparison
 
 
 def compared(learned, adam, selection_losses=None, rates=(0.1, 1.0)):
@@ -12,7 +12,7 @@ def compared(learned, adam, selection_losses=None, rates=(0.1, 1.0)):
     curves = lambda ends: np.stack([np.ones_like(np.array(ends)), np.array(ends)], -1)
     selection_losses = np.array(adam if selection_losses is None else selection_losses)
     grid = Grid(rates, selection_losses, curves(adam))
-    return Comparison(np.array([0, 9]), "validation loss", curves(learned), {"Adam": grid})
+    return OptimizerComparison(np.array([0, 9]), "validation loss", curves(learned), {"Adam": grid})
 
 
 def test_a_clear_winner_is_named_with_the_interval_of_the_differences():

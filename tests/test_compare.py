@@ -172,6 +172,8 @@ def test_a_rate_that_diverges_is_not_chosen():
     assert np.argmin(np.mean(np.ma.masked_invalid(losses), axis=1)) == 2
     lost = RateChoice("NRES", (0.1, 0.2), np.full((2, 2), np.inf))
     assert lost.rate == 0.1 and lost.cautions == ["NRES diverged with every learning rate."]
+    some = RateChoice("NRES", (0.1, 0.2), np.array([[3.0, np.inf], [2.0, np.inf]]))
+    assert some.rate == 0.2
 
 
 def test_labels_whose_runs_diverge_come_last():

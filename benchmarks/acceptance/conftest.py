@@ -24,8 +24,8 @@ class Outcome:
     study: Study
     labels: dict[str, LabelSummary]
 
-    def unmet_claims(self) -> list[str]:
-        """The published ranges that the mean over seeds lies outside of, by two standard errors.
+    def unmet_claims(self, num_errors: float = 2.0) -> list[str]:
+        """The published ranges that the mean over seeds lies outside of, by so many errors.
 
         One is also unmet if a seed has no finite value, or if the mean is so uncertain that hardly
         any could be outside: its standard error is more than twice as large as the range.
@@ -34,8 +34,8 @@ class Outcome:
         for claim in self.study.experiment.all_claims:
             values = self.values(claim)
             found, (low, high) = t_interval(values), claim.ends
-            slack = 2 * found.standard_error
-            certain = found.count == len(values) and slack <= 4 * (high - low)
+            slack = num_errors * found.standard_error
+            certain = found.count == len(values) and found.standard_error <= 2 * (high - low)
             if not (certain and low - slack <= found.mean <= high + slack):
                 unmet.append(f"{claim.label}, {claim.statistic}: {format_estimate(found)}")
         return unmet

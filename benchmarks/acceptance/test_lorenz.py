@@ -14,8 +14,10 @@ def lorenz(outcome):
 
 
 def test_the_published_ranges_are_met(lorenz):
-    """Single seeds of NRES scatter by one around a final loss of 47.8 (25 seeds)."""
+    """By the mean itself; single seeds of NRES scatter by one around a loss of 47.8 (25 seeds)."""
     assert lorenz.unmet_claims() == []
+    outside = lorenz.unmet_claims(num_errors=0)
+    assert [claim for claim in outside if not claim.startswith("NRES, final:")] == []
 
 
 def test_other_runs_would_not_meet_them(lorenz):

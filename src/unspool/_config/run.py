@@ -1,32 +1,26 @@
 """A training in a run directory, begun and gone on with from its settings."""
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import msgspec
 
-from .._checkpoint import load_checkpoint
 from .._custom_types import Params
-from .._evaluate import evaluate
-from .._make_step import find_state_shape
 from .._memory import Memory
-from .._params import map_arrays
 from .._random import Purpose, stream
 from .._run import Run
 from .._train import predict_memory
-from .._updates import Record, TrainingError
-from ..records import EvaluationLine
+from .._updates import Record
 from ..records.config import CONFIG_FORMAT
 from ..records.files import write_text
 from .build import Training, build_training
 from .describe_run import describe_run, fingerprints
 from .errors import ConfigError, noting
+from .run_records import end_reached, run_records
 from .train_config import TrainConfig, from_data, to_data
 
 
@@ -163,97 +157,18 @@ def reopen(
     params, _ = try_out(training)
     described = describe_run(training, params)
     _check_same(run, described)
+    now = fingerprints(training)
     if not allow_changes:
-        check_files(run, fingerprints(training))
+        check_files(run, now)
     if run.read_status().state == "finished" and (why := end_reached(run, training.config)):
         raise ConfigError(f"the run in {run.directory} has {why}")
     again = {"format": CONFIG_FORMAT, "num_updates": total, "settings": to_data(training.config)}
-    again["fingerprints"] = fingerprints(training)
+    again["fingerprints"] = now
     if any(run.config.get(name) != value for name, value in again.items()):
         kept = {name: value for name, value in run.config.items() if name != "command"}
         run = Run(run.directory, kept | again)
         write_text(run.directory / "config.json", json.dumps(run.config, indent=1) + "\n")
     return run, training, params
-
-
-def end_reached(run: Run, config: TrainConfig) -> str:
-    """Which limit a run has reached, and what to ask for to go on; empty if it is none."""
-    made = max(run.checkpoints, default=0)
-    if made >= config.num_updates:
-        return (
-            f"made its {made} updates: to go on, ask for more than {made} with --num-updates (in "
-            "Python, num_updates)"
-        )
-    spent = _seconds_at(run, made)
-    if config.seconds is not None and spent >= config.seconds:
-        return (
-            f"been trained for {spent:.3g} of {config.seconds:.6g} seconds: to go on, ask for more "
-            "with --seconds (in Python, seconds)"
-        )
-    return ""
-
-
-def run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
-    """The records of a run, which are written down, and the evaluations that are due.
-
-    A run that was killed between a checkpoint and its evaluation is evaluated there first.
-    """
-    config = training.config
-    job = training.joint, training.chunked, training.optimizer
-    records = run.train(
-        *job, num_updates=config.num_updates, key=training.key, params=params,
-        log_every=config.log_every, checkpoint_every=config.checkpoint_every,
-        seconds=config.seconds,
-    )  # fmt: skip
-    if made := max(run.checkpoints, default=0):
-        if _is_due(run, config, made, is_last=bool(end_reached(run, config))):
-            file = run.directory / "checkpoints" / f"{made}.npz"
-            state = load_checkpoint(file, find_state_shape(*job, params=params))
-            _evaluate(training, run, made, state.recommended)
-    elif _is_due(run, config, 0):
-        _evaluate(training, run, 0, params)
-    yield from _evaluated(training, run, records)
-
-
-def _evaluated(training: Training, run: Run, records: Iterator[Record]) -> Iterator[Record]:
-    """The records, each evaluated before it is handed on if that is due."""
-    config, record = training.config, None
-    pause = math.inf
-    if config.seconds is not None and config.evaluate_every is None:
-        pause = config.seconds / 20
-    evaluated = max((line.update for line in run.read_evaluations()), default=0)
-    evaluated = _seconds_at(run, evaluated)
-    try:
-        for record in records:
-            late = config.seconds is not None and record.seconds >= config.seconds
-            is_last = late or record.update >= config.num_updates
-            is_last = is_last or record.seconds - evaluated >= pause
-            if _is_due(run, config, record.update, is_last=is_last):
-                _evaluate(training, run, record.update, record.params)
-                evaluated = record.seconds
-            yield record
-    except TrainingError:
-        if record is not None and _is_due(run, config, record.update, is_last=True):
-            _evaluate(training, run, record.update, record.params)
-        raise
-
-
-def _is_due(run: Run, config: TrainConfig, update: int, *, is_last: bool = False) -> bool:
-    """True if there is no evaluation yet at an update that should have one."""
-    if config.num_episodes == 0:
-        return False
-    # Read anew every time: a run that goes on drops the lines after its checkpoint.
-    lines = run.read_evaluations()
-    if not lines:
-        return True
-    every = config.evaluate_every or config.num_updates
-    passed = update - lines[-1].update
-    return passed > 0 and (is_last or passed >= every)
-
-
-def _seconds_at(run: Run, update: int) -> float:
-    """The seconds of training up to an update of which there is a record."""
-    return next((x.seconds for x in reversed(run.read_metrics()) if x.update == update), 0.0)
 
 
 def _check_same(run: Run, described: dict[str, Any]) -> None:
@@ -281,20 +196,6 @@ def check_files(run: Run, now: dict[str, str]) -> None:
                 f"{source} has changed since the run in {run.directory} began: undo that, or go on "
                 "all the same with --allow-changes (in Python, allow_changes=True)"
             )
-
-
-def _evaluate(training: Training, run: Run, update: int, params: Params) -> None:
-    config = training.config
-    params = map_arrays(jnp.asarray, params)
-    found = evaluate(training.joint, params, key=training.key, num_episodes=config.num_episodes)
-    line = EvaluationLine(
-        update=update,
-        loss=float(found.loss),
-        standard_error=float(found.standard_error),
-        num_episodes=found.num_episodes,
-        dropped=int(found.dropped),
-    )
-    run.append(line)
 
 
 def in_precision(records: Iterator[Record], float64: bool) -> Iterator[Record]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._checkpoint import save_checkpoint
 from .._config.build import Training
-from .._config.run import run_records
+from .._config.run_records import run_records
 from .._custom_types import Params
 from .._params import split
 from .._run import Run

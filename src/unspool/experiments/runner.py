@@ -78,19 +78,20 @@ def run_stages(
     Stages may be made one by one: each is asked for when the one before it is over.
     """
     done, outcome = 0, Outcome([], [])
-    for tasks, finished in stages:
-        done += finished
+    for stage in stages:
+        tasks = stage.tasks
+        done += stage.finished
         count = max(1, min(num_processes or num_cores(), len(tasks)))
-        messages = run_tasks(_call, [task[1:] for task in tasks], count)
+        messages = run_tasks(_call, [(task.function, task.arguments) for task in tasks], count)
         with contextlib.closing(messages):
             for message in messages:
                 if isinstance(message, TaskFailed):
                     outcome.failures.append(f"{tasks[message.task].label} ({message.reason})")
                 elif isinstance(message.message, TaskProgress):
-                    label, seed, steps, loss = message.message
-                    done += steps
+                    made = message.message
+                    done += made.steps
                     if on_progress is not None:
-                        on_progress(Progress(done, total, label, seed, loss))
+                        on_progress(Progress(done, total, made.label, made.seed, made.loss))
                 else:
                     outcome.told.append(message.message)
     return outcome

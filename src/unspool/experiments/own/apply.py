@@ -9,8 +9,8 @@ from ..._config.errors import noting
 from ..._counts import check_count
 from ...export.optimizer_class import OptimizerOrClass
 from ...problems.learned_optimizer import OptimizerTraining, Task
-from ..comparison import Comparison
 from ..layout import measurements
+from ..optimizer_comparison import OptimizerComparison
 from ..runner import Progress
 from .apply_experiment import ApplyExperiment
 from .page import run_with_page
@@ -25,7 +25,7 @@ class Applied:
     - `page`: the page of figures.
     """
 
-    comparison: Comparison
+    comparison: OptimizerComparison
     verdict: str
     page: Path
 

@@ -21,7 +21,7 @@ from ...problems.learned_optimizer import Task
 from ...records import Details
 from ..base import AbstractExperiment, Measurement, Trace
 from ..baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
-from ..comparison import Comparison, Grid
+from ..optimizer_comparison import Grid, OptimizerComparison
 from ..prose import prose
 
 _LEARNED = "learned"
@@ -124,7 +124,7 @@ class ApplyExperiment(AbstractExperiment):
         run = ft.partial(losses_while_training, self.task, self._make, self.num_steps)
         jax.eval_shape(run, *options)
 
-    def compare(self, measured: Mapping[str, np.ndarray]) -> Comparison:
+    def compare(self, measured: Mapping[str, np.ndarray]) -> OptimizerComparison:
         """The comparison of the seeds that every optimizer has been measured with."""
         count = min(map(len, measured.values()))
         grids = {}
@@ -133,7 +133,7 @@ class ApplyExperiment(AbstractExperiment):
             grids[label] = Grid(rates, found[:, :, 0], found[:, :, 1:])
         steps = np.append(0, measured_steps(self.num_steps))
         loss = "validation loss" if self.task.data.valid is not None else "training loss"
-        return Comparison(steps, loss, measured[_LEARNED][:count], grids)
+        return OptimizerComparison(steps, loss, measured[_LEARNED][:count], grids)
 
     def measured_charts(self, measured):
         return self.compare(measured).charts() if len(measured) == len(self.measurements()) else []

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._statistics.summarize import Metric, choose_metric
 from ...records import Chart, Series, Study, read_run
+from ..learning_rates import best_rate, is_at_edge
 from .comparison import final_losses
 from .plan import Planned
 
@@ -27,10 +28,8 @@ class RateChoice:
 
     @property
     def best(self) -> int:
-        """The place of the chosen rate: of lowest mean; if all diverge, of most that did not."""
-        diverged = np.sum(~np.isfinite(self.losses), axis=1)
-        means = np.mean(self.losses, axis=1)
-        return min(range(len(self.rates)), key=lambda i: (means[i], diverged[i], i))
+        """The place of the chosen rate."""
+        return best_rate(self.losses)
 
     @property
     def rate(self) -> float:
@@ -41,7 +40,7 @@ class RateChoice:
         """Sentences for the report."""
         if not np.any(np.isfinite(self.losses)):
             return [f"{self.estimator} diverged with every learning rate."]
-        if self.best not in (0, len(self.rates) - 1):
+        if not is_at_edge(self.best, len(self.rates)):
             return []
         where = "lower" if self.best == 0 else "higher"
         return [
@@ -81,7 +80,8 @@ def draw_rates(choices: Sequence[RateChoice], metric: Metric) -> list[Chart]:
         return []
     note = (
         "Dots are runs with seeds that no other figure shows, lines their means; where one of them "
-        "diverged there is no mean. Of each label the rate with the lowest mean was taken: "
+        "diverged there is no mean. Of each label that rate was taken at which the fewest runs "
+        "diverged, and of these the one of lowest mean: "
         + ", ".join(f"{choice.estimator} {choice.rate:g}" for choice in choices)
         + "."
     )

@@ -11,7 +11,8 @@ import jax
 import msgspec
 
 from ..._config.build import build_training
-from ..._config.run import check_files, end_reached, run_settings
+from ..._config.run import check_files, run_settings
+from ..._config.run_records import end_reached
 from ..._config.train_config import TrainConfig, relocate, to_data
 from ..._run import Run
 from ...records.files import plain, write_text

@@ -11,11 +11,11 @@ from ..._config.run import (
     create_run,
     in_precision,
     reopen,
-    run_records,
     run_settings,
     start_params,
     try_out,
 )
+from ..._config.run_records import run_records
 from ..._run import Run
 from ..._updates import Record, TrainingError
 from ...records.run import CONFIG_FILE

@@ -39,11 +39,7 @@ class Work:
         self._config, self._directory, self._start = config, directory, start
         self._num_processes, self._allow_changes = num_processes, allow_changes
         self._selection = plan_selection(config, directory / RATES_FOLDER, start)
-        first = (
-            dict.fromkeys(config.estimators, config.learning_rates[0])
-            if (config.learning_rates)
-            else {}
-        )
+        first = {name: rate for rate in config.learning_rates[:1] for name in config.estimators}
         self.shown = plan_shown(config, first, directory, start)
         self.choices: list[RateChoice] = []
         self.charts: list[Chart] = []

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from .._statistics.intervals import Interval, format_estimate, t_interval
 from ..records import Chart, Series
 from ..records.files import as_array
+from .learning_rates import best_rate, is_at_edge
 from .prose import prose
 
 _MAX_RATIO = 10.0
@@ -30,11 +31,8 @@ class Grid(NamedTuple):
 
     @property
     def best(self) -> int:
-        """The number of the rate at which the fewest runs diverge, and of these the lowest end."""
-        finite = np.isfinite(self.selection_losses)
-        count = finite.sum(axis=1)
-        ends = np.where(finite, self.selection_losses, 0.0).sum(axis=1) / np.maximum(count, 1)
-        return int(np.lexsort((ends, -count))[0])
+        """The place of the chosen rate."""
+        return best_rate(self.selection_losses)
 
     @property
     def best_curves(self) -> Float[np.ndarray, "seeds points"]:
@@ -44,21 +42,21 @@ class Grid(NamedTuple):
 class Rival(NamedTuple):
     """Another optimizer at its best rate, beside the learned one.
 
-    - `rate`, `at_end`: that rate, and whether it is at an end of its grid.
+    - `rate`, `at_edge`: that rate, and whether it is at an edge of its grid.
     - `final`, `lost`: its final loss, and how many of its runs diverged.
     - `gap`, `difference`: the learned optimizer's final losses minus its own, seed by seed.
     """
 
     label: str
     rate: str
-    at_end: bool
+    at_edge: bool
     final: str
     lost: int
     gap: Interval
     difference: str
 
 
-class Comparison(NamedTuple):
+class OptimizerComparison(NamedTuple):
     """The data of a comparison.
 
     - `steps`: when the losses of a curve were measured.
@@ -136,7 +134,7 @@ class Comparison(NamedTuple):
         return Rival(
             label=label,
             rate=f"{grid.rates[grid.best]:g}",
-            at_end=grid.best in (0, len(grid.rates) - 1),
+            at_edge=is_at_edge(grid.best, len(grid.rates)),
             final=format_estimate(t_interval(theirs)),
             lost=_num_diverged(theirs),
             gap=gap,
