@@ -3,10 +3,10 @@
 import warnings
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import numpy as np
 
 from ._estimator import AbstractEstimator
-from ._estimator.workers import Workers
+from ._estimator.workers import EARLIEST_UPDATE, Workers
 from ._joint import JointProblem
 
 _MANY_STEPS = 1e8
@@ -31,11 +31,13 @@ def counts_run_out(parts: Sequence[Workers], num_updates: int) -> bool:
 
     In an update every group of workers begins one episode at most.
     """
-    return any(bool(part.ran_out) or _run_out(part, num_updates) for part in parts)
+    return any(_run_out(part, num_updates) for part in parts)
 
 
 def _run_out(workers: Workers, num_updates: int) -> bool:
-    episode = workers.each.episode
-    most = jnp.iinfo(episode.dtype).max
-    last = (int(jnp.max(episode)) + (num_updates + 1) * episode.size) * workers.layout.pairs
-    return last > most or int(workers.update) + num_updates > most
+    # In NumPy, for it is asked before every record, and operations of JAX are programs each.
+    episode, update = np.asarray(workers.each.episode), int(workers.update)
+    most = np.iinfo(episode.dtype).max
+    last = (int(np.max(episode)) + (num_updates + 1) * episode.size) * workers.layout.pairs
+    overflowed = np.min(episode) < 0 or update < EARLIEST_UPDATE
+    return bool(overflowed) or last > most or update + num_updates > most

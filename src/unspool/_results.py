@@ -38,16 +38,19 @@ class RESULTS(eqx.Enumeration):
     )
 
 
-_NAMES = (
-    "successful",
-    "dropped_workers",
-    "dropped_derivatives",
-    "all_workers_dropped",
-    "counts_ran_out",
-    "nonfinite_gradient",
-)
+_NAMES = {
+    RESULTS[getattr(RESULTS, name)]: name
+    for name in (
+        "successful",
+        "dropped_workers",
+        "dropped_derivatives",
+        "all_workers_dropped",
+        "counts_ran_out",
+        "nonfinite_gradient",
+    )
+}
 
 
 def name_result(result: RESULTS) -> str:
     """The name of an outcome, outside of compiled code."""
-    return next(name for name in _NAMES if bool(getattr(RESULTS, name) == result))
+    return _NAMES[RESULTS[result]]

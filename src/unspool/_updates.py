@@ -129,6 +129,8 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
     plan = estimator.plan(joint.horizon)
     steps, warmup = len(joint.engines) * plan.num_steps, plan.num_warmup_windows
     num_workers = len(joint.engines) * estimator.num_workers
+    # Looked up once: a method of a module is a new object every time.
+    settle = joint.settle
     seconds, useful, rate = 0.0, 0, FailureRate()
     while (done := int(state.update)) < num_updates:
         count = min(log_every, num_updates - done)
@@ -139,10 +141,9 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
                 'in 64 bits: jax.config.update("jax_enable_x64", True)'
             )
         began = time.perf_counter()
-        made = joint.settle(program(job, state, _as_int(count)))
-        state, history = jax.block_until_ready(made)
+        state, history = settle(program(job, state, _as_int(count)))
+        history = {name: np.asarray(values)[:count] for name, values in history.items()}
         seconds += time.perf_counter() - began
-        history = {name: values[:count] for name, values in jax.device_get(history).items()}
         useful += int(np.sum(history["useful_steps"], dtype=np.int64))
         dropped = int(np.sum(history["dropped"], dtype=np.int64))
         happened = np.any(history["severity"], axis=0)
@@ -208,4 +209,5 @@ def _mean_of_known(losses: np.ndarray) -> float:
 
 def _as_numpy(x: Any) -> Any:
     """A copy on the host; a typed key, of which NumPy has no kind, stays one of JAX."""
-    return jax.device_get(jnp.copy(x))
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jnp.copy(x) if is_key else np.array(x)

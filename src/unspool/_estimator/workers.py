@@ -33,6 +33,9 @@ from .roster import Census, Roster
 from .survival import Survival
 from .trajectories import take
 
+EARLIEST_UPDATE = -(2**30)
+"""Updates have numbers below 0 while groups are spread; lower ones than this have overflowed."""
+
 
 class PerWorker(eqx.Module):
     """The numbers that each group has one of.
@@ -124,7 +127,7 @@ class Workers(eqx.Module):
         """True if a count was too large for its type, so that randomness would come again."""
         episode = self.each.episode
         largest = jnp.iinfo(episode.dtype).max // self.layout.pairs
-        return jnp.any((episode < 0) | (episode > largest)) | (self.update < -(2**30))
+        return jnp.any((episode < 0) | (episode > largest)) | (self.update < EARLIEST_UPDATE)
 
     def data_keys(self, episode: Clocks) -> Key[Array, " workers"]:
         """The key of each episode's data."""
