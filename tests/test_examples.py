@@ -40,6 +40,19 @@ NO_EXAMPLE = {"unspool.RayEngine"}
 RIDDLE = re.compile(r"(What|Whether|How|Where|Who|To|All that)\b")
 
 
+@pytest.fixture(autouse=True)
+def cache_as_it_was(monkeypatch):
+    """Examples that change where JAX keeps programs do so for themselves alone."""
+    names = "compilation_cache_dir", "compilation_cache_max_size"
+    kept = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
+    for name in kept:
+        monkeypatch.setenv(name.upper(), "")
+        monkeypatch.delenv(name.upper())
+    yield
+    for name, value in kept.items():
+        jax.config.update(name, value)
+
+
 def example_of(name: str, thing: object) -> doctest.DocTest:
     """What a docstring shows, without what it goes on from."""
     (test,) = doctest.DocTestFinder(recurse=False, exclude_empty=False).find(thing, name, globs={})

@@ -157,13 +157,13 @@ def _restore(stored: _Stored, like: Any) -> Any:
     array, kind = stored
     if _is_key(like):
         implementation = _implementation(like.dtype) if kind is None else kind.split()[1]
-        value = jax.random.wrap_key_data(jnp.asarray(array), impl=implementation)
+        value = jax.random.wrap_key_data(jax.device_put(array), impl=implementation)
     else:
         if kind is not None:
             if kind != like.dtype.name:
                 raise TypeError(f"{kind} is not {like.dtype}")
             array = array.view(like.dtype)
-        value = array if isinstance(like, (np.ndarray, np.generic)) else jnp.asarray(array)
+        value = array if isinstance(like, (np.ndarray, np.generic)) else jax.device_put(array)
     if value.shape != like.shape or value.dtype != like.dtype:
         raise TypeError(f"{value.dtype}{value.shape} is not {like.dtype}{like.shape}")
     return value

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ._counts import as_count
 from ._custom_types import IntScalar, KeyLike, Params, Scalar
 from ._joint import AnyProblem, as_joint
+from ._params import check_params
 from ._programs import call_known_program
 from ._random import Purpose, as_key, part_keys, stream
 
@@ -61,20 +62,24 @@ def evaluate(
     9.9
     """
     num_episodes = as_count("num_episodes", num_episodes)
+    check_params(params)
     joint = as_joint(problem)
+    found = call_known_program(_evaluate, (joint,), params, as_key(key), num_episodes)
+    loss, error, dropped = joint.settle(found)
+    return Evaluation(loss, error, num_episodes, dropped)
+
+
+def _evaluate(joint, params, key, num_episodes):
     joint.check(params)
     # Problems with common episodes would have errors in common, which adding up squares leaves out.
-    keys = part_keys(stream(as_key(key), Purpose.EVALUATION), len(joint.engines))
-    run = lambda engine, key: call_known_program(_evaluate, (engine,), params, key, num_episodes)
+    keys = part_keys(stream(key, Purpose.EVALUATION), len(joint.engines))
+    run = lambda engine, key: _evaluate_one(engine, params, jax.random.split(key, num_episodes))
     found = [run(*pair) for pair in zip(joint.engines, keys, strict=True)]
-    joint.settle(found)
     losses, errors, dropped = (jnp.stack(values) for values in zip(*found, strict=True))
-    error = jnp.sqrt(jnp.mean(errors**2) / len(found))
-    return Evaluation(jnp.mean(losses), error, num_episodes, jnp.sum(dropped))
+    return jnp.mean(losses), jnp.sqrt(jnp.mean(errors**2) / len(found)), jnp.sum(dropped)
 
 
-def _evaluate(engine, params, key, num_episodes):
-    keys = jax.random.split(key, num_episodes)
+def _evaluate_one(engine, params, keys):
     trajectories = engine.start(params, keys)
     _, losses = engine.unroll(params, trajectories, engine.horizon)
     losses, length = losses[0], trajectories.clock.length.astype(losses.dtype)

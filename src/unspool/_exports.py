@@ -4,6 +4,7 @@ from . import problems as problems
 from ._black_box import AbstractBlackBox as AbstractBlackBox
 from ._black_box import AbstractHostProblem as AbstractHostProblem
 from ._black_box import AbstractSimulatorProblem as AbstractSimulatorProblem
+from ._cache import cache_programs as cache_programs
 from ._check_unbiased import BiasTest as BiasTest
 from ._check_unbiased import check_unbiased as check_unbiased
 from ._checkpoint import CheckpointError as CheckpointError

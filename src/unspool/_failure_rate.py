@@ -4,7 +4,6 @@ import collections
 import math
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from ._estimator.survival import LEAST_SURVIVAL, Survival
@@ -61,18 +60,16 @@ def survive_too_rarely(survivals: Sequence[Survival]) -> bool:
 
 def none_has_come_through(survival: Survival, num_workers: int) -> bool:
     """True if all episodes have failed, and as many as there are workers, before their end."""
-    survival = jax.tree.map(np.asarray, survival)
-    last = survival.attempted[-1] - survival.failed[-1]
-    is_long = survival.attempted.size > 1
-    return bool(is_long and last < 1 and survival.failed.sum() >= num_workers)
+    attempted, failed = np.asarray(survival.attempted), np.asarray(survival.failed)
+    is_long, last = attempted.size > 1, attempted[-1] - failed[-1]
+    return bool(is_long and last < 1 and np.sum(failed) >= num_workers)
 
 
 def _survives_too_rarely(survival: Survival) -> bool:
-    survival = jax.tree.map(np.asarray, survival)
-    failures = float(survival.failed.sum())
+    failures = float(np.sum(np.asarray(survival.failed)))
     if survival.attempted.size == 1 or failures < _LEAST_FAILURES:
         return False
-    hazard = -float(np.sum(np.log1p(-np.minimum(survival.rate, 1 - 1e-6))))
+    hazard = -float(np.sum(np.log1p(-np.minimum(np.asarray(survival.rate), 1 - 1e-6))))
     return hazard * (1 - 2 / math.sqrt(failures)) > -math.log(LEAST_SURVIVAL)
 
 

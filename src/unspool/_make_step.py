@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ._custom_types import BoolScalar, IntScalar, KeyLike, Params
+from ._custom_types import BoolScalar, IntScalar, KeyLike, Params, RandomKey
 from ._estimator import AbstractEstimator, Estimate
 from ._estimator.base import EstimatorState
 from ._estimator.estimate import shapes_of_stats
@@ -22,8 +22,8 @@ from ._optimizer import (
     evaluation_params,
     start_optimizer,
 )
-from ._params import Fixed, as_arrays, join, map_arrays, split
-from ._programs import find_shapes
+from ._params import Fixed, as_arrays, check_params, join, map_arrays, split
+from ._programs import call_known_program, find_shapes
 from ._random import as_key, seeded_key
 from ._results import RESULTS
 
@@ -120,9 +120,21 @@ def begin(
     key: KeyLike,
 ) -> TrainState:
     """The state before the workers are spread, which `step` of `make_step` does as well."""
+    check_params(params)
+    job = joint, estimator, as_optimizer(optimizer)
+    return call_known_program(_begin, job, params, as_key(key))
+
+
+def _begin(
+    joint: JointProblem,
+    estimator: AbstractEstimator,
+    optimizer: optax.GradientTransformation,
+    params: Params,
+    key: RandomKey,
+) -> TrainState:
     params = as_arrays(map_arrays(jnp.array, params))
-    workers, plan = estimator.init_workers(joint, params, key), estimator.plan(joint.horizon)
-    return _join(estimator, plan, as_optimizer(optimizer), params, workers)
+    workers = estimator.init_workers(joint, params, key)
+    return _join(estimator, estimator.plan(joint.horizon), optimizer, params, workers)
 
 
 def find_state_shape(

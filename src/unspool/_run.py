@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._checkpoint import load_checkpoint, save_checkpoint
-from ._counts import LARGEST, as_count
+from ._counts import as_count
 from ._custom_types import KeyLike, Params, RandomKey
 from ._estimator import AbstractEstimator
-from ._joint import AnyProblem, as_joint
+from ._joint import AnyProblem
 from ._lines import first_line, line_of
 from ._lock import LockedError, hold_lock
-from ._make_step import TrainState, begin_anew, find_state_shape
+from ._make_step import TrainState, begin_anew
 from ._optimizer import AnyOptimizer
-from ._random import Purpose, as_key, stream
-from ._train import prepare
+from ._random import as_key
+from ._train import Compiled, compile_training
 from ._updates import Record, make_records
 from .records import EvaluationLine, MetricsLine, RunError, Status, files
 from .records.config import CONFIG_FORMAT
@@ -133,30 +133,44 @@ class Run:
         **Raises:** `RunError` or `CheckpointError` if there is nothing to go on from, it is of
         another experiment, or the run is being trained already.
         """
-        joint, key = as_joint(problem), as_key(key)
-        num_updates = as_count("num_updates", num_updates, most=LARGEST)
+        settings = {"num_updates": num_updates, "key": key, "params": params}
+        compiled = compile_training(problem, estimator, optimizer, log_every=log_every, **settings)
+        yield from self.train_compiled(
+            compiled,
+            key=key,
+            checkpoint_every=checkpoint_every,
+            resume_from=resume_from,
+            seconds=seconds,
+        )
+
+    def train_compiled(
+        self,
+        compiled: Compiled,
+        *,
+        key: KeyLike,
+        checkpoint_every: int | None = None,
+        resume_from: int | None = None,
+        seconds: float | None = None,
+    ) -> Iterator[Record]:
+        """As `train`, of what has been compiled already."""
+        key, num_updates = as_key(key), compiled.num_updates
         if checkpoint_every is None:
             checkpoint_every = max(1, num_updates // 5)
         checkpoint_every = as_count("checkpoint_every", checkpoint_every)
-        if log_every is not None:
-            log_every = as_count("log_every", log_every)
         if resume_from is not None:
             resume_from = as_count("resume_from", resume_from, least=0)
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds must be a number above 0, got {seconds!r}")
-        if params is None:
-            params = joint.init_params(key=stream(key, Purpose.PARAMS))
-        joint.check(params)
-        job = joint, estimator, optimizer
         try:
             with hold_lock(self.directory / "lock"):
-                state = self._load(job, params, key, resume_from)
-                settings = {"num_updates": num_updates, "key": key, "log_every": log_every}
-                training = prepare(*job, params=params, state=state, **settings)
+                state = self._load(compiled, key, resume_from)
                 if state is None:
-                    first = first_line(params, estimator, joint)
+                    training = compiled.begin(key)
+                    first = first_line(compiled)
                     files.write_record(self.directory / METRICS_FILE, first)
                     self._save(0, training.state)
+                else:
+                    training = compiled.go_on(state)
                 start, end = int(training.state.update), _End(num_updates, seconds)
                 yield from self._write(make_records(training), start, end, checkpoint_every)
         except LockedError:
@@ -166,10 +180,10 @@ class Run:
             ) from None
 
     def _load(
-        self, job: Any, params: Params, key: RandomKey, resume_from: int | None
+        self, compiled: Compiled, key: RandomKey, resume_from: int | None
     ) -> TrainState | None:
         """The state to go on from, once the files say no more than it does, if there is one."""
-        joint, estimator, _ = job
+        joint, estimator, _ = compiled.job
         known = self.checkpoints
         if resume_from is None and known:
             resume_from = known[-1]
@@ -178,7 +192,7 @@ class Run:
         if resume_from not in known:
             raise RunError(f"no checkpoint {resume_from} in {self.directory}; there are {known}")
         file = self._checkpoint(resume_from)
-        state = load_checkpoint(file, find_state_shape(*job, params=params))
+        state = load_checkpoint(file, compiled.state_shape)
         self._forget_after(resume_from)
         return state if joint.copies_states else begin_anew(joint, estimator, state, key=key)
 

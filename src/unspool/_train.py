@@ -1,7 +1,7 @@
 """The trainer: many updates in one compiled loop, a record now and then."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params
@@ -11,8 +11,9 @@ from ._limits import warn_of_long_start
 from ._make_step import TrainState, begin, find_state_shape
 from ._memory import Memory, read_memory
 from ._optimizer import AnyOptimizer
+from ._programs import Program
 from ._random import Purpose, as_key, stream
-from ._updates import Record, Training, compile_updates, make_records, spread_workers
+from ._updates import Job, Record, Training, compile_updates, make_records, spread_workers
 
 
 def train(
@@ -61,7 +62,7 @@ def train(
     >>> print(record.update, f"{record.loss:.1f}")
     400 0.5
     """
-    training = prepare(
+    compiled = compile_training(
         problem,
         estimator,
         optimizer,
@@ -71,10 +72,45 @@ def train(
         state=state,
         log_every=log_every,
     )
+    training = compiled.begin(key) if state is None else compiled.go_on(state)
     return make_records(training, throw)
 
 
-def prepare(
+class Compiled(NamedTuple):
+    """A training that is compiled, and not begun.
+
+    - `job`: problem, estimator and optimizer.
+    - `params`: where it starts; `None` if it goes on from a state.
+    - `state_shape`: the shapes and types of what passes from one update to the next.
+    - `program`, `num_updates`, `log_every`: as in `Training`.
+    """
+
+    job: Job
+    params: Params | None
+    state_shape: TrainState
+    program: Program
+    num_updates: int
+    log_every: int
+
+    @property
+    def memory(self) -> Memory:
+        """The bytes that it needs."""
+        return read_memory(self.program.compiled)
+
+    def begin(self, key: KeyLike) -> Training:
+        """The training before its first update, with its workers spread."""
+        self.memory.check()
+        joint, estimator, _ = self.job
+        warn_of_long_start(joint, estimator, self.num_updates)
+        state = begin(*self.job, params=self.params, key=as_key(key))
+        return self.go_on(spread_workers(self.program, self.job, state))
+
+    def go_on(self, state: TrainState) -> Training:
+        """The training from a state on."""
+        return Training(self.job, self.program, state, self.num_updates, self.log_every)
+
+
+def compile_training(
     problem: AnyProblem,
     estimator: AbstractEstimator,
     optimizer: AnyOptimizer,
@@ -84,31 +120,25 @@ def prepare(
     params: Params | None = None,
     state: TrainState | None = None,
     log_every: Any = None,
-) -> Training:
-    """Prepares a training up to its first update.
+) -> Compiled:
+    """Compiles a training, traced anew, and runs nothing of it.
 
-    **Arguments** as for `train`, and as much is raised, but for `TrainingError`. Counts may be
-    anything, and are checked here.
+    **Arguments** as for `train`, and as much is raised, but for `TrainingError` and `MemoryError`.
+    Counts may be anything, and are checked here.
     """
     num_updates = as_count("num_updates", num_updates, most=LARGEST)
     if log_every is None:
         log_every = max(1, num_updates // 100)
-    log_every = as_count("log_every", log_every)
+    log_every = min(as_count("log_every", log_every), num_updates)
     joint = as_joint(problem)
-    job = (joint, estimator, optimizer)
-    log_every = min(log_every, num_updates)
-    if state is not None:
-        program = compile_updates(job, state, log_every)
-        return Training(job, program, state, num_updates, log_every)
-    key = as_key(key)
-    if params is None:
-        params = joint.init_params(key=stream(key, Purpose.PARAMS))
-    joint.check(params)
-    program = compile_updates(job, find_state_shape(*job, params=params), log_every)
-    read_memory(program.compiled).check()
-    warn_of_long_start(joint, estimator, num_updates)
-    state = spread_workers(program, job, begin(*job, params=params, key=key))
-    return Training(job, program, state, num_updates, log_every)
+    job = joint, estimator, optimizer
+    if state is None:
+        if params is None:
+            params = joint.init_params(key=stream(as_key(key), Purpose.PARAMS))
+        joint.check(params)
+        state = find_state_shape(*job, params=params)
+    program = compile_updates(job, state, log_every)
+    return Compiled(job, params, state, program, num_updates, log_every)
 
 
 def predict_memory(

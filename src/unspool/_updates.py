@@ -24,6 +24,10 @@ from ._results import RESULTS
 _BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
 
 
+Job = tuple[JointProblem, AbstractEstimator, AnyOptimizer]
+"""What a training is of: problem, estimator, optimizer."""
+
+
 class Record(NamedTuple):
     """Losses, counts and parameters of the updates since the last record.
 
@@ -58,13 +62,13 @@ class Record(NamedTuple):
 class Training(NamedTuple):
     """A training that is ready to run.
 
-    - `job`: how updates are made.
+    - `job`: what it is of.
     - `program`: the one that `compile_updates` has made for it.
     - `state`: where training goes on.
     - `num_updates`, `log_every`: updates to make in all, and between two records.
     """
 
-    job: tuple[JointProblem, AbstractEstimator, AnyOptimizer]
+    job: Job
     program: Program
     state: TrainState
     num_updates: int

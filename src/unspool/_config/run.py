@@ -10,10 +10,8 @@ import jax
 import msgspec
 
 from .._custom_types import Params
-from .._memory import Memory
-from .._random import Purpose, stream
 from .._run import Run
-from .._train import predict_memory
+from .._train import Compiled, compile_training
 from .._updates import Record
 from ..records.config import CONFIG_FORMAT
 from ..records.files import write_text
@@ -53,9 +51,9 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
     """
     with jax.enable_x64(config.float64):
         training = build_training(config)
-        params, _ = try_out(training)
-        run = create_run(training, params, Path(directory))
-        records = run_records(training, run, params)
+        compiled = compile_run(training)
+        run = create_run(training, compiled.params, Path(directory))
+        records = run_records(training, run, compiled)
     yield from in_precision(records, config.float64)
 
 
@@ -89,8 +87,8 @@ def resume_run(
     if seconds is not None:
         config = msgspec.structs.replace(config, seconds=seconds)
     with jax.enable_x64(config.float64):
-        run, training, params = reopen(run, config, start, num_updates, allow_changes)
-        records = run_records(training, run, params)
+        run, training, compiled = reopen(run, config, start, num_updates, allow_changes)
+        records = run_records(training, run, compiled)
     yield from in_precision(records, config.float64)
 
 
@@ -111,26 +109,20 @@ def run_settings(run: Run) -> tuple[TrainConfig, Path]:
     return config, (run.directory / run.config["from"]).resolve()
 
 
-def try_out(training: Training) -> tuple[Params, Memory]:
-    """The parameters at the start, and the memory that training with them needs.
-
-    Everything is traced and compiled, so that what is wrong shows before a run begins.
-    """
-    config, joint = training.config, training.joint
+def compile_run(training: Training) -> Compiled:
+    """The training, compiled, so that what is wrong with it shows before a run begins."""
+    config = training.config
     with noting("in the problem"):
-        params = start_params(training)
-        joint.check(params)
-        log_every = min(config.log_every or 1, config.num_updates)
-        memory = predict_memory(
-            joint, training.chunked, training.optimizer, params, log_every=log_every
+        compiled = compile_training(
+            training.joint,
+            training.chunked,
+            training.optimizer,
+            num_updates=config.num_updates,
+            key=training.key,
+            log_every=config.log_every,
         )
-        memory.check()
-    return params, memory
-
-
-def start_params(training: Training) -> Params:
-    """The parameters that a training begins with."""
-    return training.joint.init_params(key=stream(training.key, Purpose.PARAMS))
+        compiled.memory.check()
+    return compiled
 
 
 def create_run(training: Training, params: Params, directory: Path) -> Run:
@@ -147,15 +139,15 @@ def create_run(training: Training, params: Params, directory: Path) -> Run:
 
 def reopen(
     run: Run, config: TrainConfig, start: Path, num_updates: int | None, allow_changes: bool
-) -> tuple[Run, Training, Params]:
-    """The run, what it trains, and its parameters, once all that is still the same.
+) -> tuple[Run, Training, Compiled]:
+    """The run, what it trains, and that compiled, once all is still the same.
 
     **Raises:** `ConfigError` if it is not, or if there is nothing left to do.
     """
     total = config.num_updates if num_updates is None else num_updates
     training = build_training(msgspec.structs.replace(config, num_updates=total), start)
-    params, _ = try_out(training)
-    described = describe_run(training, params)
+    compiled = compile_run(training)
+    described = describe_run(training, compiled.params)
     _check_same(run, described)
     now = fingerprints(training)
     if not allow_changes:
@@ -168,7 +160,7 @@ def reopen(
         kept = {name: value for name, value in run.config.items() if name != "command"}
         run = Run(run.directory, kept | again)
         write_text(run.directory / "config.json", json.dumps(run.config, indent=1) + "\n")
-    return run, training, params
+    return run, training, compiled
 
 
 def _check_same(run: Run, described: dict[str, Any]) -> None:

@@ -8,33 +8,34 @@ import jax.numpy as jnp
 from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
-from .._make_step import find_state_shape
 from .._params import map_arrays
 from .._run import Run
+from .._train import Compiled
 from .._updates import Record, TrainingError
 from ..records import EvaluationLine
 from .build import Training
 from .train_config import TrainConfig
 
 
-def run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
+def run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Record]:
     """The records of a run, which are written down, and the evaluations that are due.
 
     A run that was killed between a checkpoint and its evaluation is evaluated there first.
     """
     config = training.config
-    job = training.joint, training.chunked, training.optimizer
-    records = run.train(
-        *job, num_updates=config.num_updates, key=training.key, params=params,
-        log_every=config.log_every, checkpoint_every=config.checkpoint_every,
+    records = run.train_compiled(
+        compiled,
+        key=training.key,
+        checkpoint_every=config.checkpoint_every,
         seconds=config.seconds,
-    )  # fmt: skip
+    )
     evaluations = _Evaluations(training, run)
     made = max(run.checkpoints, default=0)
     if evaluations.are_due(made, is_end=bool(end_reached(run, config))):
+        params = compiled.params
         if made:
             file = run.directory / "checkpoints" / f"{made}.npz"
-            params = load_checkpoint(file, find_state_shape(*job, params=params)).recommended
+            params = load_checkpoint(file, compiled.state_shape).recommended
         evaluations.make(made, _seconds_at(run, made), params)
     record = None
     try:

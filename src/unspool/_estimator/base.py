@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from .._custom_types import KeyLike, Params, RandomKey
 from .._engine import AbstractEngine
 from .._joint import AnyProblem, JointProblem, as_joint
-from .._params import split, strip_weak_type
+from .._params import check_params, split, strip_weak_type
 from .._programs import call_known_program, is_inside, known_program
 from .._random import as_key, part_keys
 from .estimate import Estimate, ProblemSums, WindowSums, finalize
@@ -94,8 +94,8 @@ class AbstractEstimator(eqx.Module):
 
         As many estimates as there are windows of warming up do that, and are to be thrown away.
         """
-        joint, params = _enter(self, problem, params)
-        return call_known_program(_init_parts, (self, joint), params, as_key(key))
+        check_params(params)
+        return call_known_program(_init_parts, (self, problem), params, as_key(key))
 
     def estimate(
         self, problem: AnyProblem, params: Params, state: EstimatorState
@@ -165,8 +165,9 @@ def _check_counts(joint: JointProblem, plan: Plan) -> None:
 
 
 def _init_parts(
-    estimator: AbstractEstimator, joint: JointProblem, params: Params, key: RandomKey
+    estimator: AbstractEstimator, problem: AnyProblem, params: Params, key: RandomKey
 ) -> EstimatorState:
+    joint, params = _enter(estimator, problem, params)
     plan = estimator.plan(joint.horizon)
 
     def init_part(engine, key):

@@ -90,8 +90,8 @@ class Survival(eqx.Module):
     def rate(self) -> Float[Array, " windows"]:
         """The share of workers that fail in each window."""
         # One attempt more with the mean rate, for windows that have hardly been seen.
-        mean = self.failed.sum() / self.attempted.sum().clip(1)
-        return ((self.failed + mean) / (self.attempted + 1)).clip(max=1.0)
+        mean = jnp.sum(self.failed) / jnp.maximum(jnp.sum(self.attempted), 1)
+        return jnp.minimum((self.failed + mean) / (self.attempted + 1), 1.0)
 
     def _memory(self, num_workers: int) -> int:
         """In updates."""

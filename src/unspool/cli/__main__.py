@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from .._cache import cache_for_commands
 from .._config.errors import ConfigError, suggest
 from .._threads import use_one_thread
 from .errors import RunFailure, UsageError, missing_extra, print_error, reportable_errors
@@ -33,6 +34,7 @@ commands:
 options:
   --help     this text; after a command, what it takes
   --version  the version
+  --no-cache before a command: compile every program anew, and keep none on disk
   --print-completion bash|fish|zsh
              a script that completes commands and options in that shell
 
@@ -46,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. 0: done; 1: a run failed; 2: a usage error; 130: stopped by Ctrl-C."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     use_one_thread()
+    if argv[:1] == ["--no-cache"]:
+        del argv[0]
+    else:
+        cache_for_commands()
     with survive_closed_pipes():
         return _report_errors(argv)
 

@@ -13,18 +13,18 @@ import numpy as np
 from .._checkpoint import save_checkpoint
 from .._config.build import Training
 from .._config.run_records import run_records
-from .._custom_types import Params
 from .._params import split
 from .._run import Run
+from .._train import Compiled
 from .._updates import Record
 from .errors import RunFailure, describe_error
 from .progress import show_progress
 
 
-def run_loop(training: Training, run: Run, params: Params) -> int:
+def run_loop(training: Training, run: Run, compiled: Compiled) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
     total = training.config.num_updates
-    records = run_records(training, run, params)
+    records = run_records(training, run, compiled)
     record, made = None, max(run.checkpoints, default=0)
     try:
         with _signals() as caught, show_progress(total, made, "updates") as show_update:

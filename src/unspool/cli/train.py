@@ -13,12 +13,11 @@ from .._config.build import Training, build_training
 from .._config.compare_config import CompareConfig
 from .._config.describe_run import describe_optimizer
 from .._config.options import format_value
-from .._config.run import create_run, reopen, run_settings, try_out
+from .._config.run import compile_run, create_run, reopen, run_settings
 from .._config.train_config import AbstractConfig
 from .._counts import check_count
 from .._describe import describe
 from .._run import Run
-from .compare import run_comparison
 from .errors import UsageError, as_flags, as_usage_errors
 from .named import is_help, wants_float64
 from .parse import Help, call, parse
@@ -53,17 +52,19 @@ def train(argv: Sequence[str]) -> int:
             training = build_training(asked.config)
         _print_settings(training)
         with as_usage_errors("in the problem"):
-            params, memory = try_out(training)
+            compiled = compile_run(training)
         directory = _make_directory(training, asked.directory)
-        run = create_run(training, params, directory)
+        run = create_run(training, compiled.params, directory)
         _print_size(run)
-        print(f"{'memory':<10}{memory}")
+        print(f"{'memory':<10}{compiled.memory}")
         print(f"{'directory':<10}{run.directory}", flush=True)
-        return run_loop(training, run, params)
+        return run_loop(training, run, compiled)
 
 
 def _train_several(asked: Asked) -> int:
     """Trains with several seeds: a comparison of a single estimator."""
+    from .compare import run_comparison  # Not at the top, for it loads what draws and counts.
+
     config = asked.config
     shared = {name: getattr(config, name) for name in AbstractConfig.__struct_fields__}
     parts = ("problem", config.problem.name), ("estimator", config.estimator.name)
@@ -92,10 +93,10 @@ def _resume(
     run = open_run(resume)
     with jax.enable_x64(bool(run.config.get("float64"))):
         with as_usage_errors("in the problem"):
-            run, training, params = reopen(run, *run_settings(run), num_updates, allow_changes)
+            run, training, compiled = reopen(run, *run_settings(run), num_updates, allow_changes)
         made = max(run.checkpoints, default=0)
         print(f"going on with {resume} from update {made}", flush=True)
-        return run_loop(training, run, params)
+        return run_loop(training, run, compiled)
 
 
 def _make_directory(training: Training, asked: str | None) -> Path:

@@ -8,12 +8,11 @@ import jax
 
 from ..._config.build import build_training
 from ..._config.run import (
+    compile_run,
     create_run,
     in_precision,
     reopen,
     run_settings,
-    start_params,
-    try_out,
 )
 from ..._config.run_records import run_records
 from ..._run import Run
@@ -35,7 +34,7 @@ def run_trainings(
     for each in planned:
         config = each.config
         with jax.enable_x64(config.float64):
-            run, records = _open(each, start, allow_changes, is_first=each is planned[0])
+            run, records = _open(each, start, allow_changes)
         yield from _run(each, run, in_precision(records, config.float64))
 
 
@@ -54,20 +53,18 @@ def _run(planned: Planned, run: Run, records: Iterator[Record]) -> Iterator[Task
     yield TaskProgress(planned.label, config.seed, planned.cost - done, math.nan)
 
 
-def _open(
-    planned: Planned, start: Path, allow_changes: bool, *, is_first: bool
-) -> tuple[Run, Iterator[Record]]:
-    """The run, and the records that it still lacks; the first of its kind is tried out before."""
+def _open(planned: Planned, start: Path, allow_changes: bool) -> tuple[Run, Iterator[Record]]:
+    """The run, and the records that it still lacks."""
     if (planned.path / CONFIG_FILE).exists():
         run = Run.open(planned.path)
         config, start = run_settings(run)
         config = extended(config, planned.config)
-        run, training, params = reopen(run, config, start, None, allow_changes)
+        run, training, compiled = reopen(run, config, start, None, allow_changes)
     else:
         training = build_training(planned.config, start)
-        params = try_out(training)[0] if is_first else start_params(training)
-        run = create_run(training, params, planned.path)
-    return run, run_records(training, run, params)
+        compiled = compile_run(training)
+        run = create_run(training, compiled.params, planned.path)
+    return run, run_records(training, run, compiled)
 
 
 def _spent(planned: Planned, record: Record) -> int:
