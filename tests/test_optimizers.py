@@ -13,8 +13,14 @@ import pytest
 
 import unspool
 from support.slow import slow
+from unspool import _programs
 from unspool._config import names
-from unspool._optimizer import Told, as_optimizer, evaluation_params, start_optimizer
+from unspool._optimizer import (
+    Told,
+    as_optimizer,
+    evaluation_params,
+    start_optimizer,
+)
 
 KEY = jax.random.key(0)
 RATE = 0.05
@@ -165,8 +171,9 @@ def test_the_command_line_has_those_of_a_learning_rate():
     for function in names.optimizers().values():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            optimizer = function(RATE)
-        jax.eval_shape(ft.partial(start_optimizer, optimizer, told=TOLD), start())
+            # With its rate as an input, at whose value it cannot look.
+            begin = lambda rate, function=function: start_optimizer(function(rate), start(), TOLD)
+            jax.eval_shape(begin, RATE)
     assert {"adam", "momentum", "prodigy", "schedule-free-sgd"} < set(names.optimizers())
 
 
@@ -303,3 +310,31 @@ def test_what_is_no_optimizer_is_refused(optimizer, message):
 def test_many_steps_of_one_update_are_an_optimizer_too():
     optimizer = as_optimizer(optax.MultiSteps(optax.sgd(RATE), 2))
     assert isinstance(optimizer, optax.GradientTransformation)
+
+
+def rated(optimizer: unspool.Spec, **settings) -> unspool.Training:
+    """A training of settings; its learning rate is the optimizer's."""
+    problem, estimator = unspool.Spec("cubic"), unspool.Spec("nres", {"num_workers": 4})
+    return unspool.build_training(
+        unspool.TrainConfig(problem=problem, estimator=estimator, optimizer=optimizer, **settings)
+    )
+
+
+def last_params(training: unspool.Training, optimizer=None) -> dict[str, np.ndarray]:
+    job = training.problem, training.estimator, optimizer or training.optimizer
+    *_, record = unspool.train(*job, num_updates=3, key=KEY)
+    return record.params
+
+
+@pytest.mark.parametrize("schedule", [None, unspool.Spec("cosine")], ids=["constant", "cosine"])
+def test_settings_with_another_learning_rate_are_the_same_program(schedule):
+    spec = lambda rate: unspool.Spec("adam", {"learning_rate": rate, "b1": 0.8})
+    first = last_params(rated(spec(0.1), schedule=schedule, clip_norm=1.0, num_updates=3))
+    known = set(_programs._COMPILED)
+    training = rated(spec(0.2), schedule=schedule, clip_norm=1.0, num_updates=3)
+    second = last_params(training)
+    assert set(_programs._COMPILED) == known
+    rate = 0.2 if schedule is None else optax.cosine_decay_schedule(0.2, 3)
+    by_hand = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b1=0.8))
+    np.testing.assert_array_equal(second["level"], last_params(training, by_hand)["level"])
+    assert second["level"] != first["level"]

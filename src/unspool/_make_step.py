@@ -121,17 +121,17 @@ def begin(
 ) -> TrainState:
     """The state before the workers are spread, which `step` of `make_step` does as well."""
     check_params(params)
-    job = joint, estimator, as_optimizer(optimizer)
-    return call_known_program(_begin, job, params, as_key(key))
+    return call_known_program(_begin, (joint, estimator, optimizer), params, as_key(key))
 
 
 def _begin(
     joint: JointProblem,
     estimator: AbstractEstimator,
-    optimizer: optax.GradientTransformation,
+    optimizer: AnyOptimizer,
     params: Params,
     key: RandomKey,
 ) -> TrainState:
+    optimizer = as_optimizer(optimizer)
     params = as_arrays(map_arrays(jnp.array, params))
     workers = estimator.init_workers(joint, params, key)
     return _join(estimator, estimator.plan(joint.horizon), optimizer, params, workers)

@@ -1,18 +1,17 @@
 """Optimizers of optax in a training: how they are called, and which are refused."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
 
 from . import _rows as rows
-from ._custom_types import Params
-
-AnyOptimizer = optax.GradientTransformation | optax.MultiSteps
-"""Any optimizer of optax, or of the same form."""
+from ._custom_types import Params, Scalar
 
 
 class Told(NamedTuple):
@@ -31,11 +30,28 @@ class Told(NamedTuple):
     num_windows: int
 
 
+class RatedOptimizer(eqx.Module):
+    """An optimizer whose learning rate is an input of a compiled program, and no part of it.
+
+    - `make`: makes the optimizer, or its like with another learning rate.
+    - `learning_rate`: the rate.
+    """
+
+    make: Callable[[Any], optax.GradientTransformation] = eqx.field(static=True)
+    learning_rate: Scalar
+
+
+AnyOptimizer = optax.GradientTransformation | optax.MultiSteps | RatedOptimizer
+"""Any optimizer of optax, or of the same form."""
+
+
 def as_optimizer(optimizer: Any) -> optax.GradientTransformation:
     """An optimizer as optax's other functions take it.
 
     **Raises:** `ValueError` for something else: a function or a class not called yet, for example.
     """
+    if isinstance(optimizer, RatedOptimizer):
+        return optimizer.make(optimizer.learning_rate)
     if isinstance(optimizer, optax.MultiSteps):
         return optimizer.gradient_transformation()
     parts = (getattr(optimizer, name, None) for name in ("init", "update"))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import msgspec
 import optax
 
@@ -13,7 +14,7 @@ from .._custom_types import RandomKey
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._joint import AnyProblem, JointProblem, as_joint
-from .._optimizer import AnyOptimizer, as_optimizer
+from .._optimizer import AnyOptimizer, RatedOptimizer, as_optimizer
 from .._random import seeded_key
 from .errors import ConfigError, noting, suggest
 from .names import Found, find, with_momentum
@@ -164,37 +165,43 @@ def _make_optimizer(config: TrainConfig, start: Path) -> tuple[TrainConfig, AnyO
     takes_rate = takes_learning_rate(found)
     if of_schedule is not None and not takes_rate:
         raise ConfigError(f"{spec.name} takes no learning rate: leave out the schedule")
-    if not found.takes_options:
-        spec, optimizer = _as_it_is("optimizer", found, spec), as_optimizer(found.thing)
-    else:
+    if found.takes_options:
         defaults = {"learning_rate": LEARNING_RATE} if takes_rate else {}
-        options = find_options(found.thing, defaults)
-        chosen = _choose(found, options, spec)
-        given = dict(chosen)
-        if takes_rate:
-            check_positive("learning_rate", chosen["learning_rate"])
-        if of_schedule is not None:
-            rate = chosen["learning_rate"]
-            of_schedule, schedule = _make_schedule(of_schedule, rate, config, start)
-            given["learning_rate"] = schedule
-        with noting("in the optimizer"):
-            optimizer = as_optimizer(found.thing(**given))
-        spec = Spec(found.name, chosen)
-    if config.clip_norm is not None:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+        spec = Spec(found.name, _choose(found, find_options(found.thing, defaults), spec))
+    else:
+        spec = _as_it_is("optimizer", found, spec)
+    learning_rate = spec.options["learning_rate"] if takes_rate else 0.0
+    schedule = lambda rate: rate
+    if takes_rate:
+        check_positive("learning_rate", learning_rate)
+    if of_schedule is not None:
+        of_schedule, schedule = _make_schedule(of_schedule, learning_rate, config, start)
+
+    def make(rate):
+        rated = {"learning_rate": schedule(rate)} if takes_rate else {}
+        thing = found.thing(**spec.options | rated) if found.takes_options else found.thing
+        made, clip = as_optimizer(thing), config.clip_norm
+        return made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
+
+    with noting("in the optimizer"):
+        optimizer = make(learning_rate)
+    names = [found.name] if of_schedule is None else [found.name, of_schedule.name]
+    if takes_rate and all(name.startswith("optax") for name in names):
+        optimizer = RatedOptimizer(make, jnp.asarray(learning_rate))
     return msgspec.structs.replace(config, optimizer=spec, schedule=of_schedule), optimizer
 
 
 def _make_schedule(
     spec: Spec, rate: float, config: TrainConfig, start: Path
-) -> tuple[Spec, optax.Schedule]:
+) -> tuple[Spec, Callable[[Any], optax.Schedule]]:
+    """The settings of a schedule, and the function that makes it of a rate."""
     found = find("schedule", spec.name, start)
     argument = rate_argument(found.thing)
     options = schedule_options(found.thing, config.num_updates)
     chosen = _choose(found, options, spec, known=argument)
     with noting("in the schedule"):
-        schedule = found.thing(**chosen, **{argument: rate})
-    return Spec(found.name, chosen), schedule
+        found.thing(**chosen, **{argument: rate})
+    return Spec(found.name, chosen), lambda rate: found.thing(**chosen, **{argument: rate})
 
 
 def _as_it_is(what: str, found: Found, spec: Spec) -> Spec:
