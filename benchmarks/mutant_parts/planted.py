@@ -97,10 +97,10 @@ PLANTED = (
     ("_updates.py", "sequential_steps=(warmup + done + count) * plan.num_sequential_steps,", "sequential_steps=(done + count) * plan.num_sequential_steps,"),
     ("_updates.py", "params=map_arrays(_as_numpy, state.recommended),", "params=map_arrays(_as_numpy, state.params),"),
     ("_updates.py", "np.where(unusable, attempted, history[\"dropped\"])", "history[\"dropped\"]"),
-    ("_evaluate.py", "stream(as_key(key), Purpose.EVALUATION)", "stream(as_key(key), Purpose.DATA)"),
+    ("_evaluate.py", "stream(key, Purpose.EVALUATION)", "stream(key, Purpose.DATA)"),
     ("_evaluate.py", "error = jnp.sqrt(squares / (count - 1)) / mean(length)", "error = jnp.sqrt(squares) / mean(length)"),
     ("_evaluate.py", "loss = mean(losses) / mean(length)", "loss = mean(losses / length)"),
-    ("_evaluate.py", "error = jnp.sqrt(jnp.mean(errors**2) / len(found))", "error = jnp.mean(errors)"),
+    ("_evaluate.py", "jnp.sqrt(jnp.mean(errors**2) / len(found))", "jnp.mean(errors)"),
     ("_optimizer.py", "if several or name in accepts}", "if name in accepts}"),
     ("_failure_rate.py", "hazard * (1 - 2 / math.sqrt(failures)) > -math.log(LEAST_SURVIVAL)", "hazard > -math.log(LEAST_SURVIVAL)"),
     # The test of bias.
