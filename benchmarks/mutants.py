@@ -56,7 +56,7 @@ ROOMS = {
         ".",
         "_joint _train _make_step _updates _pieces _limits _failure_rate _optimizer",
     ),
-    "programs": (10, ".", "_programs _frozen _guards _memory"),
+    "programs": (10, ".", "_programs _frozen _guards _memory _cache"),
     "evaluation": (4, ".", "_evaluate"),
     "test of bias": (16, ".", "_check_unbiased _chains _verdict _student _reference"),
     "runs and checkpoints": (14, ".", "_checkpoint _run _lines _lock _describe"),

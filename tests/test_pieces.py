@@ -173,3 +173,33 @@ def test_ctrl_c_stops_a_warm_up(sizes, interruptible):
             unspool.train(*job, num_updates=1, key=KEY)
     thread.join()
     assert len(sizes) >= 3 and sum(sizes) < 2**15 - 1
+
+
+class Counted(unspool.AbstractProblem):
+    """Notes every step that is run."""
+
+    steps: list = eqx.field(static=True)
+    horizon: int = 8
+
+    def init_params(self, *, key):
+        return jnp.zeros(())
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(())
+
+    def step(self, params, state, t, *, key):
+        jax.debug.callback(self.steps.append, t)
+        return state, params
+
+
+@pytest.mark.parametrize("at_once", [2, 8])
+def test_only_workers_that_are_due_run_while_they_are_spread(at_once):
+    steps = []
+    engine = unspool.LocalEngine(Counted(steps), workers_at_once=at_once)
+    estimator = unspool.NRES(8, 2, 1.0)
+    estimator.init(engine, jnp.zeros(()), key=KEY)
+    jax.effects_barrier()
+    windows = 4 * 3 if at_once == 2 else 8 * 3
+    # Blocks of two are those of one phase; one block of all has somebody due in every window. Both
+    # arms of a worker have the same clock, and one note.
+    assert len(steps) == 2 * windows

@@ -40,6 +40,17 @@ class RatedOptimizer(eqx.Module):
     make: Callable[[Any], optax.GradientTransformation] = eqx.field(static=True)
     learning_rate: Scalar
 
+    @property
+    def made(self) -> optax.GradientTransformation:
+        """The optimizer with this rate."""
+        return self.make(self.learning_rate)
+
+    def init(self, params: Params) -> optax.OptState:
+        return self.made.init(params)
+
+    def update(self, updates: Params, state: optax.OptState, params: Any = None, **extra: Any):
+        return optax.with_extra_args_support(self.made).update(updates, state, params, **extra)
+
 
 AnyOptimizer = optax.GradientTransformation | optax.MultiSteps | RatedOptimizer
 """Any optimizer of optax, or of the same form."""
@@ -51,7 +62,7 @@ def as_optimizer(optimizer: Any) -> optax.GradientTransformation:
     **Raises:** `ValueError` for something else: a function or a class not called yet, for example.
     """
     if isinstance(optimizer, RatedOptimizer):
-        return optimizer.make(optimizer.learning_rate)
+        return optimizer.made
     if isinstance(optimizer, optax.MultiSteps):
         return optimizer.gradient_transformation()
     parts = (getattr(optimizer, name, None) for name in ("init", "update"))

@@ -9,6 +9,7 @@ from support.structure import Tree, python
 LAYERS = (
     ("_statistics", "records"),
     (
+        "_cache",
         "_counts",
         "_custom_types",
         "_episodes",

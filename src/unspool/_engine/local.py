@@ -215,6 +215,8 @@ class LocalEngine(AbstractEngine):
 def _in_blocks(run, shift, trajectories: Trajectories, at_once: int, num_steps: int):
     """The result of `run(shift, arms, clock)`, for `at_once` workers after the other.
 
+    A block all of whose rows are done is left as it is: half of them while workers are spread.
+
     Blocks are put back where they were taken from, except that a single step, which the compiler
     fuses with the putting back, would make it copy all rows for every block.
     """
@@ -223,7 +225,11 @@ def _in_blocks(run, shift, trajectories: Trajectories, at_once: int, num_steps: 
     def run_block(held, start, size):
         source = held[0] if num_steps > 1 else arms
         mine, block = rows.take_slice((shift, source), start, size, axis=1)
-        outputs = run(mine, block, rows.take_slice(clock, start, size, axis=0))
+        now = rows.take_slice(clock, start, size, axis=0)
+        nothing = jnp.zeros(block.done.shape, held[1].dtype)
+        outputs = jax.lax.cond(
+            jnp.all(block.done), lambda: (block, nothing), lambda: run(mine, block, now)
+        )
         return rows.update_slice(held, outputs, start, axis=1)
 
     held = arms, jnp.zeros(arms.done.shape, jnp.result_type(float))
