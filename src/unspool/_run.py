@@ -2,10 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ._best import find_best, forget_best, load_best, save_if_best
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import LARGEST, as_count
 from ._custom_types import KeyLike, Params, RandomKey
@@ -24,6 +25,7 @@ from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE
 from .records.status import State
 
 _MOST_SECONDS_UNSAVED = 600
+_BEST = "best"
 
 
 class _End(NamedTuple):
@@ -44,6 +46,7 @@ class Run:
     - `metrics.jsonl`: a line per record.
     - `evaluation.jsonl`: a line per evaluation of unperturbed parameters.
     - `checkpoints/<update>.npz`: everything needed to go on.
+    - `best/<update>.npz`: the parameters of the best evaluation.
     - `status.json`: whether it finished.
     - `lock`: held while it is trained.
 
@@ -114,7 +117,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         """As `train`, with every record written down and a checkpoint now and then.
 
         **Arguments:** as for `train`, and
@@ -217,6 +220,39 @@ class Run:
         is_metrics = isinstance(line, MetricsLine)
         files.append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
 
+    def append_evaluation(self, line: EvaluationLine, params: Params) -> None:
+        """Adds a line to `evaluation.jsonl`, and keeps the parameters if none were better."""
+        lines = [*self.read_evaluations(), line]
+        # First the parameters, so that no line is without them.
+        save_if_best(self.directory / _BEST, lines, params)
+        self.append(line)
+        forget_best(self.directory / _BEST, lines, max(self.checkpoints, default=0))
+
+    @property
+    def best(self) -> EvaluationLine | None:
+        """The evaluation with the lowest loss, the first of several; `None` if there is none."""
+        return find_best(self.read_evaluations())
+
+    def load_best(self, like: Params) -> Params:
+        """The parameters of the best evaluation.
+
+        **Arguments:**
+
+        - `like`: parameters of the same tree, such as the problem's initial ones. What is not
+          trained is taken from them.
+
+        **Raises:** `RunError` if there is no evaluation; `CheckpointError` if its parameters were
+        not kept, as those of `Run.train` are not without `append_evaluation`.
+        """
+        best = self.best
+        if best is None:
+            raise RunError(f"the run in {self.directory} has no evaluation to be the best one")
+        return load_best(self.directory / _BEST, best.update, like)
+
+    def save(self, record: Record) -> None:
+        """Writes a checkpoint of a record, before the next one is asked for."""
+        self._save(record.update, record.state)
+
     def read_metrics(self) -> list[MetricsLine]:
         """The lines of `metrics.jsonl`; a last line cut short is left out.
 
@@ -253,3 +289,4 @@ class Run:
                 files.write_lines(self.directory / name, kept)
         for later in (u for u in self.checkpoints if u > update):
             self._checkpoint(later).unlink()
+        forget_best(self.directory / _BEST, self.read_evaluations(), update)

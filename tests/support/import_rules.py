@@ -42,7 +42,7 @@ LAYERS = (
         "_updates",
         "_verdict",
     ),
-    ("_checkpoint", "_citation", "_describe", "_lines", "_lock", "_run"),
+    ("_best", "_checkpoint", "_citation", "_describe", "_lines", "_lock", "_run"),
     ("_report", "problems"),
     ("__init__", "_config", "_exports", "export", "extend"),
     ("experiments",),

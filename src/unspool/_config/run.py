@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import msgspec
 
 from .._custom_types import Params
 from .._memory import Memory
@@ -21,7 +20,7 @@ from .build import Training, build_training
 from .describe_run import describe_run, fingerprints
 from .errors import ConfigError, noting
 from .run_records import end_reached, run_records
-from .train_config import TrainConfig, from_data, to_data
+from .train_config import TrainConfig, from_data, to_data, with_limits
 
 
 def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
@@ -64,6 +63,8 @@ def resume_run(
     *,
     num_updates: int | None = None,
     seconds: float | None = None,
+    patience: int | None = None,
+    target_loss: float | None = None,
     allow_changes: bool = False,
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
@@ -71,8 +72,8 @@ def resume_run(
     **Arguments:**
 
     - `directory`: of a run by `train_run` or `unspool train`.
-    - `num_updates`: updates to make in all; by default those of the run.
-    - `seconds`: seconds of training in all; by default those of the run.
+    - `num_updates`, `seconds`, `patience`, `target_loss`: as of `TrainConfig`, updates and seconds
+      in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
 
     **Returns:** an iterator of records, as `train_run` does.
@@ -86,10 +87,11 @@ def resume_run(
     """
     run = Run.open(directory)
     config, start = run_settings(run)
-    if seconds is not None:
-        config = msgspec.structs.replace(config, seconds=seconds)
+    limits = {"num_updates": num_updates, "seconds": seconds}
+    limits |= {"patience": patience, "target_loss": target_loss}
+    config = with_limits(config, limits)
     with jax.enable_x64(config.float64):
-        run, training, params = reopen(run, config, start, num_updates, allow_changes)
+        run, training, params = reopen(run, config, start, allow_changes)
         records = run_records(training, run, params)
     yield from in_precision(records, config.float64)
 
@@ -146,14 +148,13 @@ def create_run(training: Training, params: Params, directory: Path) -> Run:
 
 
 def reopen(
-    run: Run, config: TrainConfig, start: Path, num_updates: int | None, allow_changes: bool
+    run: Run, config: TrainConfig, start: Path, allow_changes: bool
 ) -> tuple[Run, Training, Params]:
-    """The run, what it trains, and its parameters, once all that is still the same.
+    """The run, what it trains, and its parameters, once all but its limits is still the same.
 
     **Raises:** `ConfigError` if it is not, or if there is nothing left to do.
     """
-    total = config.num_updates if num_updates is None else num_updates
-    training = build_training(msgspec.structs.replace(config, num_updates=total), start)
+    training = build_training(config, start)
     params, _ = try_out(training)
     described = describe_run(training, params)
     _check_same(run, described)
@@ -162,7 +163,11 @@ def reopen(
         check_files(run, now)
     if run.read_status().state == "finished" and (why := end_reached(run, training.config)):
         raise ConfigError(f"the run in {run.directory} has {why}")
-    again = {"format": CONFIG_FORMAT, "num_updates": total, "settings": to_data(training.config)}
+    again = {
+        "format": CONFIG_FORMAT,
+        "num_updates": config.num_updates,
+        "settings": to_data(training.config),
+    }
     again["fingerprints"] = now
     if any(run.config.get(name) != value for name, value in again.items()):
         kept = {name: value for name, value in run.config.items() if name != "command"}

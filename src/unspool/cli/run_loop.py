@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from .._checkpoint import save_checkpoint
 from .._config.build import Training
 from .._config.run_records import run_records
 from .._custom_types import Params
@@ -32,8 +31,7 @@ def run_loop(training: Training, run: Run, params: Params) -> int:
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
                     # The state is gone once another record is asked for.
-                    file = run.directory / "checkpoints" / f"{record.update}.npz"
-                    save_checkpoint(file, record.state)
+                    run.save(record)
                     return _finish_stopped(run, record.update, caught())
     except KeyboardInterrupt:
         return _finish_stopped(run, max(run.checkpoints, default=0), signal.SIGINT)
@@ -88,6 +86,11 @@ def _print_results(run: Run, record: Record) -> None:
                 f"{'evaluated':<10}{last.loss:.6g}{error} on {last.num_episodes} "
                 f"fresh episodes{failed}{at_start}"
             )
+        best = run.best
+        if best is not None and best.update != last.update:
+            print(f"{'best':<10}{best.loss:.6g} at update {best.update}")
+    if why := run.read_status().message:
+        print(f"{'ended':<10}{why}")
     names, values = run.config["parameter_names"], jax.tree.leaves(split(record.params)[0])
     if names is not None:
         flat = np.concatenate([np.ravel(value) for value in values])

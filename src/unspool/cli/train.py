@@ -14,7 +14,7 @@ from .._config.compare_config import CompareConfig
 from .._config.describe_run import describe_optimizer
 from .._config.options import format_value
 from .._config.run import create_run, reopen, run_settings, try_out
-from .._config.train_config import AbstractConfig
+from .._config.train_config import AbstractConfig, with_limits
 from .._counts import check_count
 from .._describe import describe
 from .._run import Run
@@ -83,16 +83,23 @@ def _resume(
     *,
     resume: Annotated[str, Help("the directory of the run")],
     num_updates: Annotated[int | None, Help("updates to make in all", "those of the run")] = None,
+    patience: Annotated[
+        int | None, Help("evaluations in a row without a lower loss, then it ends", "the run's")
+    ] = None,
+    target_loss: Annotated[
+        float | None, Help("evaluated loss at which it ends", "the run's")
+    ] = None,
     allow_changes: Annotated[
         bool, Help("go on although a file of yours is not what it was")
     ] = False,
 ) -> int:
     """Go on with a stopped run, to the same bits."""
-    check_count(num_updates=num_updates)
+    limits = {"num_updates": num_updates, "patience": patience, "target_loss": target_loss}
     run = open_run(resume)
     with jax.enable_x64(bool(run.config.get("float64"))):
         with as_usage_errors("in the problem"):
-            run, training, params = reopen(run, *run_settings(run), num_updates, allow_changes)
+            config, start = run_settings(run)
+            run, training, params = reopen(run, with_limits(config, limits), start, allow_changes)
         made = max(run.checkpoints, default=0)
         print(f"going on with {resume} from update {made}", flush=True)
         return run_loop(training, run, params)

@@ -22,7 +22,10 @@ _RECORDS, _EVALUATIONS = 100, 20
 _UPDATES_OF_RECORD = 10
 """Updates between records where nobody knows how many there will be."""
 
-_KEPT = "num_updates", "seconds", "checkpoint_every"
+LIMITS = "num_updates", "seconds", "patience", "target_loss"
+"""Settings that end a run, which may be others when it goes on."""
+
+_KEPT = *LIMITS, "checkpoint_every"
 
 
 @dataclass(frozen=True)

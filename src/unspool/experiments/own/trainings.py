@@ -62,7 +62,7 @@ def _open(
         run = Run.open(planned.path)
         config, start = run_settings(run)
         config = extended(config, planned.config)
-        run, training, params = reopen(run, config, start, None, allow_changes)
+        run, training, params = reopen(run, config, start, allow_changes)
     else:
         training = build_training(planned.config, start)
         params = try_out(training)[0] if is_first else start_params(training)
