@@ -1,5 +1,6 @@
 """A run is a directory: training writes it, reports read it."""
 
+import contextlib
 import json
 import time
 from collections.abc import Generator, Iterator
@@ -14,6 +15,7 @@ from ._estimator import AbstractEstimator
 from ._joint import AnyProblem, as_joint
 from ._lines import first_line, line_of
 from ._lock import LockedError, hold_lock
+from ._logger import AbstractLogger, Loggers
 from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
@@ -63,6 +65,7 @@ class Run:
     def __init__(self, directory: Path, config: dict[str, Any]):
         self.directory = directory
         self.config = config
+        self._loggers = Loggers((), config, directory)
 
     @classmethod
     def create(cls, directory: Path | str, config: dict[str, Any]) -> "Run":
@@ -97,6 +100,16 @@ class Run:
         if not (directory / CONFIG_FILE).exists():
             raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
         return cls(directory, files.read_object(directory / CONFIG_FILE, CONFIG_FORMAT))
+
+    @contextlib.contextmanager
+    def logging_to(self, *loggers: AbstractLogger) -> Iterator[None]:
+        """Sends records and evaluations that are written in the block to loggers as well."""
+        self._loggers = Loggers(loggers, self.config, self.directory)
+        try:
+            yield
+        finally:
+            self._loggers.finish(self.read_status())
+            self._loggers = Loggers((), self.config, self.directory)
 
     @property
     def checkpoints(self) -> list[int]:
@@ -161,6 +174,7 @@ class Run:
                     files.write_record(self.directory / METRICS_FILE, first)
                     self._save(0, training.state)
                 start, end = int(training.state.update), _End(num_updates, seconds)
+                self._loggers.start(None if state is None else start)
                 yield from self._write(make_records(training), start, end, checkpoint_every)
         except LockedError:
             raise RunError(
@@ -199,6 +213,7 @@ class Run:
                     useful_steps=record.useful_steps + earlier.useful_steps,
                 )
                 self.append(line_of(record))
+                self._loggers.log_record(record)
                 is_last = end.is_reached(record)
                 due = record.update - kept >= checkpoint_every or is_last
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
@@ -219,6 +234,9 @@ class Run:
         """Adds a line to `metrics.jsonl` or `evaluation.jsonl`."""
         is_metrics = isinstance(line, MetricsLine)
         files.append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
+        if isinstance(line, EvaluationLine):
+            self._loggers.start(max(self.checkpoints, default=None))
+            self._loggers.log_evaluation(line)
 
     def append_evaluation(self, line: EvaluationLine, params: Params) -> None:
         """Adds a line to `evaluation.jsonl`, and keeps the parameters if none were better."""

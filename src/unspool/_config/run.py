@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from .._custom_types import Params
+from .._logger import AbstractLogger
 from .._memory import Memory
 from .._random import Purpose, stream
 from .._run import Run
@@ -19,11 +20,14 @@ from ..records.files import write_text
 from .build import Training, build_training
 from .describe_run import describe_run, fingerprints
 from .errors import ConfigError, noting
+from .loggers import make_loggers
 from .run_records import end_reached, run_records
 from .train_config import TrainConfig, from_data, to_data, with_limits
 
 
-def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
+def train_run(
+    config: TrainConfig, directory: str | Path, *, loggers: Sequence[AbstractLogger] = ()
+) -> Iterator[Record]:
     """Trains as settings say, and writes the run into a new directory.
 
     Files of yours that the settings name are imported, which runs what is in them.
@@ -32,6 +36,7 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
 
     - `config`: the settings, with files relative to the current directory.
     - `directory`: where the run is written; it must not exist, or be empty.
+    - `loggers`: further loggers, as objects, besides those of the settings.
 
     **Returns:** an iterator of records, as `train` does; nothing is done before the first is asked
     for.
@@ -52,9 +57,10 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
     """
     with jax.enable_x64(config.float64):
         training = build_training(config)
+        own = make_loggers(config, training.start)
         params, _ = try_out(training)
         run = create_run(training, params, Path(directory))
-        records = run_records(training, run, params)
+        records = run_records(training, run, params, [*own, *loggers])
     yield from in_precision(records, config.float64)
 
 
@@ -66,6 +72,7 @@ def resume_run(
     patience: int | None = None,
     target_loss: float | None = None,
     allow_changes: bool = False,
+    loggers: Sequence[AbstractLogger] = (),
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
 
@@ -75,6 +82,7 @@ def resume_run(
     - `num_updates`, `seconds`, `patience`, `target_loss`: as of `TrainConfig`, updates and seconds
       in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
+    - `loggers`: as of `train_run`.
 
     **Returns:** an iterator of records, as `train_run` does.
 
@@ -92,7 +100,8 @@ def resume_run(
     config = with_limits(config, limits)
     with jax.enable_x64(config.float64):
         run, training, params = reopen(run, config, start, allow_changes)
-        records = run_records(training, run, params)
+        own = make_loggers(config, start)
+        records = run_records(training, run, params, [*own, *loggers])
     yield from in_precision(records, config.float64)
 
 

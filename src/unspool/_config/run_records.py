@@ -1,13 +1,14 @@
 """The records of a run, which are written down, and the evaluations that are due between them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 
 from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
+from .._logger import AbstractLogger
 from .._make_step import find_state_shape
 from .._params import map_arrays
 from .._run import Run
@@ -18,11 +19,18 @@ from .early_stop import why_to_stop
 from .train_config import TrainConfig
 
 
-def run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
+def run_records(
+    training: Training, run: Run, params: Params, loggers: Sequence[AbstractLogger] = ()
+) -> Iterator[Record]:
     """The records of a run, which are written down, and the evaluations that are due.
 
     A run that was killed between a checkpoint and its evaluation is evaluated there first.
     """
+    with run.logging_to(*loggers):
+        yield from _run_records(training, run, params)
+
+
+def _run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
     config = training.config
     job = training.joint, training.chunked, training.optimizer
     records = run.train(

@@ -15,7 +15,7 @@ from .settings_file import read_settings, write_settings
 C = TypeVar("C", bound="AbstractConfig")
 T = TypeVar("T", bound=msgspec.Struct)
 
-_PARTS = "problem", "estimator", "estimators", "optimizer", "schedule"
+_PARTS = "problem", "estimator", "estimators", "optimizer", "schedule", "log"
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +54,7 @@ class AbstractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     patience: int | None = None
     target_loss: float | None = None
     chunk: int | None = None
+    log: tuple[Spec, ...] = ()
 
     @classmethod
     def read(cls: type[C], file: str | os.PathLike[str]) -> C:
@@ -108,6 +109,7 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     - `patience`: evaluations in a row without a lower loss, after which training ends.
     - `target_loss`: evaluated loss at which training ends.
     - `chunk`: workers that run at once.
+    - `log`: loggers, by name with their options: `tensorboard`, `wandb`, `mlflow`, or yours.
     - `label`: what reports call the run.
 
     With `None`, gradients are not cut, updates alone end the training, there is a record every
@@ -194,6 +196,8 @@ def from_data(values: dict[str, Any], source: str, kind: type[C] = TrainConfig) 
 
 def _spelled_out(value: Any) -> Any:
     """A table in place of a name alone, which is short for one without options."""
+    if isinstance(value, list):
+        return [_spelled_out(item) for item in value]
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -219,7 +223,9 @@ def relocate(config: C, start: Path, target: Path) -> C:
         if isinstance(value, dict):
             moved = {name: move(item) for name, item in value.items()}
             return moved | {"name": move_name(moved["name"])} if is_spec(value) else moved
-        return [move(item) for item in value] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, tuple):
+            return tuple(map(move, value))
+        return [move(item) for item in value] if isinstance(value, list) else value
 
     def move_name(name: str) -> str:
         source, colon, thing = name.rpartition(":") if ":" in name else (name, "", "")

@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from .._config.build import Training
 from .._config.run_records import run_records
 from .._custom_types import Params
+from .._logger import AbstractLogger
 from .._params import split
 from .._run import Run
 from .._updates import Record
@@ -20,10 +21,12 @@ from .errors import RunFailure, describe_error
 from .progress import show_progress
 
 
-def run_loop(training: Training, run: Run, params: Params) -> int:
+def run_loop(
+    training: Training, run: Run, params: Params, loggers: Sequence[AbstractLogger] = ()
+) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
     total = training.config.num_updates
-    records = run_records(training, run, params)
+    records = run_records(training, run, params, loggers)
     record, made = None, max(run.checkpoints, default=0)
     try:
         with _signals() as caught, show_progress(total, made, "updates") as show_update:

@@ -12,6 +12,7 @@ from .._config import names
 from .._config.build import Training, build_training
 from .._config.compare_config import CompareConfig
 from .._config.describe_run import describe_optimizer
+from .._config.loggers import make_loggers
 from .._config.options import format_value
 from .._config.run import create_run, reopen, run_settings, try_out
 from .._config.train_config import AbstractConfig, with_limits
@@ -51,6 +52,7 @@ def train(argv: Sequence[str]) -> int:
             return _train_several(asked)
         with as_usage_errors("in the settings"):
             training = build_training(asked.config)
+            loggers = make_loggers(asked.config, training.start)
         _print_settings(training)
         with as_usage_errors("in the problem"):
             params, memory = try_out(training)
@@ -59,7 +61,7 @@ def train(argv: Sequence[str]) -> int:
         _print_size(run)
         print(f"{'memory':<10}{memory}")
         print(f"{'directory':<10}{run.directory}", flush=True)
-        return run_loop(training, run, params)
+        return run_loop(training, run, params, loggers)
 
 
 def _train_several(asked: Asked) -> int:
@@ -99,10 +101,11 @@ def _resume(
     with jax.enable_x64(bool(run.config.get("float64"))):
         with as_usage_errors("in the problem"):
             config, start = run_settings(run)
+            loggers = make_loggers(config, start)
             run, training, params = reopen(run, with_limits(config, limits), start, allow_changes)
         made = max(run.checkpoints, default=0)
         print(f"going on with {resume} from update {made}", flush=True)
-        return run_loop(training, run, params)
+        return run_loop(training, run, params, loggers)
 
 
 def _make_directory(training: Training, asked: str | None) -> Path:

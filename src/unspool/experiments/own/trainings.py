@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from ..._config.build import build_training
+from ..._config.loggers import make_loggers
 from ..._config.run import (
     create_run,
     in_precision,
@@ -58,6 +59,7 @@ def _open(
     planned: Planned, start: Path, allow_changes: bool, *, is_first: bool
 ) -> tuple[Run, Iterator[Record]]:
     """The run, and the records that it still lacks; the first of its kind is tried out before."""
+    loggers = make_loggers(planned.config, start)
     if (planned.path / CONFIG_FILE).exists():
         run = Run.open(planned.path)
         config, start = run_settings(run)
@@ -67,7 +69,7 @@ def _open(
         training = build_training(planned.config, start)
         params = try_out(training)[0] if is_first else start_params(training)
         run = create_run(training, params, planned.path)
-    return run, run_records(training, run, params)
+    return run, run_records(training, run, params, loggers)
 
 
 def _spent(planned: Planned, record: Record) -> int:
