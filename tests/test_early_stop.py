@@ -10,7 +10,7 @@ import pytest
 
 import unspool
 from support.cli import lines, one_line, read
-from unspool import ConfigError, Run, RunError, Spec, TrainConfig
+from unspool import ConfigError, Run, RunError, Spec, TrainConfig, export
 from unspool._config.early_stop import why_to_stop
 from unspool.cli.__main__ import main
 from unspool.experiments.own.plan import LIMITS, Planned
@@ -202,3 +202,37 @@ def test_the_best_of_networks_in_half_precision_comes_back_bit_by_bit():
     run.append_evaluation(EvaluationLine(update=1, loss=2.0), {"w": params["w"] * 2, "n": 3})
     found = run.load_best({"w": jnp.zeros(3, jnp.bfloat16), "n": 4})
     assert found["n"] == 4 and found["w"].tobytes() == params["w"].tobytes()
+
+
+META = """
+import jax.numpy as jnp
+import optax
+from unspool.problems.learned_optimizer import LearnedSGD, OptimizerTraining, Task
+from unspool.problems.schedules import Data, Model
+
+model = Model(lambda key: jnp.ones(()), lambda weights, x: jnp.mean((weights - x) ** 2))
+task = Task(model, Data(jnp.zeros(4), jnp.zeros(1), batch_size=2))
+training = OptimizerTraining(LearnedSGD(), task, horizon=4)
+uphill = optax.sgd(-0.01)
+"""
+
+
+def test_the_best_parameters_are_exported_by_name():
+    Path("meta.py").write_text(META)
+    config = TrainConfig(
+        problem=Spec("meta.py:training"), estimator=Spec("nres", {"num_workers": 2}),
+        optimizer=Spec("meta.py:uphill"), num_updates=3, num_episodes=2,
+        evaluate_every=1,
+    )  # fmt: skip
+    *_, last = unspool.train_run(config, "a")
+    run = Run.open("a")
+    assert run.best.update == 0, "it goes uphill"
+    found = export.save_run("a", update="best")
+    assert found.update == 0
+    start = unspool.build_training(config).problem.init_params(key=jax.random.key(0))
+    for one, two, other in zip(
+        *map(jax.tree.leaves, (found.params, start, last.params)), strict=True
+    ):
+        assert np.array_equal(one, two) and not np.array_equal(one, other)
+    assert main(["export", "a", "--update", "best", "--file", "best.safetensors"]) == 0
+    assert Path("best.safetensors").read_bytes() == found.file.read_bytes()
