@@ -220,7 +220,7 @@ uphill = optax.sgd(-0.01)
 def test_the_best_parameters_are_exported_by_name():
     Path("meta.py").write_text(META)
     config = TrainConfig(
-        problem=Spec("meta.py:training"), estimator=Spec("nres", {"num_workers": 2}),
+        problem=Spec("meta.py:training"), estimator=Spec("bptt"),
         optimizer=Spec("meta.py:uphill"), num_updates=3, num_episodes=2,
         evaluate_every=1,
     )  # fmt: skip

@@ -144,6 +144,8 @@ def test_the_end_of_a_run_is_told(resumed):
     _, run = mlflow_run()
     assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
     assert run.info.run_name == "run"
+    (said,) = logs.read_events(Path("run")).Tensors("status/text_summary")
+    assert (said.step, said.tensor_proto.string_val) == (8, [b"finished"])
     exits = [m.exit.exit_code for m in logs.read_wandb(Path("wandb")) if m.HasField("exit")]
     assert exits == [0]
     ids = {m.run.run_id for m in logs.read_wandb(Path("wandb")) if m.HasField("run")}
@@ -216,6 +218,21 @@ def test_a_training_that_fails_tells_its_loggers(somewhere):
     with pytest.raises(unspool.TrainingError) as raised:
         list(unspool.train_run(config, "a", loggers=[told]))
     assert told.told[-1] == ("failed", str(raised.value))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_mlflows_usual_store_is_a_database(somewhere, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    logger = unspool.log.MLflow("some", tracking_uri="sqlite:///mlflow.db")
+    list(unspool.train_run(settings(), "a", loggers=[logger]))
+    client = MlflowClient("sqlite:///mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("some").experiment_id])
+    found, expected = logs.curves_of_mlflow(client, run), logs.curves_of_files(Path("a"))
+    assert {name: sorted(points) for name, points in found.items()} == expected
 
 
 def test_numbers_that_are_not_finite_are_in_no_curve(somewhere):

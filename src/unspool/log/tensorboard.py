@@ -42,6 +42,7 @@ class TensorBoard(AbstractLogger):
 
     directory: str | Path | None = None
     _writer: Any = field(default=None, init=False, repr=False)
+    _update: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         with needing("logging to TensorBoard"):
@@ -58,6 +59,7 @@ class TensorBoard(AbstractLogger):
 
         # Events from this step on are left out by readers, if there are any yet.
         first = 0 if update is None else update + 1
+        self._update = first
         self._writer = SummaryWriter(str(self._place(directory)), purge_step=first)
         curves = dict.fromkeys(("loss", "evaluation/loss"), 0.0)
         for summary in hparams(hyperparameters(config), curves):
@@ -71,7 +73,8 @@ class TensorBoard(AbstractLogger):
         self._write(evaluation_values(line), line.update)
 
     def finish(self, status: Status) -> None:
-        self._writer.add_text("status", f"{status.state}: {status.message}".rstrip(": "))
+        said = f"{status.state}: {status.message}" if status.message else status.state
+        self._writer.add_text("status", said, self._update)
         self._writer.close()
 
     def _place(self, directory: Path | None) -> Path:
@@ -85,3 +88,4 @@ class TensorBoard(AbstractLogger):
         for name, value in values.items():
             self._writer.add_scalar(name, value, update)
         self._writer.flush()
+        self._update = update
