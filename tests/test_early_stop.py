@@ -198,6 +198,8 @@ def test_a_comparison_keeps_runs_whose_limits_have_become_wider():
 def test_the_best_of_networks_in_half_precision_comes_back_bit_by_bit():
     params = {"w": jax.random.normal(jax.random.key(0), (3,), jnp.bfloat16), "n": 3}
     run = Run.create("a", {})
+    run.append_evaluation(EvaluationLine(update=0, loss=np.nan), {"w": params["w"] * 2, "n": 3})
+    assert run.best is None and not Path("a/best").exists()
     run.append_evaluation(EvaluationLine(update=0, loss=1.0), params)
     run.append_evaluation(EvaluationLine(update=1, loss=2.0), {"w": params["w"] * 2, "n": 3})
     found = run.load_best({"w": jnp.zeros(3, jnp.bfloat16), "n": 4})

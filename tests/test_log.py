@@ -18,6 +18,7 @@ from support import logs
 from support.cli import one_line, read
 from support.limits import HANG
 from unspool import Run, Spec, TrainConfig
+from unspool._config import names
 from unspool.cli.__main__ import main
 from unspool.experiments.own.plan import plan_selection
 from unspool.problems import schedules
@@ -276,6 +277,14 @@ def test_loggers_are_named_on_the_command_line(somewhere, capsys):
     assert TrainConfig.read("short.toml").log == config.log
     assert main(["train", "--resume", "a", "--num-updates=3"]) == 0
     assert "seen 3\n" in capsys.readouterr().out
+
+
+def test_loggers_are_listed_with_their_options(capsys):
+    assert main(["list", "loggers", "wandb"]) == 0
+    said = capsys.readouterr().out
+    assert "options: --tensorboard.directory None" in said
+    assert "begin with: unspool train PROBLEM nres --log wandb" in said
+    assert sorted(names.loggers()) == ["mlflow", "tensorboard", "wandb"]
 
 
 WRONG = {

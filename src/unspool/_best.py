@@ -1,5 +1,6 @@
 """The parameters of a run's best evaluation, kept as files beside its checkpoints."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from .records import EvaluationLine
 
 
 def find_best(lines: Sequence[EvaluationLine]) -> EvaluationLine | None:
-    """The evaluation of the lowest loss, the first of several; `None` if no loss is known."""
-    known = [line for line in lines if line.loss is not None]
-    return min(known, key=lambda line: line.loss, default=None)  # pyright: ignore
+    """The evaluation of the lowest loss, the first of several; `None` if none is finite."""
+    losses = [math.inf if line.loss is None else line.loss for line in lines]
+    finite = [place for place, loss in enumerate(losses) if math.isfinite(loss)]
+    return lines[min(finite, key=losses.__getitem__)] if finite else None
 
 
 def save_if_best(folder: Path, lines: Sequence[EvaluationLine], params: Params) -> None:

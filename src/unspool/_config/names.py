@@ -257,12 +257,9 @@ def _kinds(what: str) -> tuple[tuple[type, ...], tuple[type, ...]]:
         from ..problems.schedules import ModelTraining
 
         return (), (ModelTraining,)
-    own = {
-        "estimator": AbstractEstimator,
-        "directions": AbstractDirections,
-        "logger": AbstractLogger,
-    }
-    return (own.get(what, object),), (own.get(what, object),)
+    known = {"directions": AbstractDirections, "logger": AbstractLogger}
+    own = (known | {"estimator": AbstractEstimator}).get(what, object)
+    return (own,), (own,)
 
 
 def _is_own(what: str, value: Any) -> bool:
