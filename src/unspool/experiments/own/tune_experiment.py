@@ -46,7 +46,7 @@ class TuneExperiment(AbstractExperiment):
     learning_rate: float
     num_runs: int
     seeds: int
-    loggers: tuple[AbstractLogger, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    loggers: tuple[AbstractLogger, ...] = ()
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
