@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import unspool
 from support import mujoco_bodies
 from support.mujoco_bodies import SEEDS, play, weights_of
 from unspool.problems.control import Hopper, Swimmer
@@ -40,6 +41,25 @@ def test_an_episode_that_ends_has_no_further_pictures():
     except RuntimeError:
         pytest.skip("nothing to draw with")
     assert len(pictures) == length // 5 + 1 < 21
+
+
+def test_the_best_parameters_are_played_by_name(tmp_path):
+    config = unspool.TrainConfig(
+        problem=unspool.Spec("swimmer", {"horizon": 20}),
+        estimator=unspool.Spec("nres", {"num_workers": 1}),
+        num_updates=2,
+        num_episodes=1,
+        evaluate_every=1,
+    )
+    list(unspool.train_run(config, tmp_path / "run"))
+    best = unspool.Run.open(tmp_path / "run").best
+    try:
+        # An episode that the parameters were judged by: it has the loss that was found then.
+        played = unspool.play(tmp_path / "run", update="best", num_steps=1, num_episodes=1)
+    except RuntimeError:
+        pytest.skip("nothing to draw with")
+    assert played.update == best.update
+    assert -played.mean_return / 20 == pytest.approx(best.loss, rel=1e-6)
 
 
 def test_no_pictures_without_graphics():

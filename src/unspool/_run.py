@@ -1,11 +1,13 @@
 """A run is a directory: training writes it, reports read it."""
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ._best import find_best, forget_best, load_best, save_if_best
 from ._checkpoint import load_checkpoint, save_checkpoint
 from ._counts import as_count
 from ._custom_types import KeyLike, Params, RandomKey
@@ -13,6 +15,7 @@ from ._estimator import AbstractEstimator
 from ._joint import AnyProblem
 from ._lines import first_line, line_of
 from ._lock import LockedError, hold_lock
+from ._logger import AbstractLogger, Loggers
 from ._make_step import TrainState, begin_anew
 from ._optimizer import AnyOptimizer
 from ._random import as_key
@@ -24,6 +27,7 @@ from .records.run import CONFIG_FILE, EVALUATION_FILE, METRICS_FILE, STATUS_FILE
 from .records.status import State
 
 _MOST_SECONDS_UNSAVED = 600
+_BEST = "best"
 
 
 class _End(NamedTuple):
@@ -44,6 +48,7 @@ class Run:
     - `metrics.jsonl`: a line per record.
     - `evaluation.jsonl`: a line per evaluation of unperturbed parameters.
     - `checkpoints/<update>.npz`: everything needed to go on.
+    - `best/<update>.npz`: the parameters of the best evaluation.
     - `status.json`: whether it finished.
     - `lock`: held while it is trained.
 
@@ -60,6 +65,7 @@ class Run:
     def __init__(self, directory: Path, config: dict[str, Any]):
         self.directory = directory
         self.config = config
+        self._loggers = Loggers((), config, directory)
 
     @classmethod
     def create(cls, directory: Path | str, config: dict[str, Any]) -> "Run":
@@ -95,6 +101,16 @@ class Run:
             raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
         return cls(directory, files.read_object(directory / CONFIG_FILE, CONFIG_FORMAT))
 
+    @contextlib.contextmanager
+    def logging_to(self, *loggers: AbstractLogger) -> Iterator[None]:
+        """Sends records and evaluations that are written in the block to loggers as well."""
+        self._loggers = Loggers(loggers, self.config, self.directory)
+        try:
+            yield
+        finally:
+            self._loggers.finish(self.read_status())
+            self._loggers = Loggers((), self.config, self.directory)
+
     @property
     def checkpoints(self) -> list[int]:
         """The updates at which there is a checkpoint, in order."""
@@ -114,7 +130,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         """As `train`, with every record written down and a checkpoint now and then.
 
         **Arguments:** as for `train`, and
@@ -151,7 +167,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         """As `train`, of what has been compiled already."""
         key, num_updates = as_key(key), compiled.num_updates
         if checkpoint_every is None:
@@ -172,6 +188,7 @@ class Run:
                 else:
                     training = compiled.go_on(state)
                 start, end = int(training.state.update), _End(num_updates, seconds)
+                self._loggers.start(None if state is None else start)
                 yield from self._write(make_records(training), start, end, checkpoint_every)
         except LockedError:
             raise RunError(
@@ -210,6 +227,7 @@ class Run:
                     useful_steps=record.useful_steps + earlier.useful_steps,
                 )
                 self.append(line_of(record))
+                self._loggers.log_record(record)
                 is_last = end.is_reached(record)
                 due = record.update - kept >= checkpoint_every or is_last
                 if due or time.monotonic() - saved_at >= _MOST_SECONDS_UNSAVED:
@@ -230,6 +248,42 @@ class Run:
         """Adds a line to `metrics.jsonl` or `evaluation.jsonl`."""
         is_metrics = isinstance(line, MetricsLine)
         files.append_line(self.directory / (METRICS_FILE if is_metrics else EVALUATION_FILE), line)
+        if isinstance(line, EvaluationLine):
+            self._loggers.start(max(self.checkpoints, default=None))
+            self._loggers.log_evaluation(line)
+
+    def append_evaluation(self, line: EvaluationLine, params: Params) -> None:
+        """Adds a line to `evaluation.jsonl`, and keeps the parameters if none were better."""
+        lines = [*self.read_evaluations(), line]
+        # First the parameters, so that no line is without them.
+        save_if_best(self.directory / _BEST, lines, params)
+        self.append(line)
+        forget_best(self.directory / _BEST, lines, max(self.checkpoints, default=0))
+
+    @property
+    def best(self) -> EvaluationLine | None:
+        """The evaluation with the lowest loss, the first of several; `None` if there is none."""
+        return find_best(self.read_evaluations())
+
+    def load_best(self, like: Params) -> Params:
+        """The parameters of the best evaluation.
+
+        **Arguments:**
+
+        - `like`: parameters of the same tree, such as the problem's initial ones. What is not
+          trained is taken from them.
+
+        **Raises:** `RunError` if there is no evaluation; `CheckpointError` if its parameters were
+        not kept, as those of `Run.train` are not without `append_evaluation`.
+        """
+        best = self.best
+        if best is None:
+            raise RunError(f"the run in {self.directory} has no evaluation to be the best one")
+        return load_best(self.directory / _BEST, best.update, like)
+
+    def save(self, record: Record) -> None:
+        """Writes a checkpoint of a record, before the next one is asked for."""
+        self._save(record.update, record.state)
 
     def read_metrics(self) -> list[MetricsLine]:
         """The lines of `metrics.jsonl`; a last line cut short is left out.
@@ -267,3 +321,4 @@ class Run:
                 files.write_lines(self.directory / name, kept)
         for later in (u for u in self.checkpoints if u > update):
             self._checkpoint(later).unlink()
+        forget_best(self.directory / _BEST, self.read_evaluations(), update)

@@ -25,6 +25,7 @@ class CompareConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fi
     - `float64`: compute in double precision.
     - `num_episodes`: fresh episodes of an evaluation, 0 for none.
     - `chunk`: workers that run at once.
+    - `log`: loggers, as for `TrainConfig`; they get the runs that are shown.
     - `learning_rates`: rates of which each estimator gets the one that is best for it. By default
       there is the optimizer's own alone.
     - `seeds`: seeds that are shown.
@@ -39,6 +40,7 @@ class CompareConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fi
       that count, compare in one process (`num_processes=1`).
     - `log_every`: updates between records.
     - `evaluate_every`: updates between evaluations.
+    - `patience`, `target_loss`: end a run by its evaluations, as for `TrainConfig`.
 
     A run ends at the first limit that it reaches. With `None`, there is a record every hundredth of
     all updates and an evaluation every twentieth. Without any limit there are 1000 updates. With

@@ -19,6 +19,7 @@ from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._estimator.directions import AbstractDirections
 from .._joint import JointProblem
+from .._logger import AbstractLogger
 from .._problem import AbstractProblem
 from ..problems import control as _control
 from .errors import ConfigError, suggest
@@ -43,6 +44,7 @@ _WANTED = {
     "task": "an instance of Task or OptimizerTraining of unspool.problems.learned_optimizer",
     "learned optimizer": "a subclass or an instance of "
     "unspool.problems.learned_optimizer.AbstractLearnedOptimizer",
+    "logger": "a subclass or an instance of unspool.log.AbstractLogger, or a function of a record",
     "object": "a class, or a ready object",
 }
 
@@ -129,6 +131,12 @@ def schedules() -> dict[str, Callable[..., optax.Schedule]]:
     }
 
 
+def loggers() -> dict[str, type[AbstractLogger]]:
+    """The exported loggers that options can construct: `tensorboard`, `wandb` and `mlflow`."""
+    found = {cls.__name__.lower(): cls for cls in exported(_loggers(), AbstractLogger).values()}
+    return {name: cls for name, cls in found.items() if not missing_arguments(cls, [])}
+
+
 def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any]:
     """The classes that a module exports, by the names they are typed with."""
     return {
@@ -156,7 +164,7 @@ def find(what: str, name: str, start: Path) -> Found:
 
     **Arguments:**
 
-    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "task",
+    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "logger", "task",
       "learned optimizer", "training run" or "object".
     - `start`: the directory that files and packages are looked for in.
 
@@ -171,7 +179,7 @@ def find(what: str, name: str, start: Path) -> Found:
     except ConfigError as error:
         own = " (or name your own: file.py:Class)" if what == "problem" else ""
         raise ConfigError(f"{error}{own}") from None
-    places = _library(), _problems, _control, optax, optax.contrib
+    places = _library(), _problems, _control, _loggers(), optax, optax.contrib
     # Some of optax are known by other names than their own.
     place, known = next((m, k) for m in places for k, v in vars(m).items() if v is thing)
     return Found(f"{place.__name__.removesuffix('._exports')}:{known}", thing)
@@ -182,7 +190,8 @@ def _known(what: str) -> Mapping[str, Any]:
         modules = _library(), _problems, _control
         return {k: v for module in modules for k, v in exported(module, eqx.Module).items()}
     known = {"problem": problems, "estimator": estimators, "optimizer": optimizers}
-    return (known | {"schedule": schedules, "directions": directions})[what]()
+    known |= {"schedule": schedules, "directions": directions, "logger": loggers}
+    return known[what]()
 
 
 def _find_own(what: str, spec: str, start: Path) -> Found:
@@ -202,6 +211,8 @@ def _find_own(what: str, spec: str, start: Path) -> Found:
     lacking = sorted(getattr(found, "__abstractmethods__", ()))
     if isinstance(found, type) and lacking:
         raise ConfigError(f"{spec} lacks {', '.join(lacking)}, which every {what} needs")
+    if what == "logger" and inspect.isroutine(found):
+        found = _loggers().Callback(found)
     return Found(f"{source}:{name}", found)
 
 
@@ -223,6 +234,8 @@ def _is_one(what: str, value: Any) -> bool:
             getattr(value, "update", None)
         )
         return is_ready or inspect.isroutine(value)
+    if what == "logger" and inspect.isroutine(value):
+        return True
     if what == "schedule":
         return inspect.isroutine(value)
     classes, ready = _kinds(what)
@@ -244,7 +257,8 @@ def _kinds(what: str) -> tuple[tuple[type, ...], tuple[type, ...]]:
         from ..problems.schedules import ModelTraining
 
         return (), (ModelTraining,)
-    own = {"estimator": AbstractEstimator, "directions": AbstractDirections}.get(what, object)
+    known = {"directions": AbstractDirections, "logger": AbstractLogger}
+    own = (known | {"estimator": AbstractEstimator}).get(what, object)
     return (own,), (own,)
 
 
@@ -258,6 +272,10 @@ def _is_own(what: str, value: Any) -> bool:
 def _library() -> ModuleType:
     # By name, for it exports this package's functions too.
     return importlib.import_module("unspool._exports")
+
+
+def _loggers() -> ModuleType:
+    return importlib.import_module("unspool.log")
 
 
 def _needed(function: Callable[..., Any]) -> set[str]:

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import msgspec
 
 from .._custom_types import Params
+from .._logger import AbstractLogger
 from .._run import Run
 from .._train import Compiled, compile_training
 from .._updates import Record
@@ -18,11 +18,14 @@ from ..records.files import write_text
 from .build import Training, build_training
 from .describe_run import describe_run, fingerprints
 from .errors import ConfigError, noting
+from .loggers import make_loggers
 from .run_records import end_reached, run_records
-from .train_config import TrainConfig, from_data, to_data
+from .train_config import TrainConfig, from_data, to_data, with_limits
 
 
-def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
+def train_run(
+    config: TrainConfig, directory: str | Path, *, loggers: Sequence[AbstractLogger] = ()
+) -> Iterator[Record]:
     """Trains as settings say, and writes the run into a new directory.
 
     Files of yours that the settings name are imported, which runs what is in them.
@@ -31,6 +34,7 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
 
     - `config`: the settings, with files relative to the current directory.
     - `directory`: where the run is written; it must not exist, or be empty.
+    - `loggers`: further loggers, as objects, besides those of the settings.
 
     **Returns:** an iterator of records, as `train` does; nothing is done before the first is asked
     for.
@@ -51,9 +55,10 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
     """
     with jax.enable_x64(config.float64):
         training = build_training(config)
+        own = make_loggers(config, training.start)
         compiled = compile_run(training)
         run = create_run(training, compiled.params, Path(directory))
-        records = run_records(training, run, compiled)
+        records = run_records(training, run, compiled, [*own, *loggers])
     yield from in_precision(records, config.float64)
 
 
@@ -62,16 +67,20 @@ def resume_run(
     *,
     num_updates: int | None = None,
     seconds: float | None = None,
+    patience: int | None = None,
+    target_loss: float | None = None,
     allow_changes: bool = False,
+    loggers: Sequence[AbstractLogger] = (),
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
 
     **Arguments:**
 
     - `directory`: of a run by `train_run` or `unspool train`.
-    - `num_updates`: updates to make in all; by default those of the run.
-    - `seconds`: seconds of training in all; by default those of the run.
+    - `num_updates`, `seconds`, `patience`, `target_loss`: as of `TrainConfig`, updates and seconds
+      in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
+    - `loggers`: as of `train_run`.
 
     **Returns:** an iterator of records, as `train_run` does.
 
@@ -84,11 +93,13 @@ def resume_run(
     """
     run = Run.open(directory)
     config, start = run_settings(run)
-    if seconds is not None:
-        config = msgspec.structs.replace(config, seconds=seconds)
+    limits = {"num_updates": num_updates, "seconds": seconds}
+    limits |= {"patience": patience, "target_loss": target_loss}
+    config = with_limits(config, limits)
     with jax.enable_x64(config.float64):
-        run, training, compiled = reopen(run, config, start, num_updates, allow_changes)
-        records = run_records(training, run, compiled)
+        run, training, compiled = reopen(run, config, start, allow_changes)
+        own = make_loggers(config, start)
+        records = run_records(training, run, compiled, [*own, *loggers])
     yield from in_precision(records, config.float64)
 
 
@@ -138,14 +149,13 @@ def create_run(training: Training, params: Params, directory: Path) -> Run:
 
 
 def reopen(
-    run: Run, config: TrainConfig, start: Path, num_updates: int | None, allow_changes: bool
+    run: Run, config: TrainConfig, start: Path, allow_changes: bool
 ) -> tuple[Run, Training, Compiled]:
-    """The run, what it trains, and that compiled, once all is still the same.
+    """The run, what it trains, and that compiled, once all but its limits is still the same.
 
     **Raises:** `ConfigError` if it is not, or if there is nothing left to do.
     """
-    total = config.num_updates if num_updates is None else num_updates
-    training = build_training(msgspec.structs.replace(config, num_updates=total), start)
+    training = build_training(config, start)
     compiled = compile_run(training)
     described = describe_run(training, compiled.params)
     _check_same(run, described)
@@ -154,7 +164,11 @@ def reopen(
         check_files(run, now)
     if run.read_status().state == "finished" and (why := end_reached(run, training.config)):
         raise ConfigError(f"the run in {run.directory} has {why}")
-    again = {"format": CONFIG_FORMAT, "num_updates": total, "settings": to_data(training.config)}
+    again = {
+        "format": CONFIG_FORMAT,
+        "num_updates": config.num_updates,
+        "settings": to_data(training.config),
+    }
     again["fingerprints"] = now
     if any(run.config.get(name) != value for name, value in again.items()):
         kept = {name: value for name, value in run.config.items() if name != "command"}

@@ -1,27 +1,36 @@
 """The records of a run, which are written down, and the evaluations that are due between them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 
 from .._checkpoint import load_checkpoint
 from .._custom_types import Params
 from .._evaluate import evaluate
+from .._logger import AbstractLogger
 from .._params import map_arrays
 from .._run import Run
 from .._train import Compiled
 from .._updates import Record, TrainingError
 from ..records import EvaluationLine
 from .build import Training
+from .early_stop import why_to_stop
 from .train_config import TrainConfig
 
 
-def run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Record]:
+def run_records(
+    training: Training, run: Run, compiled: Compiled, loggers: Sequence[AbstractLogger] = ()
+) -> Iterator[Record]:
     """The records of a run, which are written down, and the evaluations that are due.
 
     A run that was killed between a checkpoint and its evaluation is evaluated there first.
     """
+    with run.logging_to(*loggers):
+        yield from _run_records(training, run, compiled)
+
+
+def _run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Record]:
     config = training.config
     records = run.train_compiled(
         compiled,
@@ -37,6 +46,9 @@ def run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Re
             file = run.directory / "checkpoints" / f"{made}.npz"
             params = load_checkpoint(file, compiled.state_shape).recommended
         evaluations.make(made, _seconds_at(run, made), params)
+    if why := _why_stopped(run, config, made):
+        run.finish("finished", f"it has {why}")
+        return
     record = None
     try:
         for record in records:
@@ -44,7 +56,14 @@ def run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Re
             is_end = late or record.update >= config.num_updates
             if evaluations.are_due(record.update, record.seconds, is_end=is_end):
                 evaluations.make(record.update, record.seconds, record.params)
+            why = "" if is_end else _why_stopped(run, config, record.update)
+            if why:
+                run.save(record)
+                records.close()
+                run.finish("finished", f"it has {why}")
             yield record
+            if why:
+                return
     except TrainingError:
         if record is not None and evaluations.are_due(record.update, is_end=True):
             evaluations.make(record.update, record.seconds, record.params)
@@ -61,7 +80,10 @@ class _Evaluations:
     def __init__(self, training: Training, run: Run):
         config = training.config
         self._training, self._run = training, run
-        self._every = config.evaluate_every or config.num_updates
+        usual = config.num_updates
+        if config.patience is not None or config.target_loss is not None:
+            usual = max(1, config.num_updates // 20)
+        self._every = config.evaluate_every or usual
         self._pause = math.inf
         if config.seconds is not None and config.evaluate_every is None:
             self._pause = config.seconds / 20
@@ -97,7 +119,7 @@ class _Evaluations:
             num_episodes=found.num_episodes,
             dropped=int(found.dropped),
         )
-        self._run.append(line)
+        self._run.append_evaluation(line, params)
         self._update, self._seconds = update, seconds
 
 
@@ -115,7 +137,16 @@ def end_reached(run: Run, config: TrainConfig) -> str:
             f"been trained for {spent:.3g} of {config.seconds:.6g} seconds: to go on, ask for more "
             "with --seconds (in Python, seconds)"
         )
-    return ""
+    return _why_stopped(run, config, made)
+
+
+def _why_stopped(run: Run, config: TrainConfig, made: int) -> str:
+    """The reason why the evaluations up to an update end a run there; empty if they do not."""
+    if config.patience is None and config.target_loss is None:
+        return ""
+    lines = [line for line in run.read_evaluations() if line.update <= made]
+    is_evaluated = bool(lines) and lines[-1].update == made
+    return why_to_stop(lines, config) if is_evaluated else ""
 
 
 def _seconds_at(run: Run, update: int) -> float:

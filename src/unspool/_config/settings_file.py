@@ -1,13 +1,12 @@
 """Files of settings in JSON, TOML or YAML: the ending of the name says which."""
 
-import contextlib
 import json
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+from .extras import needing
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -46,17 +45,6 @@ def write_settings(path: Path, values: dict[str, Any]) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def needing(extra: str, doing: str) -> Iterator[None]:
-    """Says which extra is missing where an import fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{doing} needs {error.name}, which is not there: pip install 'unspool[{extra}]'"
-        ) from error
-
-
 def _choose(path: Path, known: dict[str, Any]) -> Any:
     if path.suffix not in known:
         raise ConfigError(f"{path} must end with .json, .toml, .yaml or .yml")
@@ -85,7 +73,7 @@ def _find_none(value: Any, name: str = "") -> str | None:
 
 
 def _parse_yaml(text: str) -> Any:
-    with needing("cli", "reading YAML"):
+    with needing("reading YAML"):
         import yaml
     try:
         return yaml.safe_load(text)
@@ -94,13 +82,13 @@ def _parse_yaml(text: str) -> Any:
 
 
 def _form_yaml(values: dict[str, Any]) -> str:
-    with needing("cli", "writing YAML"):
+    with needing("writing YAML"):
         import yaml
     return yaml.safe_dump(values, sort_keys=False)
 
 
 def _form_toml(values: dict[str, Any]) -> str:
-    with needing("cli", "writing TOML"):
+    with needing("writing TOML"):
         import tomli_w
     return tomli_w.dumps(values)
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from .settings_file import read_settings, write_settings
 C = TypeVar("C", bound="AbstractConfig")
 T = TypeVar("T", bound=msgspec.Struct)
 
-_PARTS = "problem", "estimator", "estimators", "optimizer", "schedule"
+_PARTS = "problem", "estimator", "estimators", "optimizer", "schedule", "log"
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +51,10 @@ class AbstractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log_every: int | None = None
     num_episodes: int = 100
     evaluate_every: int | None = None
+    patience: int | None = None
+    target_loss: float | None = None
     chunk: int | None = None
+    log: tuple[Spec, ...] = ()
 
     @classmethod
     def read(cls: type[C], file: str | os.PathLike[str]) -> C:
@@ -102,7 +106,10 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     - `checkpoint_every`: updates between checkpoints.
     - `num_episodes`: fresh episodes of an evaluation, 0 for none.
     - `evaluate_every`: updates between further evaluations.
+    - `patience`: evaluations in a row without a lower loss, after which training ends.
+    - `target_loss`: evaluated loss at which training ends.
     - `chunk`: workers that run at once.
+    - `log`: loggers, by name with their options: `tensorboard`, `wandb`, `mlflow`, or yours.
     - `label`: what reports call the run.
 
     With `None`, gradients are not cut, updates alone end the training, there is a record every
@@ -139,13 +146,24 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def check_numbers(config: AbstractConfig, *counts: str) -> None:
     """Raises `ValueError` for a number out of range; `counts` are further ones, from 1 on."""
-    for name in (*counts, "log_every", "evaluate_every", "chunk"):
+    for name in (*counts, "log_every", "evaluate_every", "patience", "chunk"):
         if (value := getattr(config, name)) is not None:
             as_count(name, value)
     as_count("num_episodes", config.num_episodes, least=0)
     for name in ("clip_norm", "seconds"):
         if (value := getattr(config, name)) is not None:
             check_positive(name, value)
+    if config.target_loss is not None and not math.isfinite(config.target_loss):
+        raise ConfigError(f"target_loss must be a finite number, got {config.target_loss}")
+    for name in ("patience", "target_loss"):
+        if getattr(config, name) is not None and config.num_episodes == 0:
+            raise ConfigError(f"{name} needs evaluations: num_episodes must be at least 1, got 0")
+
+
+def with_limits(config: "TrainConfig", limits: Mapping[str, Any]) -> "TrainConfig":
+    """The settings with those of other limits that are not `None`."""
+    given = {name: value for name, value in limits.items() if value is not None}
+    return msgspec.structs.replace(config, **given)
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -178,6 +196,8 @@ def from_data(values: dict[str, Any], source: str, kind: type[C] = TrainConfig) 
 
 def _spelled_out(value: Any) -> Any:
     """A table in place of a name alone, which is short for one without options."""
+    if isinstance(value, list):
+        return [_spelled_out(item) for item in value]
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -203,7 +223,9 @@ def relocate(config: C, start: Path, target: Path) -> C:
         if isinstance(value, dict):
             moved = {name: move(item) for name, item in value.items()}
             return moved | {"name": move_name(moved["name"])} if is_spec(value) else moved
-        return [move(item) for item in value] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, tuple):
+            return tuple(map(move, value))
+        return [move(item) for item in value] if isinstance(value, list) else value
 
     def move_name(name: str) -> str:
         source, colon, thing = name.rpartition(":") if ":" in name else (name, "", "")

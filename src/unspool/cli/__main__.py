@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from .._cache import cache_for_commands
 from .._config.errors import ConfigError, suggest
+from .._config.extras import describe_missing
 from .._threads import use_one_thread
-from .errors import RunFailure, UsageError, missing_extra, print_error, reportable_errors
+from .errors import RunFailure, UsageError, print_error, reportable_errors
 from .pipes import survive_closed_pipes
 
 COMMANDS = {
@@ -66,10 +67,9 @@ def _report_errors(argv: list[str]) -> int:
         print_error(str(error))
         return 1
     except ModuleNotFoundError as error:
-        extra = missing_extra(error)
-        if extra is None:
+        if (sentence := describe_missing(error)) is None:
             raise
-        print_error(f"this needs {error.name}, which is not there: pip install 'unspool[{extra}]'")
+        print_error(sentence)
         return 2
     except KeyboardInterrupt:
         print_error("stopped")

@@ -45,6 +45,8 @@ _SHOWN_DEFAULTS = {
     "seconds": "no limit",
     "log_every": "a hundredth of all",
     "evaluate_every": "a twentieth of all",
+    "patience": "no limit",
+    "target_loss": "none",
     "chunk": "all",
     "clip_norm": "none",
 }

@@ -9,29 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .._config.errors import ConfigError, noted
+from .._config.extras import describe_missing
 
 _LIBRARY = str(Path(__file__).parents[1])
 _FOREIGN = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
-
-
-_EXTRAS = {
-    "brax": "brax",
-    "gymnasium": "control",
-    "matplotlib": "cli",
-    "mujoco": "control",
-    "PIL": "control",
-    "optuna": "experiments",
-    "ray": "ray",
-    "rich": "cli",
-    "safetensors": "export",
-    "tyro": "cli",
-}
-
-
-def missing_extra(error: BaseException) -> str | None:
-    """The extra of this library that a missing package comes with, if that is what is wrong."""
-    name = error.name if isinstance(error, ModuleNotFoundError) else None
-    return _EXTRAS.get((name or "").partition(".")[0])
 
 
 def reportable_errors() -> tuple[type[Exception], ...]:
@@ -69,7 +50,7 @@ def as_usage_errors(doing: str) -> Iterator[None]:
     except (UsageError, ConfigError, RunFailure, HelpShown):
         raise
     except (Exception, SystemExit) as error:
-        if os.environ.get("UNSPOOL_TRACEBACK") or missing_extra(error):
+        if os.environ.get("UNSPOOL_TRACEBACK") or describe_missing(error):
             raise
         raise UsageError(describe_error(error, noted(error) or doing)) from error
 

@@ -97,6 +97,10 @@ def _check(flag: str, option: Option, values: list[str]) -> str | None:
 
 def _describe(kind: Any) -> str:
     items = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Union:
+        return " or ".join(map(_describe, items))
+    if typing.get_origin(kind) is typing.Literal and len(items) == 1:
+        return str(items[0])
     if typing.get_origin(kind) is typing.Literal:
         return f"one of {', '.join(map(str, items))}"
     if typing.get_origin(kind) is tuple:

@@ -1,7 +1,7 @@
 """`unspool export`: the learned optimizer of a meta-training as one file."""
 
 import shlex
-from typing import Annotated
+from typing import Annotated, Literal
 
 from .. import export as _export
 from ..export.optimizer_class import class_name
@@ -14,7 +14,10 @@ def export(
     /,
     *,
     file: Annotated[str | None, Help("where to write", "RUN/optimizer.safetensors")] = None,
-    update: Annotated[int | None, Help("the update whose checkpoint to take", "the newest")] = None,
+    update: Annotated[
+        int | Literal["best"] | None,
+        Help("update whose checkpoint to take, or best, by evaluations", "the newest", "INT|best"),
+    ] = None,
 ) -> None:
     """Write the learned optimizer of a meta-training into one file.
 

@@ -23,7 +23,7 @@ class _Kind(NamedTuple):
 
     - `find`: the classes or functions by name.
     - `options`: the options of one.
-    - `prefix`: what they begin with.
+    - `prefix`: what they begin with, with a place for the name.
     - `begin`: how one is begun on the command line.
     - `of_optax`: they are optax's, whose documentation describes them.
     """
@@ -62,6 +62,9 @@ _KINDS = {
         "unspool train PROBLEM nres --schedule {}",
         of_optax=True,
     ),
+    "loggers": _Kind(
+        names.loggers, lambda made: find_options(made), "{}.", "unspool train PROBLEM nres --log {}"
+    ),
     "experiments": _Kind(
         lambda: known.experiments(), lambda made: find_options(made), "", "unspool reproduce {}"
     ),
@@ -95,7 +98,8 @@ def _describe(name: str) -> list[str]:
         for option in kind.options(found):
             default = option.shown or format_value(option.default)
             text = first_sentence(option.help)
-            lines.append(f"  {option.flag(kind.prefix)}: {text} (default: {default})")
+            flag = option.flag(kind.prefix.format(name))
+            lines.append(f"  {flag}: {text} (default: {default})")
         lines.append(f"  begin with: {kind.begin.format(name)}")
     if not lines:
         entries = [entry for kind in _KINDS.values() for entry in kind.find()]
@@ -113,7 +117,7 @@ def _print_kind(name: str) -> None:
     rows = [
         {"name": entry, "what it is": summary(made)}
         | _facts(made)
-        | {"options": _format_options(kind.options(made), kind.prefix)}
+        | {"options": _format_options(kind.options(made), kind.prefix.format(entry))}
         for entry, made in kind.find().items()
     ]
     (_print_rich if sys.stdout.isatty() else _print_plain)(name, rows)

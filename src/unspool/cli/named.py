@@ -10,16 +10,18 @@ from .._config.build import LEARNING_RATE, takes_learning_rate
 from .._config.docs import first_sentence
 from .._config.options import Option, find_options
 from .._config.train_config import AbstractConfig, Spec, check_positive
+from .loggers import log_option, log_settings, logger_parts
 from .parse import Group
 from .parts import Part, find_part, groups_of, optimizer_parts, scan, schedule_part
 
 
 class Named(NamedTuple):
-    """The problem, the optimizer and the schedule that a command line names, with their options."""
+    """The parts that a command line names besides estimators, with their options."""
 
     problem: Part
     optimizer: list[Part]
     schedule: list[Part]
+    loggers: list[Part]
 
     def settings(self, given: Mapping[str, Any], start: Path) -> dict[str, Any]:
         """The entries of settings, from all that was parsed."""
@@ -33,12 +35,13 @@ class Named(NamedTuple):
             "problem": Spec(self.problem.spec.name, self.problem.values(given)),
             "optimizer": Spec(spec.name, options),
             "schedule": schedules[0] if schedules else None,
+            "log": log_settings(self.loggers, given),
         }
 
     def groups(self, argv: Sequence[str], is_asked: bool) -> dict[str, Group]:
         """The options as groups; in the help those of the optimizer only if it is named."""
         shown = [] if is_asked and scan(argv, "--optimizer") is None else self.optimizer
-        return groups_of([self.problem, *shown, *self.schedule])
+        return groups_of([self.problem, *shown, *self.schedule, *self.loggers])
 
 
 def find_named(
@@ -55,6 +58,7 @@ def find_named(
         find_part("problem", problem, "problem.", argv, start),
         list(optimizer_parts(optimizer or Spec("adam"), start, taken)),
         [schedule_part(schedule, start)] if schedule and has_schedule else [],
+        logger_parts(base.log if base else (), argv, start),
     )
 
 
@@ -74,6 +78,7 @@ def own_options(
         Option("optimizer", str, optimizer.name, "one of optax; with it, --help has its options"),
         Option("learning_rate", float, rate, "its step size, above 0"),
         Option("schedule", str | None, schedule, "course of the learning rate", "constant"),
+        log_option(base.log if base else ()),
         *(
             dataclasses.replace(
                 option,

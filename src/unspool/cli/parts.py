@@ -146,6 +146,18 @@ def scan(argv: Sequence[str], flag: str) -> str | None:
     return found
 
 
+def scan_several(argv: Sequence[str], flag: str) -> list[str] | None:
+    """The values that are given last for an option of several, before all options are known."""
+    found, rest = None, list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name == flag:
+            found = [value] if equals else []
+            while not equals and rest and not rest[0].startswith("-"):
+                found.append(rest.pop(0))
+    return found
+
+
 def _as_spec(value: Any) -> Spec | None:
     if value is None or isinstance(value, Spec):
         return value

@@ -1,6 +1,6 @@
 """`unspool play`: an episode of a trained policy, as an animated picture."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ..experiments.own import play as _play
 from .parse import Help
@@ -12,7 +12,10 @@ def play(
     /,
     *,
     file: Annotated[str | None, Help("where to write", "RUN/policy.gif")] = None,
-    update: Annotated[int | None, Help("the update whose parameters to play", "the last")] = None,
+    update: Annotated[
+        int | Literal["best"] | None,
+        Help("update whose parameters to play, or best, by evaluations", "the last", "INT|best"),
+    ] = None,
     seed: Annotated[int, Help("what the start of the episode is drawn with")] = 0,
     num_steps: Annotated[int, Help("how much to show of the episode")] = 250,
     every: Annotated[int, Help("steps from one picture to the next")] = 2,

@@ -5,14 +5,14 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
 
-from .._checkpoint import save_checkpoint
 from .._config.build import Training
 from .._config.run_records import run_records
+from .._logger import AbstractLogger
 from .._params import split
 from .._run import Run
 from .._train import Compiled
@@ -21,10 +21,12 @@ from .errors import RunFailure, describe_error
 from .progress import show_progress
 
 
-def run_loop(training: Training, run: Run, compiled: Compiled) -> int:
+def run_loop(
+    training: Training, run: Run, compiled: Compiled, loggers: Sequence[AbstractLogger] = ()
+) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
     total = training.config.num_updates
-    records = run_records(training, run, compiled)
+    records = run_records(training, run, compiled, loggers)
     record, made = None, max(run.checkpoints, default=0)
     try:
         with _signals() as caught, show_progress(total, made, "updates") as show_update:
@@ -32,8 +34,7 @@ def run_loop(training: Training, run: Run, compiled: Compiled) -> int:
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
                     # The state is gone once another record is asked for.
-                    file = run.directory / "checkpoints" / f"{record.update}.npz"
-                    save_checkpoint(file, record.state)
+                    run.save(record)
                     return _finish_stopped(run, record.update, caught())
     except KeyboardInterrupt:
         return _finish_stopped(run, max(run.checkpoints, default=0), signal.SIGINT)
@@ -88,6 +89,11 @@ def _print_results(run: Run, record: Record) -> None:
                 f"{'evaluated':<10}{last.loss:.6g}{error} on {last.num_episodes} "
                 f"fresh episodes{failed}{at_start}"
             )
+        best = run.best
+        if best is not None and best.update != last.update:
+            print(f"{'best':<10}{best.loss:.6g} at update {best.update}")
+    if why := run.read_status().message:
+        print(f"{'ended':<10}{why}")
     names, values = run.config["parameter_names"], jax.tree.leaves(split(record.params)[0])
     if names is not None:
         flat = np.concatenate([np.ravel(value) for value in values])

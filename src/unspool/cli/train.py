@@ -12,9 +12,10 @@ from .._config import names
 from .._config.build import Training, build_training
 from .._config.compare_config import CompareConfig
 from .._config.describe_run import describe_optimizer
+from .._config.loggers import make_loggers
 from .._config.options import format_value
 from .._config.run import compile_run, create_run, reopen, run_settings
-from .._config.train_config import AbstractConfig
+from .._config.train_config import AbstractConfig, with_limits
 from .._counts import check_count
 from .._describe import describe
 from .._run import Run
@@ -50,6 +51,7 @@ def train(argv: Sequence[str]) -> int:
             return _train_several(asked)
         with as_usage_errors("in the settings"):
             training = build_training(asked.config)
+            loggers = make_loggers(asked.config, training.start)
         _print_settings(training)
         with as_usage_errors("in the problem"):
             compiled = compile_run(training)
@@ -58,7 +60,7 @@ def train(argv: Sequence[str]) -> int:
         _print_size(run)
         print(f"{'memory':<10}{compiled.memory}")
         print(f"{'directory':<10}{run.directory}", flush=True)
-        return run_loop(training, run, compiled)
+        return run_loop(training, run, compiled, loggers)
 
 
 def _train_several(asked: Asked) -> int:
@@ -84,19 +86,27 @@ def _resume(
     *,
     resume: Annotated[str, Help("the directory of the run")],
     num_updates: Annotated[int | None, Help("updates to make in all", "those of the run")] = None,
+    patience: Annotated[
+        int | None, Help("evaluations in a row without a lower loss, then it ends", "the run's")
+    ] = None,
+    target_loss: Annotated[
+        float | None, Help("evaluated loss at which it ends", "the run's")
+    ] = None,
     allow_changes: Annotated[
         bool, Help("go on although a file of yours is not what it was")
     ] = False,
 ) -> int:
     """Go on with a stopped run, to the same bits."""
-    check_count(num_updates=num_updates)
+    limits = {"num_updates": num_updates, "patience": patience, "target_loss": target_loss}
     run = open_run(resume)
     with jax.enable_x64(bool(run.config.get("float64"))):
         with as_usage_errors("in the problem"):
-            run, training, compiled = reopen(run, *run_settings(run), num_updates, allow_changes)
+            config, start = run_settings(run)
+            loggers = make_loggers(config, start)
+            run, training, compiled = reopen(run, with_limits(config, limits), start, allow_changes)
         made = max(run.checkpoints, default=0)
         print(f"going on with {resume} from update {made}", flush=True)
-        return run_loop(training, run, compiled)
+        return run_loop(training, run, compiled, loggers)
 
 
 def _make_directory(training: Training, asked: str | None) -> Path:

@@ -15,6 +15,8 @@ _SHOWN_DEFAULTS = {
     "log_every": "a hundredth of all",
     "checkpoint_every": "a fifth of all",
     "evaluate_every": "none",
+    "patience": "no limit",
+    "target_loss": "none",
     "chunk": "all",
     "clip_norm": "none",
     "seconds": "no limit",

@@ -10,6 +10,7 @@ from .._config.train_config import Spec
 from ..experiments.own.tune import Tuned
 from ..experiments.own.tune import tune as _tune
 from .errors import UsageError, as_flags, as_usage_errors
+from .loggers import log_option, log_settings, logger_parts
 from .parse import parse
 from .parts import find_part, groups_of, split_words
 from .show_experiment import show_experiment
@@ -36,15 +37,20 @@ def tune(argv: Sequence[str]) -> int:
         problem = names.find("training run", spec, Path.cwd()).thing
     options = {"num_workers": _NUM_WORKERS}
     part = find_part("estimator", Spec(name, options), "", rest, Path.cwd())
-    of_tuning = tuning_options(spec.rpartition(":")[2] or Path(spec).stem)
+    own = _own_options(spec.rpartition(":")[2] or Path(spec).stem)
+    parts = logger_parts((), rest, Path.cwd())
     prog = f"unspool tune {spec} {name}"
-    given = parse(of_tuning, rest, prog, description=part.about, groups=groups_of([part]))
+    groups = groups_of([part, *parts])
+    given = parse([*own, log_option()], rest, prog, description=part.about, groups=groups)
     chosen = Spec(name, part.values(given))
-    own = {option.name: given[option.name] for option in of_tuning}
+    own = {option.name: given[option.name] for option in own}
     with as_flags(list(own)), as_usage_errors("in the problem"):
         _, estimator = make_object("estimator", chosen, Path.cwd(), problem.horizon)
+        made = [make_object("logger", x, Path.cwd())[1] for x in log_settings(parts, given)]
         with show_experiment() as on_progress:
-            tuned = _tune(problem, estimator, label=spec, on_progress=on_progress, **own)
+            tuned = _tune(
+                problem, estimator, label=spec, on_progress=on_progress, loggers=made, **own
+            )
     print(tuned.page)
     _print_values(tuned)
     return 0
@@ -52,6 +58,10 @@ def tune(argv: Sequence[str]) -> int:
 
 def tuning_options(name: str) -> list[Option]:
     """The options of every tuning, of a problem of that name."""
+    return [*_own_options(name), log_option()]
+
+
+def _own_options(name: str) -> list[Option]:
     return [
         Option("num_updates", int, 300, "updates to make, at least 1"),
         Option("learning_rate", float, 0.02, "Adam's, in the unconstrained coordinates"),

@@ -14,6 +14,7 @@ from .._black_box import AbstractBlackBox
 from .._custom_types import Params, RandomKey
 from .._describe import describe, environment
 from .._estimator import AbstractEstimator
+from .._logger import AbstractLogger
 from .._problem import AbstractProblem
 from .._run import Run
 from ..records import Chart, Details, Experiment
@@ -244,6 +245,8 @@ class AbstractExperiment(abc.ABC):
     # What the parameters are called, in the order in which they are logged.
     parameter_names: ClassVar[tuple[str, ...]]
     published_seeds: ClassVar[tuple[int, ...]] = PUBLISHED_SEEDS
+    # Where the trainings of this process are logged besides.
+    loggers: ClassVar[tuple[AbstractLogger, ...]] = ()
     seeds: int
 
     @abc.abstractmethod

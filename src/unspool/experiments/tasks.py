@@ -48,8 +48,9 @@ def run_entry(
         key = seeded_key(seed)
         params = entry.problem.init_params(key=stream(key, Purpose.PARAMS))
         run = open_run(experiment, entry, seed, params, directory)
-        for steps, loss in _run_and_evaluate(run, entry, key, params):
-            yield TaskProgress(label, seed, steps, loss)
+        with run.logging_to(*experiment.loggers):
+            for steps, loss in _run_and_evaluate(run, entry, key, params):
+                yield TaskProgress(label, seed, steps, loss)
 
 
 def run_measurement(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -39,7 +39,10 @@ class ExportedRun(NamedTuple):
 
 
 def save_run(
-    run: str | Path | Run, file: str | Path | None = None, *, update: int | None = None
+    run: str | Path | Run,
+    file: str | Path | None = None,
+    *,
+    update: int | Literal["best"] | None = None,
 ) -> ExportedRun:
     """Writes the learned optimizer of a meta-training into one file.
 
@@ -50,7 +53,8 @@ def save_run(
     - `run`: a training of an `OptimizerTraining`, or of a `JointProblem` of several, by `train_run`
       or `unspool train`, or its directory.
     - `file`: where to write; by default `optimizer.safetensors` in the run.
-    - `update`: the update whose checkpoint to take; by default the newest.
+    - `update`: the update whose checkpoint to take, by default the newest; or "best", for the
+      parameters of the evaluation with the lowest loss.
 
     **Raises:** `ConfigError` for a run of anything else, or parameters that are not finite;
     `RunError` if there is none.
@@ -82,8 +86,7 @@ def save_run(
     with jax.enable_x64(bool(run.config.get("float64"))):
         training = build_training(*run_settings(run))
         problem = _meta_training(training, run)
-        update = _choose(run, update)
-        params = _params_at(training, run, update)
+        update, params = _params_at(training, run, update)
         file = Path(file or run.directory / "optimizer.safetensors")
         notes = {
             "trained_by": f"{training.config.estimator.name} on {training.config.problem.name}",
@@ -120,6 +123,7 @@ def _meta_training(training: Training, run: Run) -> OptimizerTraining:
 
 
 def _choose(run: Run, update: int | None) -> int:
+    """The update of a checkpoint, by default the newest."""
     known = run.checkpoints
     if not known:
         raise ConfigError(f"the run in {run.directory} has no checkpoint yet")
@@ -131,17 +135,25 @@ def _choose(run: Run, update: int | None) -> int:
     return known[-1] if update is None else update
 
 
-def _params_at(training: Training, run: Run, update: int) -> Params:
-    """The parameters in a checkpoint."""
+def _params_at(
+    training: Training, run: Run, update: int | Literal["best"] | None
+) -> tuple[int, Params]:
+    """The parameters of a checkpoint or of the best evaluation, and their update."""
     with noting("in the problem"):
         start = training.joint.init_params(key=stream(training.key, Purpose.PARAMS))
         like = find_state_shape(training.joint, training.chunked, training.optimizer, start)
-    state = load_checkpoint(run.directory / "checkpoints" / f"{update}.npz", like)
-    params = state.recommended
+    if update == "best":
+        params, best = run.load_best(start), run.best
+        assert best is not None
+        chosen = best.update
+    else:
+        chosen = _choose(run, update)
+        file = run.directory / "checkpoints" / f"{chosen}.npz"
+        params = load_checkpoint(file, like).recommended
     trained, _ = split(params)
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(trained)):
         raise ConfigError(
-            f"the parameters at update {update} in {run.directory} are not finite: name an earlier "
+            f"the parameters at update {chosen} in {run.directory} are not finite: name an earlier "
             f"update, of {', '.join(map(str, run.checkpoints))}"
         )
-    return params
+    return chosen, params

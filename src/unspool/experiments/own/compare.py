@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from ..._config.compare_config import CompareConfig
-from ..._config.settings_file import needing
+from ..._config.extras import needing
 from ..._counts import check_count
 from ..._lock import LockedError, hold_lock
 from ..._report.report import report
@@ -72,7 +72,7 @@ def compare(
     >>> len(comparison.rows["NRES"].losses), comparison.page.name
     (2, 'report.html')
     """
-    with needing("cli", "a comparison"):
+    with needing("a comparison"):
         importlib.import_module("unspool._report.page")
     directory, start = Path(directory), Path.cwd()
     check_count(num_processes=num_processes)

@@ -78,7 +78,12 @@ def _limits(config: CompareConfig) -> str:
         )
     if config.seconds is not None:
         limits.append(f"{config.seconds:g} seconds of training")
-    which = " or after ".join(limits) or "1000 updates"
+    limits = limits or ["1000 updates"]
+    if config.patience is not None:
+        limits.append(f"{config.patience} evaluations in a row without a lower loss")
+    if config.target_loss is not None:
+        limits.append(f"an evaluated loss of {config.target_loss:g}")
+    which = " or after ".join(limits)
     first = ", whichever comes first" if len(limits) > 1 else ""
     return f"Each run ends after {which}{first}."
 

@@ -22,7 +22,10 @@ _RECORDS, _EVALUATIONS = 100, 20
 _UPDATES_OF_RECORD = 10
 """Updates between records where nobody knows how many there will be."""
 
-_KEPT = "num_updates", "seconds", "checkpoint_every"
+LIMITS = "num_updates", "seconds", "patience", "target_loss"
+"""Settings that end a run, which may be others when it goes on."""
+
+_KEPT = *LIMITS, "checkpoint_every", "log"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Planned:
 def plan_selection(config: CompareConfig, directory: Path, start: Path) -> list[Planned]:
     """The runs that learning rates are chosen by: every estimator with every rate."""
     planned = []
+    config = msgspec.structs.replace(config, log=())
     for estimator in config.estimators if config.selection_seed_values else ():
         num_updates = _count_updates(config, estimator, start)
         for rate in config.learning_rates:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def play(
     run: str | Path | Run,
     *,
     file: str | Path | None = None,
-    update: int | None = None,
+    update: int | Literal["best"] | None = None,
     seed: int = 0,
     num_steps: int = 250,
     every: int = 2,
@@ -60,7 +60,8 @@ def play(
     - `run`: a training of Swimmer, HalfCheetah, Hopper, Walker2d or Ant, by `train_run`,
       `unspool train` or `unspool.experiments.reproduce`, or its directory.
     - `file`: where to write; by default `policy.gif` in the run.
-    - `update`: the update whose parameters to play, of those that were logged; by default the last.
+    - `update`: the update whose parameters to play, of those that were logged, by default the last;
+      or "best", for those of the evaluation with the lowest loss.
     - `seed`: what the start of the episode is drawn with.
     - `num_steps`, `every`: how much to show of the episode, and steps between pictures.
     - `num_episodes`: episodes that the return is averaged over; 0 for none.
@@ -121,8 +122,14 @@ def _problem(run: Run) -> Any:
     )
 
 
-def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
-    """The parameters that were logged at an update, or last."""
+def _params(run: Run, problem: Any, update: int | Literal["best"] | None) -> tuple[int, Any]:
+    """The parameters that were logged at an update, or last, or those that were the best."""
+    key = seeded_key(run.config.get("seed", 0))
+    start = problem.init_params(key=stream(key, Purpose.PARAMS))
+    if update == "best":
+        params, best = run.load_best(start), run.best
+        assert best is not None
+        return best.update, params
     logged = {line.update: line.params for line in run.read_metrics() if line.params is not None}
     if not logged:
         raise ConfigError(
@@ -135,8 +142,7 @@ def _params(run: Run, problem: Any, update: int | None) -> tuple[int, Any]:
             f"update must be one that was logged, the nearest is {nearest}, got {update}"
         )
     chosen = max(logged) if update is None else update
-    key = seeded_key(run.config.get("seed", 0))
-    trained, fixed = split(problem.init_params(key=stream(key, Purpose.PARAMS)))
+    trained, fixed = split(start)
     flat, unravel = ravel_pytree(trained)
     return chosen, join(unravel(jnp.asarray(as_array(logged[chosen]), flat.dtype)), fixed)
 

@@ -11,13 +11,14 @@ import jax
 import msgspec
 
 from ..._config.build import build_training
+from ..._config.early_stop import why_to_stop
 from ..._config.run import check_files, run_settings
 from ..._config.run_records import end_reached
 from ..._config.train_config import TrainConfig, relocate, to_data
 from ..._run import Run
 from ...records.files import plain, write_text
 from ...records.run import CONFIG_FILE
-from .plan import Planned
+from .plan import LIMITS, Planned
 
 EARLIER = "earlier"
 """The folder of runs that are not of the settings as they are now."""
@@ -102,7 +103,9 @@ def _went_beyond(run: Run, config: TrainConfig) -> bool:
     """True if a run has gone on after a limit that has become lower since."""
     lines = run.read_metrics()
     late = config.seconds is not None and any(x.seconds >= config.seconds for x in lines[:-1])
-    return late or any(line.update > config.num_updates for line in lines[-1:])
+    evaluated = run.read_evaluations()
+    would_have_stopped = any(why_to_stop(evaluated[:n], config) for n in range(len(evaluated)))
+    return late or would_have_stopped or any(x.update > config.num_updates for x in lines[-1:])
 
 
 def _bring_back(planned: Planned, directory: Path, start: Path) -> Standing:
@@ -136,5 +139,5 @@ def _move(path: Path, target: Path) -> Path:
 
 def extended(config: TrainConfig, limits: TrainConfig) -> TrainConfig:
     """The settings of a run with the limits that are planned for it now."""
-    changed = {name: getattr(limits, name) for name in ("num_updates", "seconds")}
+    changed = {name: getattr(limits, name) for name in LIMITS}
     return msgspec.structs.replace(config, **changed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from ..._config.build import build_training
+from ..._config.loggers import make_loggers
 from ..._config.run import (
     compile_run,
     create_run,
@@ -55,16 +56,17 @@ def _run(planned: Planned, run: Run, records: Iterator[Record]) -> Iterator[Task
 
 def _open(planned: Planned, start: Path, allow_changes: bool) -> tuple[Run, Iterator[Record]]:
     """The run, and the records that it still lacks."""
+    loggers = make_loggers(planned.config, start)
     if (planned.path / CONFIG_FILE).exists():
         run = Run.open(planned.path)
         config, start = run_settings(run)
         config = extended(config, planned.config)
-        run, training, compiled = reopen(run, config, start, None, allow_changes)
+        run, training, compiled = reopen(run, config, start, allow_changes)
     else:
         training = build_training(planned.config, start)
         compiled = compile_run(training)
         run = create_run(training, compiled.params, planned.path)
-    return run, run_records(training, run, compiled)
+    return run, run_records(training, run, compiled, loggers)
 
 
 def _spent(planned: Planned, record: Record) -> int:

@@ -1,6 +1,6 @@
 """`unspool.tune`: the hyperparameters of one's own training run, from parts of such runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..._engine import as_engine
 from ..._estimator import AbstractEstimator
 from ..._estimator.nres import NRES
 from ..._lines import MOST_PARAMS_LOGGED
+from ..._logger import AbstractLogger
 from ..._random import seeded_key
 from ..._run import Run
 from ...problems.schedules import ModelTraining
@@ -61,6 +62,7 @@ def tune(
     num_runs: int = 5,
     label: str = "a training run",
     on_progress: Callable[[Progress], None] | None = None,
+    loggers: Sequence[AbstractLogger] = (),
 ) -> Tuned:
     """Tunes the hyperparameters of a training run by Adam, from parts of such runs.
 
@@ -76,6 +78,7 @@ def tune(
     - `num_runs`: fresh training runs that before and after are compared with.
     - `label`: what the page calls the problem.
     - `on_progress`: called with every `unspool.experiments.Progress`.
+    - `loggers`: where the tunings are logged besides, as `unspool.log.TensorBoard()`.
 
     **Raises:** `ValueError` for a number out of range or a problem of too many hyperparameters;
     `RunError` if the directory holds something else; `unspool.experiments.ExperimentError` if a
@@ -106,7 +109,7 @@ def tune(
     estimator = estimator or NRES(20, max(1, problem.horizon // 10), sigma=0.1)
     experiment = TuneExperiment(
         training=problem, estimator=estimator, label=label, num_updates=num_updates,
-        learning_rate=learning_rate, num_runs=num_runs, seeds=seeds,
+        learning_rate=learning_rate, num_runs=num_runs, seeds=seeds, loggers=tuple(loggers),
     )  # fmt: skip
     directory = Path(directory)
     page = run_with_page(experiment, directory, on_progress=on_progress)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ..._config.describe_run import name_entries
 from ..._custom_types import Params
 from ..._estimator import AbstractEstimator
+from ..._logger import AbstractLogger
 from ..._random import Purpose, seeded_key, stream
 from ...problems.schedules import ModelTraining, learning_curve
 from ...records import Chart, Details, Series
@@ -31,6 +32,7 @@ class TuneExperiment(AbstractExperiment):
     - `label`: the run's name on the page.
     - `num_updates`, `learning_rate`: of Adam.
     - `num_runs`: fresh training runs to compare with.
+    - `loggers`: where tunings are logged besides.
     """
 
     name: ClassVar[str] = "tune"
@@ -44,6 +46,7 @@ class TuneExperiment(AbstractExperiment):
     learning_rate: float
     num_runs: int
     seeds: int
+    loggers: tuple[AbstractLogger, ...] = ()
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
