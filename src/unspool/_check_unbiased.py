@@ -17,6 +17,7 @@ from ._joint import AnyProblem, as_joint
 from ._params import match, split
 from ._programs import call_program
 from ._random import Purpose, as_key, stream
+from ._show import as_table, one_line, show_tree
 from ._verdict import Decision, judge
 
 _ROUNDING = 1e3
@@ -52,6 +53,19 @@ class BiasTest(NamedTuple):
     num_chains: int
     num_estimates: int
     dropped: int
+
+    def __repr__(self) -> str:
+        return one_line("BiasTest", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"verdict": repr(self.verdict), "reason": repr(self.reason)}
+        facts["p_value"] = f"{self.p_value:.3g}"
+        for name in ("mean", "reference", "standard_error"):
+            facts[name] = show_tree(np.asarray(getattr(self, name), np.float32))
+        return facts | {"num_chains": f"{self.num_chains}", "dropped": f"{self.dropped}"}
+
+    def _repr_html_(self) -> str:
+        return as_table("BiasTest", self._facts())
 
 
 def check_unbiased(

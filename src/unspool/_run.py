@@ -1,5 +1,6 @@
 """A run is a directory: training writes it, reports read it."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ._lock import LockedError, hold_lock
 from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
 from ._random import Purpose, as_key, stream
+from ._show import as_table, one_line, show_number
 from ._train import prepare
 from ._updates import Record, make_records
 from .records import EvaluationLine, MetricsLine, RunError, Status, files
@@ -94,6 +96,27 @@ class Run:
         if not (directory / CONFIG_FILE).exists():
             raise RunError(f"there is no run in {directory}: {CONFIG_FILE} is missing")
         return cls(directory, files.read_object(directory / CONFIG_FILE, CONFIG_FORMAT))
+
+    def __repr__(self) -> str:
+        return one_line("Run", self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_table("Run", self._facts() | {"directory": str(self.directory)})
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"directory": repr(str(self.directory))}
+        # A run is shown in the middle of a search for what is wrong with its files, too.
+        with contextlib.suppress(OSError, RunError):
+            status = self.read_status()
+            facts["state"] = f"{status.state}{status.message and ': '}{status.message}"
+            if lines := self.read_metrics():
+                total = self.config.get("num_updates")
+                facts["update"] = f"{lines[-1].update}" + (f" of {total}" if total else "")
+            known = {"loss": lines, "evaluated": self.read_evaluations()}
+            for name, found in known.items():
+                if found and found[-1].loss is not None:
+                    facts[name] = show_number(found[-1].loss)
+        return facts
 
     @property
     def checkpoints(self) -> list[int]:

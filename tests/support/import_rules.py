@@ -19,6 +19,7 @@ LAYERS = (
         "_random",
         "_results",
         "_rows",
+        "_show",
         "_target",
         "_threads",
         "data",
