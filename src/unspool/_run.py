@@ -16,6 +16,7 @@ from ._lines import first_line, line_of
 from ._lock import LockedError, hold_lock
 from ._make_step import TrainState, begin_anew, find_state_shape
 from ._optimizer import AnyOptimizer
+from ._progress import with_progress
 from ._random import Purpose, as_key, stream
 from ._show import as_table, one_line, show_number
 from ._train import prepare
@@ -137,6 +138,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
+        progress: bool = False,
     ) -> Iterator[Record]:
         """As `train`, with every record written down and a checkpoint now and then.
 
@@ -181,7 +183,8 @@ class Run:
                     files.write_record(self.directory / METRICS_FILE, first)
                     self._save(0, training.state)
                 start, end = int(training.state.update), _End(num_updates, seconds)
-                yield from self._write(make_records(training), start, end, checkpoint_every)
+                records = self._write(make_records(training), start, end, checkpoint_every)
+                yield from with_progress(records, num_updates, start) if progress else records
         except LockedError:
             raise RunError(
                 f"the run in {self.directory} is being trained at this moment: wait for its end, "

@@ -70,7 +70,7 @@ def _as_text(thing: Any) -> wl.AbstractDoc | None:
     if isinstance(thing, type(RESULTS.successful)):
         is_known = all(map(_is_known, jax.tree.leaves(thing)))
         return wl.TextDoc(name_result(thing) if is_known else "RESULTS")
-    if isinstance(thing, (jax.Array, np.ndarray)):
+    if isinstance(thing, (jax.Array, jax.ShapeDtypeStruct, np.ndarray)):
         if _is_known(thing):
             return wl.TextDoc(_numbers(np.asarray(thing)))
         return wl.array_summary(thing.shape, thing.dtype.name, kind=None)
@@ -90,7 +90,7 @@ def _is_known(array: Any) -> bool:
     return array.size <= _MOST_NUMBERS
 
 
-def _numbers(array: np.ndarray | np.generic) -> str:
+def _numbers(array: Any) -> str:
     if array.ndim:
         return f"[{', '.join(map(_numbers, array))}]"
     # By way of its own type: 0.1 in float32 is not 0.10000000149.

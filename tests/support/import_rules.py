@@ -16,6 +16,7 @@ LAYERS = (
         "_lazy",
         "_memory",
         "_params",
+        "_progress",
         "_random",
         "_results",
         "_rows",

@@ -24,7 +24,9 @@ from .run_records import end_reached, run_records
 from .train_config import TrainConfig, from_data, to_data
 
 
-def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
+def train_run(
+    config: TrainConfig, directory: str | Path, *, progress: bool = False
+) -> Iterator[Record]:
     """Trains as settings say, and writes the run into a new directory.
 
     Files of yours that the settings name are imported, which runs what is in them.
@@ -33,6 +35,7 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
 
     - `config`: the settings, with files relative to the current directory.
     - `directory`: where the run is written; it must not exist, or be empty.
+    - `progress`: show a bar, as `train` does.
 
     **Returns:** an iterator of records, as `train` does; nothing is done before the first is asked
     for.
@@ -55,7 +58,7 @@ def train_run(config: TrainConfig, directory: str | Path) -> Iterator[Record]:
         training = build_training(config)
         params, _ = try_out(training)
         run = create_run(training, params, Path(directory))
-        records = run_records(training, run, params)
+        records = run_records(training, run, params, progress)
     yield from in_precision(records, config.float64)
 
 
@@ -65,6 +68,7 @@ def resume_run(
     num_updates: int | None = None,
     seconds: float | None = None,
     allow_changes: bool = False,
+    progress: bool = False,
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
 
@@ -74,6 +78,7 @@ def resume_run(
     - `num_updates`: updates to make in all; by default those of the run.
     - `seconds`: seconds of training in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
+    - `progress`: show a bar, as `train` does.
 
     **Returns:** an iterator of records, as `train_run` does.
 
@@ -90,7 +95,7 @@ def resume_run(
         config = msgspec.structs.replace(config, seconds=seconds)
     with jax.enable_x64(config.float64):
         run, training, params = reopen(run, config, start, num_updates, allow_changes)
-        records = run_records(training, run, params)
+        records = run_records(training, run, params, progress)
     yield from in_precision(records, config.float64)
 
 

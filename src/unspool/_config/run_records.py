@@ -17,7 +17,9 @@ from .build import Training
 from .train_config import TrainConfig
 
 
-def run_records(training: Training, run: Run, params: Params) -> Iterator[Record]:
+def run_records(
+    training: Training, run: Run, params: Params, progress: bool = False
+) -> Iterator[Record]:
     """The records of a run, which are written down, and the evaluations that are due.
 
     A run that was killed between a checkpoint and its evaluation is evaluated there first.
@@ -27,7 +29,7 @@ def run_records(training: Training, run: Run, params: Params) -> Iterator[Record
     records = run.train(
         *job, num_updates=config.num_updates, key=training.key, params=params,
         log_every=config.log_every, checkpoint_every=config.checkpoint_every,
-        seconds=config.seconds,
+        seconds=config.seconds, progress=progress,
     )  # fmt: skip
     evaluations = _Evaluations(training, run)
     made = max(run.checkpoints, default=0)

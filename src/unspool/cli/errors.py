@@ -24,6 +24,7 @@ _EXTRAS = {
     "ray": "ray",
     "rich": "cli",
     "safetensors": "export",
+    "tqdm": "cli",
     "tyro": "cli",
 }
 

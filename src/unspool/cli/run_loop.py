@@ -15,10 +15,10 @@ from .._config.build import Training
 from .._config.run_records import run_records
 from .._custom_types import Params
 from .._params import split
+from .._progress import show_progress
 from .._run import Run
 from .._updates import Record
 from .errors import RunFailure, describe_error
-from .progress import show_progress
 
 
 def run_loop(training: Training, run: Run, params: Params) -> int:
@@ -27,7 +27,8 @@ def run_loop(training: Training, run: Run, params: Params) -> int:
     records = run_records(training, run, params)
     record, made = None, max(run.checkpoints, default=0)
     try:
-        with _signals() as caught, show_progress(total, made, "updates") as show_update:
+        shown = show_progress(total, made, "updates", sys.stdout)
+        with _signals() as caught, shown as show_update:
             for record in records:
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
