@@ -18,7 +18,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import _exports, _study_exports, data, export, problems, records
+from unspool import _exports, _study_exports, data, export, plot, problems, records
 from unspool.cli.__main__ import COMMANDS
 from unspool.cli.compare import parse_compare_config
 from unspool.cli.parts import split_words
@@ -91,7 +91,7 @@ def listed(section: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [unspool, problems, control, schedules, learned_optimizer, data, export, records],
+    [unspool, problems, control, schedules, learned_optimizer, data, export, records, plot],
     ids=lambda module: module.__name__,
 )
 def test_the_reference_lists_every_public_name_as_it_is(module):

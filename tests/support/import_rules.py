@@ -48,7 +48,7 @@ LAYERS = (
     ("_report", "problems"),
     ("__init__", "_config", "_exports", "export", "extend"),
     ("experiments",),
-    ("_study_exports",),
+    ("_study_exports", "plot"),
     ("cli",),
 )
 """The parts of the library. A part may import its own layer and those before it."""
