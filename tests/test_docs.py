@@ -175,6 +175,7 @@ def test_the_links_of_a_page_lead_somewhere(page):
 def test_every_page_and_example_is_on_the_map():
     index = (ROOT / "docs" / "index.md").read_text()
     wanted = [f"({page.name})" for page in PAGES if page.name not in ("index.md", "README.md")]
+    wanted += [f"({notebook.name})" for notebook in (ROOT / "docs").glob("*.ipynb")]
     wanted += [f"(../examples/{example.name})" for example in EXAMPLES]
     assert [link for link in wanted if link not in index] == []
 

@@ -156,6 +156,9 @@ def test_a_path_has_the_parameters_and_is_drawn_over_the_loss(records):
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     assert left < min(levels) and max(levels) < right
     assert bottom < min(slopes) and max(slopes) < top
+    further = unspool.plot.paths(records, ax=unspool.plot.paths(records))
+    colors = [line.get_color() for line in further.get_lines() if line.get_linestyle() != "None"]
+    assert colors == [light for light, _ in PALETTE[:2]]
     swapped = unspool.plot.paths(records, which=(1, 0))
     np.testing.assert_allclose(swapped.get_lines()[0].get_xydata(), path[:, ::-1])
 

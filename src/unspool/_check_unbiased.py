@@ -61,11 +61,14 @@ class BiasTest(NamedTuple):
         facts = {"verdict": repr(self.verdict), "reason": repr(self.reason)}
         facts["p_value"] = f"{self.p_value:.3g}"
         for name in ("mean", "reference", "standard_error"):
-            facts[name] = show_tree(np.asarray(getattr(self, name), np.float32))
+            # More digits than errors allow would only hide what is to be compared.
+            rounded = [float(f"{x:.3g}") for x in getattr(self, name)]
+            facts[name] = show_tree(np.array(rounded))
         return facts | {"num_chains": f"{self.num_chains}", "dropped": f"{self.dropped}"}
 
     def _repr_html_(self) -> str:
-        return as_table("BiasTest", self._facts())
+        said = {"verdict": self.verdict, "reason": self.reason}
+        return as_table("BiasTest", self._facts() | said)
 
 
 def check_unbiased(

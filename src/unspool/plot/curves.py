@@ -54,7 +54,7 @@ def curves(runs: Any, *, x: str = "updates", ax: Axes | None = None) -> Axes:
     >>> ax.get_xlabel(), [line.get_label() for line in ax.get_lines()]
     ('problem steps, warm-up included', ['BPTT', 'NRES'])
     """
-    from .style import count_labels, count_steps, new_axes, series_style
+    from .style import count_series, count_steps, new_axes, series_style
 
     if x not in _LABELS:
         raise ValueError(f"x must be one of {', '.join(map(repr, _LABELS))}, got {x!r}")
@@ -63,7 +63,7 @@ def curves(runs: Any, *, x: str = "updates", ax: Axes | None = None) -> Axes:
     scale = _scale(losses)
     drawn = [_pool(label, those, x, scale) for label, those in losses.items()]
     ax = new_axes(ax)
-    first = count_labels(ax)
+    first = count_series(ax)
     if not ax.has_data():
         ax.set(xlabel=_LABELS[x], ylabel=name, yscale=scale)
         if x == "steps":

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._problem import AbstractProblem
-from .._statistics.summarize import WIDE_RATIO
 from ..experiments.losses import draw_shifts, surface
 from ..records import Surface
 from .traces import Trace, as_traces
@@ -26,6 +25,7 @@ def paths(
     *,
     over: AbstractProblem | Surface | None = None,
     sigma: float = 0.0,
+    num_episodes: int = 1,
     which: tuple[int, int] = (0, 1),
     ax: Axes | None = None,
 ) -> Axes:
@@ -40,6 +40,8 @@ def paths(
       loss is then evaluated on a grid of 41 by 41 points; or a `Surface` of `unspool.records`.
     - `sigma`: the standard deviation of noise that the problem's loss is averaged over, as
       estimators that perturb see it; 0 for none.
+    - `num_episodes`: episodes of the problem at every point, the same ones; one is enough where
+      they do not differ.
     - `which`: the numbers of the two parameters, in the order in which a tree has its leaves.
     - `ax`: the axes of matplotlib to draw into; by default those of a new figure.
 
@@ -53,7 +55,7 @@ def paths(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('level', 'slope')
     """
-    from .style import FAINT, INK, count_labels, new_axes, series_style
+    from .style import FAINT, INK, count_series, new_axes, series_style
 
     traces = as_traces(runs)
     found = [
@@ -61,9 +63,10 @@ def paths(
     ]  # One for each seed.
     names = next(iter(traces.values()))[0].names
     ax = new_axes(ax)
-    first = count_labels(ax)
+    first = count_series(ax)
     if isinstance(over, AbstractProblem):
-        over = _surface(over, np.concatenate([path for _, path in found]), sigma)
+        points = np.concatenate([path for _, path in found])
+        over = _surface(over, points, sigma, num_episodes)
     if over is not None:
         _draw_surface(ax, over, FAINT)
     numbers = {label: number for number, label in enumerate(traces, first)}
@@ -76,7 +79,7 @@ def paths(
         ax.plot(*path[-1], "o", color=style["color"], markersize=6, mec="white", zorder=5)
     ax.set(xlabel=_name(names, which[0]), ylabel=_name(names, which[1]))
     if any(traces):
-        ax.legend(frameon=False)
+        ax.legend()
     return ax
 
 
@@ -93,26 +96,31 @@ def _path(trace: Trace, which: tuple[int, int]) -> np.ndarray:
     return path[: max(1, broken[0])] if len(broken) else path
 
 
-def _surface(problem: AbstractProblem, points: np.ndarray, sigma: float) -> Surface:
+def _surface(
+    problem: AbstractProblem, points: np.ndarray, sigma: float, num_episodes: int
+) -> Surface:
     """The loss around the paths."""
     points = points[np.all(np.isfinite(points), axis=1)]
     low, high = points.min(axis=0), points.max(axis=0)
     margin = _MARGIN * np.where(high > low, high - low, 1.0)
     x, y = np.linspace(low - margin, high + margin, _POINTS).T
     shifts = draw_shifts(sigma, _DRAWS) if sigma > 0 else np.zeros((1, 2))
-    return surface(problem, x, y, shifts, "smoothed loss" if sigma > 0 else "loss")
+    label = "smoothed loss" if sigma > 0 else "loss"
+    return surface(problem, x, y, shifts, label, num_episodes)
 
 
 def _draw_surface(ax: Axes, over: Surface, color: str) -> None:
-    """The loss in grays, logarithmic where it is positive and wide, and lines of equal loss."""
+    """The loss in grays, logarithmic where it is positive, and lines of equal loss."""
     from matplotlib.colors import LogNorm
 
     loss = np.ma.masked_invalid(np.asarray(over.loss, float))
     low, high = float(loss.min()), float(loss.max())
-    is_wide = low > 0 and high > WIDE_RATIO * low
-    levels = (np.geomspace if is_wide else np.linspace)(low, high, 24)
-    norm = LogNorm(low, high) if is_wide else None
-    mesh = ax.contourf(over.x, over.y, loss, levels=levels, norm=norm, cmap="Greys", alpha=0.7)
+    is_log = 0 < low < high
+    levels = (np.geomspace if is_log else np.linspace)(
+        low, max(high, np.nextafter(low, np.inf)), 24
+    )
+    norm = LogNorm(low, high) if is_log else None
+    mesh = ax.contourf(over.x, over.y, loss, levels=levels, norm=norm, cmap="Grays", alpha=0.6)
     ax.contour(over.x, over.y, loss, levels=levels[::3], colors=color, linewidths=0.4)
     ax.figure.colorbar(mesh, ax=ax, label=over.label, format="%.3g")
 

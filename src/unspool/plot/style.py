@@ -26,9 +26,9 @@ def new_axes(ax: Axes | None) -> Axes:
     return ax
 
 
-def count_labels(ax: Axes) -> int:
-    """The number of lines with a label in axes; further ones get the colors after theirs."""
-    return len(ax.get_legend_handles_labels()[1])
+def count_series(ax: Axes) -> int:
+    """The number of colors of lines in axes; further ones get those after them."""
+    return len({line.get_color() for line in ax.get_lines() if line.get_linestyle() != "None"})
 
 
 def count_steps(ax: Axes) -> None:
