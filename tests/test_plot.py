@@ -121,7 +121,7 @@ def test_only_runs_of_the_same_settings_are_pooled(runs):
     assert len(unspool.plot.curves([runs / "a", runs / "b"]).collections) == 1
     ax = unspool.plot.curves(runs)
     assert len(lines(ax)) == 2 and len(ax.collections) == 1
-    with pytest.raises(ValueError, match="'NRES' must have the same settings but for the seed"):
+    with pytest.raises(ValueError, match="label 'NRES' must differ in nothing but the seed, got 2"):
         unspool.plot.curves({"NRES": [runs / "a", runs / "c"]})
     named = unspool.plot.curves({"slow": [runs / "a", runs / "b"], "fast": runs / "c"})
     assert list(lines(named)) == ["slow", "fast"]

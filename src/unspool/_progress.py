@@ -4,12 +4,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
+
+from ._updates import Record
 
 Show = Callable[[int | float, str], None]
 """A callback for the count that is done, and a note to show beside it."""
-
-R = TypeVar("R")
 
 _PARTS = 10
 _SECONDS = 30.0
@@ -28,12 +28,11 @@ def show_progress(total: int, done: int, unit: str, stream: Any) -> Iterator[Sho
         yield show
 
 
-def with_progress(records: Iterator[R], num_updates: int, made: int) -> Iterator[R]:
+def with_progress(records: Iterator[Record], num_updates: int, made: int) -> Iterator[Record]:
     """The records of a training up to `num_updates`, each of which moves a bar on stderr."""
     with show_progress(num_updates, made, "updates", sys.stderr) as show:
         for record in records:
-            shown: Any = record
-            show(shown.update, f"loss {shown.loss:.6g}")
+            show(record.update, f"loss {record.loss:.6g}")
             yield record
 
 

@@ -24,7 +24,6 @@ _EXTRAS = {
     "ray": "ray",
     "rich": "cli",
     "safetensors": "export",
-    "tqdm": "cli",
     "tyro": "cli",
 }
 

@@ -59,7 +59,9 @@ def _signals() -> Iterator[Callable[[], int | None]]:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
-        print("stopping at the next record; once more to stop at once", file=sys.stderr)
+        # Below the bar, which would be drawn over it.
+        line = "\n" if sys.stdout.isatty() else ""
+        print(f"{line}stopping at the next record; once more to stop at once", file=sys.stderr)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

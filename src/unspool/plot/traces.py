@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import msgspec
@@ -48,55 +48,62 @@ class Trace:
     names: Sequence[str] | None
 
 
+class _Found(NamedTuple):
+    """A training with what a run calls it, and its settings but for the seed."""
+
+    label: str
+    settings: str
+    trace: Trace
+
+
 def as_traces(runs: Any) -> Traces:
     """The trainings by label, those of the same settings together.
 
     **Raises:** `ValueError` for what is neither records nor runs, and where runs that are to have
     one label differ in more than the seed; `RunError` for directories that cannot be read.
     """
-    if not isinstance(runs, Mapping):
-        return _by_settings(runs)
-    traces = {}
-    for label, those in runs.items():
-        found = [_by_settings(each) for each in _separate(those)]
-        kinds = {name: None for each in found for name in each}
-        if len(kinds) > 1 or not kinds:
-            raise ValueError(
-                f"the runs of {label!r} must have the same settings but for the seed, got those of "
-                f"{', '.join(map(repr, kinds)) or 'no run'}: give each a label of its own"
-            )
-        traces[str(label)] = [trace for each in found for group in each.values() for trace in group]
-    return traces
+    if isinstance(runs, Mapping):
+        return {str(label): _pool(str(label), those) for label, those in runs.items()}
+    kinds: dict[str, dict[str, list[Trace]]] = {}
+    for label, settings, trace in _find(runs):
+        kinds.setdefault(label, {}).setdefault(settings, []).append(trace)
+    return {
+        f"{label} ({number})" if len(group) > 1 else label: traces
+        for label, group in kinds.items()
+        for number, traces in enumerate(group.values(), 1)
+    }
 
 
-def _separate(those: Any) -> list[Any]:
-    """Several trainings' records one by one; anything else as it is."""
-    is_several = isinstance(those, Sequence) and not isinstance(those, (str, Record))
-    if is_several and those and all(_is_records(each) for each in those):
-        return list(those)
-    return [those]
+def _pool(label: str, those: Any) -> list[Trace]:
+    """The seeds of one label: several trainings' records, or runs of the same settings."""
+    is_several = isinstance(those, list | tuple) and len(those) > 0
+    if is_several and all(map(_is_records, those)):
+        return [_trace_of_records(records) for records in those]
+    found = _find(those)
+    if (count := len({each.settings for each in found})) > 1:
+        raise ValueError(
+            f"runs with the label {label!r} must differ in nothing but the seed, got {count} "
+            "different settings: give each a label of its own"
+        )
+    return [each.trace for each in found]
+
+
+def _find(runs: Any) -> list[_Found]:
+    """The records of one training, or the runs that are named, each on its own."""
+    if isinstance(runs, Iterator):
+        runs = list(runs)
+    if _is_records(runs):
+        return [_Found("", "", _trace_of_records(runs))]
+    return [_Found(run.config.label, _settings(run), _trace_of_run(run)) for run in _read(runs)]
 
 
 def _is_records(thing: Any) -> bool:
     return isinstance(thing, list | tuple) and bool(thing) and isinstance(thing[0], Record)
 
 
-def _by_settings(runs: Any) -> Traces:
-    """Records as a training without a name; runs by their labels, and by their settings."""
-    if isinstance(runs, Iterator):
-        runs = list(runs)
-    if _is_records(runs):
-        return {"": [_trace_of_records(runs)]}
-    groups: dict[str, dict[str, list[Trace]]] = {}
-    for run in _read(runs):
-        settings = msgspec.to_builtins({part: getattr(run.config, part) for part in _PARTS})
-        key = json.dumps(settings, sort_keys=True, default=str)
-        groups.setdefault(run.config.label, {}).setdefault(key, []).append(_trace_of_run(run))
-    return {
-        f"{label} ({number})" if len(kinds) > 1 else label: traces
-        for label, kinds in groups.items()
-        for number, traces in enumerate(kinds.values(), 1)
-    }
+def _settings(run: LoggedRun) -> str:
+    parts = {part: getattr(run.config, part) for part in _PARTS}
+    return json.dumps(msgspec.to_builtins(parts), sort_keys=True, default=str)
 
 
 def _read(runs: Any) -> list[LoggedRun]:
