@@ -1,7 +1,6 @@
 """The commands other than `unspool train`, and what the command line prints: help and progress."""
 
 import dataclasses
-import itertools
 import os
 import re
 import subprocess
@@ -18,7 +17,6 @@ from unspool import _citation
 from unspool._config import names
 from unspool._counts import check_count
 from unspool.cli.__main__ import main
-from unspool.cli.progress import show_progress
 from unspool.experiments import known
 from unspool.experiments.base import AbstractExperiment, Entry, EvaluationPlan, sgd
 from unspool.records import Details
@@ -104,36 +102,6 @@ def test_help_of_a_training_fits_a_screen(capsys):
     assert main(["train", "lorenz", "nres", "--optimizer", "adamw", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", "").split())
     assert "--weight-decay FLOAT Strength of the weight decay regularization (default" in text
-
-
-def test_progress_is_lines_when_nobody_watches(capsys, monkeypatch):
-    # A tenth of a second for every look at the clock; half a minute would be told of too.
-    clock = itertools.count()
-    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 10)
-    with show_progress(100, 0, "updates") as show:
-        for count in range(1, 101):
-            show(count, "loss 1")
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 10 and said[-1].startswith("100/100 updates, ")
-
-
-def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
-    pytest.importorskip("rich")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with show_progress(4, 2, "updates") as show:
-        show(3, "loss 1")
-        show(4, "loss 0.5")
-    assert "4/4 updates" in re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
-
-
-def test_rates_are_read_at_a_glance(capsys, monkeypatch):
-    clock = itertools.count()
-    monkeypatch.setattr("time.monotonic", lambda: next(clock) / 2)
-    for size, said in ((1, "1/s"), (3420, "3,420/s")):
-        with show_progress(4 * size, 0, "updates") as show:
-            for count in range(5):
-                show(count * size, "")
-        assert f"updates, {said}, " in capsys.readouterr().out
 
 
 @dataclasses.dataclass(frozen=True)

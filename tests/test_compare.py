@@ -121,6 +121,7 @@ def test_each_estimator_is_compared_with_its_own_rate(whole):
         assert row.losses == tuple(final_value(run.evaluation.loss) for run in runs)
         assert row.interval.low < row.mean < row.interval.high
     assert str(comparison).splitlines()[0].split()[:3] == ["estimator", "learning", "rate"]
+    assert repr(comparison) == str(comparison)
     assert told[-1].done == told[-1].total == {now.total for now in told}.pop()
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import unspool
 from support.slow import slow
-from unspool import _exports, _study_exports, data, export, log, problems, records
+from unspool import _exports, _study_exports, data, export, log, plot, problems, records
 from unspool.cli.__main__ import COMMANDS
 from unspool.cli.compare import parse_compare_config
 from unspool.cli.parts import split_words
@@ -91,7 +91,7 @@ def listed(section: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [unspool, problems, control, schedules, learned_optimizer, data, export, log, records],
+    [unspool, problems, control, schedules, learned_optimizer, data, export, log, plot, records],
     ids=lambda module: module.__name__,
 )
 def test_the_reference_lists_every_public_name_as_it_is(module):
@@ -175,6 +175,7 @@ def test_the_links_of_a_page_lead_somewhere(page):
 def test_every_page_and_example_is_on_the_map():
     index = (ROOT / "docs" / "index.md").read_text()
     wanted = [f"({page.name})" for page in PAGES if page.name not in ("index.md", "README.md")]
+    wanted += [f"({notebook.name})" for notebook in (ROOT / "docs").glob("*.ipynb")]
     wanted += [f"(../examples/{example.name})" for example in EXAMPLES]
     assert [link for link in wanted if link not in index] == []
 

@@ -17,6 +17,7 @@ from ._joint import AnyProblem, as_joint
 from ._params import match, split
 from ._programs import call_program
 from ._random import Purpose, as_key, stream
+from ._show import as_table, one_line, show_tree
 from ._verdict import Decision, judge
 
 _ROUNDING = 1e3
@@ -52,6 +53,22 @@ class BiasTest(NamedTuple):
     num_chains: int
     num_estimates: int
     dropped: int
+
+    def __repr__(self) -> str:
+        return one_line("BiasTest", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"verdict": repr(self.verdict), "reason": repr(self.reason)}
+        facts["p_value"] = f"{self.p_value:.3g}"
+        for name in ("mean", "reference", "standard_error"):
+            # More digits than errors allow would only hide what is to be compared.
+            rounded = [float(f"{x:.3g}") for x in getattr(self, name)]
+            facts[name] = show_tree(np.array(rounded))
+        return facts | {"num_chains": f"{self.num_chains}", "dropped": f"{self.dropped}"}
+
+    def _repr_html_(self) -> str:
+        said = {"verdict": self.verdict, "reason": self.reason}
+        return as_table("BiasTest", self._facts() | said)
 
 
 def check_unbiased(

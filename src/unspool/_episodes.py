@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ._show import show
+
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
@@ -39,6 +41,8 @@ class Episodes:
     draw_length: Callable[..., Any] | None = None
     max_length: Callable[[Any], Any] | None = None
     weight: Callable[[Any], Any] | None = None
+
+    __repr__ = show
 
     @property
     def ends_early(self) -> bool:

@@ -11,6 +11,7 @@ from ._joint import AnyProblem, as_joint
 from ._params import check_params
 from ._programs import call_known_program
 from ._random import Purpose, as_key, part_keys, stream
+from ._show import as_table, one_line, show_number
 
 
 class Evaluation(NamedTuple):
@@ -26,6 +27,18 @@ class Evaluation(NamedTuple):
     standard_error: Scalar
     num_episodes: int
     dropped: IntScalar | int = 0
+
+    def __repr__(self) -> str:
+        return one_line("Evaluation", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {name: show_number(number) for name, number in self._asdict().items()}
+        if facts["dropped"] == "0":
+            del facts["dropped"]
+        return facts
+
+    def _repr_html_(self) -> str:
+        return as_table("Evaluation", self._facts())
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from ._engine import AbstractEngine, as_engine
 from ._engine.completed import complete
 from ._params import Fixed
 from ._problem import AbstractProblem
+from ._show import show
 
 
 class JointProblem(eqx.Module):
@@ -42,6 +43,8 @@ class JointProblem(eqx.Module):
     """
 
     engines: tuple[AbstractEngine, ...]
+
+    __repr__ = show
 
     def __init__(self, problems: Sequence[AbstractEngine | AbstractProblem | AbstractBlackBox]):
         self.engines = tuple(map(as_engine, problems))

@@ -26,6 +26,7 @@ from ._params import Fixed, as_arrays, check_params, join, map_arrays, split
 from ._programs import call_known_program, find_shapes
 from ._random import as_key, seeded_key
 from ._results import RESULTS
+from ._show import one_line, show_tree
 
 UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinite_gradient
 """Outcomes without an estimate to go on with, the worst first."""
@@ -43,6 +44,10 @@ class TrainState(eqx.Module):
     workers: EstimatorState
     update: IntScalar
     fixed: Fixed
+
+    def __repr__(self) -> str:
+        facts = {"update": self.update, "params": self.params}
+        return one_line("TrainState", {name: show_tree(fact) for name, fact in facts.items()})
 
     @property
     def params(self) -> Params:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ._show import one_line
+
 
 class Memory(NamedTuple):
     """Bytes that training needs besides the interpreter, JAX and the compiler.
@@ -17,6 +19,10 @@ class Memory(NamedTuple):
     state: int
     work: int
     free: int | None
+
+    def __repr__(self) -> str:
+        known = {name: size for name, size in self._asdict().items() if size is not None}
+        return one_line("Memory", {name: in_words(size) for name, size in known.items()})
 
     def __str__(self) -> str:
         return f"{in_words(self.state)} of state, {in_words(self.work)} of work"

@@ -6,6 +6,7 @@ import equinox as eqx
 
 from ._custom_types import IntScalar, Params, RandomKey, RealScalar, State
 from ._episodes import Episodes
+from ._show import show
 
 
 class AbstractProblem(eqx.Module):
@@ -39,6 +40,8 @@ class AbstractProblem(eqx.Module):
     """
 
     horizon: eqx.AbstractVar[int]
+
+    __repr__ = show
 
     @abc.abstractmethod
     def init_params(self, *, key: RandomKey) -> Params:

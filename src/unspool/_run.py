@@ -18,7 +18,9 @@ from ._lock import LockedError, hold_lock
 from ._logger import AbstractLogger, Loggers
 from ._make_step import TrainState, begin_anew
 from ._optimizer import AnyOptimizer
+from ._progress import with_progress
 from ._random import as_key
+from ._show import as_table, one_line, show_number
 from ._train import Compiled, compile_training
 from ._updates import Record, make_records
 from .records import EvaluationLine, MetricsLine, RunError, Status, files
@@ -111,6 +113,27 @@ class Run:
             self._loggers.finish(self.read_status())
             self._loggers = Loggers((), self.config, self.directory)
 
+    def __repr__(self) -> str:
+        return one_line("Run", self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_table("Run", self._facts() | {"directory": str(self.directory)})
+
+    def _facts(self) -> dict[str, str]:
+        facts = {"directory": repr(str(self.directory))}
+        # A run is shown in the middle of a search for what is wrong with its files, too.
+        with contextlib.suppress(OSError, RunError):
+            status = self.read_status()
+            facts["state"] = f"{status.state}{status.message and ': '}{status.message}"
+            if lines := self.read_metrics():
+                total = self.config.get("num_updates")
+                facts["update"] = f"{lines[-1].update}" + (f" of {total}" if total else "")
+            known = {"loss": lines, "evaluated": self.read_evaluations()}
+            for name, found in known.items():
+                if found and found[-1].loss is not None:
+                    facts[name] = show_number(found[-1].loss)
+        return facts
+
     @property
     def checkpoints(self) -> list[int]:
         """The updates at which there is a checkpoint, in order."""
@@ -130,6 +153,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
+        progress: bool = False,
     ) -> Generator[Record, None, None]:
         """As `train`, with every record written down and a checkpoint now and then.
 
@@ -157,6 +181,7 @@ class Run:
             checkpoint_every=checkpoint_every,
             resume_from=resume_from,
             seconds=seconds,
+            progress=progress,
         )
 
     def train_compiled(
@@ -167,6 +192,7 @@ class Run:
         checkpoint_every: int | None = None,
         resume_from: int | None = None,
         seconds: float | None = None,
+        progress: bool = False,
     ) -> Generator[Record, None, None]:
         """As `train`, of what has been compiled already."""
         key, num_updates = as_key(key), compiled.num_updates
@@ -189,7 +215,8 @@ class Run:
                     training = compiled.go_on(state)
                 start, end = int(training.state.update), _End(num_updates, seconds)
                 self._loggers.start(None if state is None else start)
-                yield from self._write(make_records(training), start, end, checkpoint_every)
+                records = self._write(make_records(training), start, end, checkpoint_every)
+                yield from with_progress(records, num_updates, start) if progress else records
         except LockedError:
             raise RunError(
                 f"the run in {self.directory} is being trained at this moment: wait for its end, "

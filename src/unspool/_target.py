@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 
 from ._counts import check_count
+from ._show import show
 
 
 class Target(eqx.Module):
@@ -31,6 +32,8 @@ class Target(eqx.Module):
     window: int | None = None
     period: int | None = None
     sigma: Any = 0.0
+
+    __repr__ = show
 
     def __check_init__(self):
         check_count(window=self.window, period=self.period)

@@ -12,6 +12,7 @@ from ._make_step import TrainState, begin, find_state_shape
 from ._memory import Memory, read_memory
 from ._optimizer import AnyOptimizer
 from ._programs import Program
+from ._progress import with_progress
 from ._random import Purpose, as_key, stream
 from ._updates import Job, Record, Training, compile_updates, make_records, spread_workers
 
@@ -27,6 +28,7 @@ def train(
     state: TrainState | None = None,
     log_every: int | None = None,
     throw: bool = True,
+    progress: bool = False,
 ) -> Iterator[Record]:
     """Trains a problem's parameters, and yields a `Record` every `log_every` updates.
 
@@ -47,6 +49,8 @@ def train(
       ten records clearly more than half of the workers failed, when clearly fewer than 5 % of the
       episodes get to their end, or when at the end of training not a single update could be
       made, or not a single episode of known length has come to its end.
+    - `progress`: show a bar with the loss in a terminal or a notebook, and a line for every tenth
+      of the updates in a log. A bar needs tqdm: `pip install 'unspool[notebook]'`.
 
     **Raises:** `ValueError` for counts that are no integers of at least 1, parameters that are not
     finite floats, or an optimizer that needs more than gradients and losses; `MemoryError` before
@@ -73,7 +77,10 @@ def train(
         log_every=log_every,
     )
     training = compiled.begin(key) if state is None else compiled.go_on(state)
-    return make_records(training, throw)
+    records = make_records(training, throw)
+    if not progress:
+        return records
+    return with_progress(records, training.num_updates, made=int(training.state.update))
 
 
 class Compiled(NamedTuple):

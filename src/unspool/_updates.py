@@ -19,7 +19,8 @@ from ._optimizer import AnyOptimizer
 from ._params import map_arrays
 from ._pieces import run_in_pieces
 from ._programs import Program, compile_program
-from ._results import RESULTS
+from ._results import RESULTS, name_result
+from ._show import as_table, one_line, show_number, show_tree
 
 _BY_SEVERITY = *UNUSABLE, RESULTS.dropped_workers, RESULTS.dropped_derivatives
 
@@ -57,6 +58,28 @@ class Record(NamedTuple):
     result: RESULTS
     params: Any
     state: TrainState
+
+    def __repr__(self) -> str:
+        return one_line("Record", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "update": f"{self.update}",
+            "loss": show_number(self.loss),
+            "grad_norm": show_number(self.grad_norm),
+            "seconds": f"{self.seconds:.3g}",
+            "steps": f"{self.steps}",
+            "warmup_steps": f"{self.warmup_steps}",
+            "dropped": f"{self.dropped}",
+            "result": name_result(self.result),
+            "params": show_tree(self.params),
+        }
+        if facts["result"] == "successful":
+            del facts["dropped"], facts["result"]
+        return facts
+
+    def _repr_html_(self) -> str:
+        return as_table("Record", self._facts())
 
 
 class Training(NamedTuple):

@@ -20,6 +20,7 @@ LAYERS = (
         "_random",
         "_results",
         "_rows",
+        "_show",
         "_target",
         "_threads",
         "data",
@@ -37,6 +38,7 @@ LAYERS = (
         "_limits",
         "_make_step",
         "_optimizer",
+        "_progress",
         "_reference",
         "_student",
         "_train",
@@ -47,7 +49,7 @@ LAYERS = (
     ("_report", "problems"),
     ("__init__", "_config", "_exports", "export", "extend", "log"),
     ("experiments",),
-    ("_study_exports",),
+    ("_study_exports", "plot"),
     ("cli",),
 )
 """The parts of the library. A part may import its own layer and those before it."""

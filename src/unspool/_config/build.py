@@ -16,6 +16,7 @@ from .._estimator.chunked import Chunked
 from .._joint import AnyProblem, JointProblem, as_joint
 from .._optimizer import AnyOptimizer, RatedOptimizer, as_optimizer
 from .._random import seeded_key
+from .._show import one_line
 from .errors import ConfigError, noting, suggest
 from .names import Found, find, with_momentum
 from .options import REQUIRED, Option, find_options, missing_arguments
@@ -41,6 +42,11 @@ class Training:
     estimator: AbstractEstimator
     optimizer: AnyOptimizer
     start: Path
+
+    def __repr__(self) -> str:
+        shown = self.problem, self.estimator, self.config.optimizer
+        names = "problem", "estimator", "optimizer"
+        return one_line("Training", dict(zip(names, map(repr, shown), strict=True)))
 
     @property
     def joint(self) -> JointProblem:

@@ -24,7 +24,11 @@ from .train_config import TrainConfig, from_data, to_data, with_limits
 
 
 def train_run(
-    config: TrainConfig, directory: str | Path, *, loggers: Sequence[AbstractLogger] = ()
+    config: TrainConfig,
+    directory: str | Path,
+    *,
+    loggers: Sequence[AbstractLogger] = (),
+    progress: bool = False,
 ) -> Iterator[Record]:
     """Trains as settings say, and writes the run into a new directory.
 
@@ -35,6 +39,7 @@ def train_run(
     - `config`: the settings, with files relative to the current directory.
     - `directory`: where the run is written; it must not exist, or be empty.
     - `loggers`: further loggers, as objects, besides those of the settings.
+    - `progress`: show a bar, as `train` does.
 
     **Returns:** an iterator of records, as `train` does; nothing is done before the first is asked
     for.
@@ -58,7 +63,7 @@ def train_run(
         own = make_loggers(config, training.start)
         compiled = compile_run(training)
         run = create_run(training, compiled.params, Path(directory))
-        records = run_records(training, run, compiled, [*own, *loggers])
+        records = run_records(training, run, compiled, [*own, *loggers], progress)
     yield from in_precision(records, config.float64)
 
 
@@ -71,6 +76,7 @@ def resume_run(
     target_loss: float | None = None,
     allow_changes: bool = False,
     loggers: Sequence[AbstractLogger] = (),
+    progress: bool = False,
 ) -> Iterator[Record]:
     """Goes on with a run that settings have begun, to the bits of one that never stopped.
 
@@ -81,6 +87,7 @@ def resume_run(
       in all; by default those of the run.
     - `allow_changes`: go on although a file of yours is not what it was.
     - `loggers`: as of `train_run`.
+    - `progress`: show a bar, as `train` does.
 
     **Returns:** an iterator of records, as `train_run` does.
 
@@ -99,7 +106,7 @@ def resume_run(
     with jax.enable_x64(config.float64):
         run, training, compiled = reopen(run, config, start, allow_changes)
         own = make_loggers(config, start)
-        records = run_records(training, run, compiled, [*own, *loggers])
+        records = run_records(training, run, compiled, [*own, *loggers], progress)
     yield from in_precision(records, config.float64)
 
 

@@ -20,23 +20,30 @@ from .train_config import TrainConfig
 
 
 def run_records(
-    training: Training, run: Run, compiled: Compiled, loggers: Sequence[AbstractLogger] = ()
+    training: Training,
+    run: Run,
+    compiled: Compiled,
+    loggers: Sequence[AbstractLogger] = (),
+    progress: bool = False,
 ) -> Iterator[Record]:
     """The records of a run, which are written down, and the evaluations that are due.
 
     A run that was killed between a checkpoint and its evaluation is evaluated there first.
     """
     with run.logging_to(*loggers):
-        yield from _run_records(training, run, compiled)
+        yield from _run_records(training, run, compiled, progress)
 
 
-def _run_records(training: Training, run: Run, compiled: Compiled) -> Iterator[Record]:
+def _run_records(
+    training: Training, run: Run, compiled: Compiled, progress: bool
+) -> Iterator[Record]:
     config = training.config
     records = run.train_compiled(
         compiled,
         key=training.key,
         checkpoint_every=config.checkpoint_every,
         seconds=config.seconds,
+        progress=progress,
     )
     evaluations = _Evaluations(training, run)
     made = max(run.checkpoints, default=0)

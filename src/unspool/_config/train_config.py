@@ -18,7 +18,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 _PARTS = "problem", "estimator", "estimators", "optimizer", "schedule", "log"
 
 
-class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, repr_omit_defaults=True):
     """A class or a function by name, and what it is called with.
 
     **Arguments:**
@@ -39,7 +39,9 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
 
 
-class AbstractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AbstractConfig(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True
+):
     """The settings that a training and a comparison of trainings have in common."""
 
     problem: Spec

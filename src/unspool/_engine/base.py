@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Int, Key, PyTree, Shaped
 
 from .._counts import LARGEST, as_count
 from .._custom_types import Clocks, KeyLike, Params, RowLosses, WorkerMask
+from .._show import show
 
 
 class Arms(eqx.Module):
@@ -69,6 +70,8 @@ class AbstractEngine(eqx.Module):
     """
 
     differentiable: eqx.AbstractClassVar[bool]
+
+    __repr__ = show
 
     @property
     @abc.abstractmethod

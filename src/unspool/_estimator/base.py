@@ -14,6 +14,7 @@ from .._joint import AnyProblem, JointProblem, as_joint
 from .._params import check_params, split, strip_weak_type
 from .._programs import call_known_program, is_inside, known_program
 from .._random import as_key, part_keys
+from .._show import show
 from .estimate import Estimate, ProblemSums, WindowSums, finalize
 from .plan import Plan
 from .sigma import MadeUpdate
@@ -34,6 +35,8 @@ class AbstractEstimator(eqx.Module):
 
     num_workers: eqx.AbstractVar[int]
     estimand: eqx.AbstractClassVar[str]
+
+    __repr__ = show
 
     @abc.abstractmethod
     def plan(self, horizon: int) -> Plan:

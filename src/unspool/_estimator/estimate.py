@@ -20,6 +20,7 @@ from .._custom_types import (
 )
 from .._engine import Trajectories
 from .._results import RESULTS
+from .._show import show
 from .layout import Layout
 from .plan import Plan
 from .roster import Census, Roster
@@ -43,6 +44,8 @@ class Estimate(eqx.Module):
     loss: Scalar
     result: RESULTS
     stats: dict[str, Float[Array, ""] | Int[Array, ""]]
+
+    __repr__ = show
 
 
 def shapes_of_stats(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from .._custom_types import IntScalar, Params
 from .._params import match
+from .._show import show
 
 
 class MadeUpdate(NamedTuple):
@@ -53,6 +54,8 @@ class AbstractSigma(eqx.Module):
     >>> estimator.sigma.at(3)
     0.1
     """
+
+    __repr__ = show
 
     def init(self) -> PyTree[Any]:
         """The knowledge before the first update; by default none."""

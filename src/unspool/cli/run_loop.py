@@ -14,11 +14,11 @@ from .._config.build import Training
 from .._config.run_records import run_records
 from .._logger import AbstractLogger
 from .._params import split
+from .._progress import show_progress
 from .._run import Run
 from .._train import Compiled
 from .._updates import Record
 from .errors import RunFailure, describe_error
-from .progress import show_progress
 
 
 def run_loop(
@@ -29,7 +29,8 @@ def run_loop(
     records = run_records(training, run, compiled, loggers)
     record, made = None, max(run.checkpoints, default=0)
     try:
-        with _signals() as caught, show_progress(total, made, "updates") as show_update:
+        shown = show_progress(total, made, "updates", sys.stdout)
+        with _signals() as caught, shown as show_update:
             for record in records:
                 show_update(record.update, f"loss {record.loss:.6g}")
                 if caught() and record.update < total:
@@ -59,7 +60,9 @@ def _signals() -> Iterator[Callable[[], int | None]]:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
-        print("stopping at the next record; once more to stop at once", file=sys.stderr)
+        # Below the bar, which would be drawn over it.
+        line = "\n" if sys.stdout.isatty() else ""
+        print(f"{line}stopping at the next record; once more to stop at once", file=sys.stderr)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

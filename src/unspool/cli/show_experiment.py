@@ -5,9 +5,9 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 
+from .._progress import Show, show_progress
 from ..experiments.runner import ExperimentError, Progress
 from .errors import RunFailure
-from .progress import Show, show_progress
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def show_experiment() -> Iterator[Callable[[Progress], None]]:
         def show(now: Progress) -> None:
             percent = 100 * now.done / max(now.total, 1)
             if not shows:  # What was finished before is known only now.
-                bar = show_progress(100, int(percent), "percent")
+                bar = show_progress(100, int(percent), "percent", sys.stdout)
                 shows.append(stack.enter_context(bar))
             loss = "" if math.isnan(now.loss) else f", loss {now.loss:.6g}"
             shows[0](percent, f"{now.label} seed {now.seed}{loss}")

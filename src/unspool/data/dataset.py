@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
+from .._show import show
+
 
 class Dataset(NamedTuple):
     """Inputs, and for each the target to be predicted from it, as NumPy arrays.
@@ -17,6 +19,8 @@ class Dataset(NamedTuple):
     inputs: Shaped[np.ndarray, "examples ..."]
     targets: Shaped[np.ndarray, "examples ..."]
 
+    __repr__ = show
+
 
 class Splits(NamedTuple):
     """A data set in the two parts in which it was published.
@@ -27,6 +31,8 @@ class Splits(NamedTuple):
 
     train: Dataset
     test: Dataset
+
+    __repr__ = show
 
 
 def check_dataset(name: str, dataset: Dataset) -> None:

@@ -58,6 +58,11 @@ class LoggedRun:
     evaluation: LoggedEvaluations | None
     status: Status
 
+    def __repr__(self) -> str:
+        config, made = self.config, self.metrics.update[-1]
+        what = f"{config.estimator.name} on {config.problem.name}, seed {config.seed}"
+        return f"<LoggedRun {self.path}: {what}, {self.status.state}, {made:.0f} updates>"
+
     @property
     def num_updates(self) -> int:
         """The updates that were made if the run is finished, else those that it is to make."""

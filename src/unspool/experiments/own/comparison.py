@@ -62,6 +62,9 @@ class Comparison:
     page: Path
     earlier: tuple[Path, ...] = ()
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = _align([_HEADINGS, *(_cells(label, row) for label, row in self.rows.items())])
         diverged = {label: row for label, row in self.rows.items() if row.num_diverged}

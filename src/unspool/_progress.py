@@ -1,9 +1,12 @@
-"""Progress of a run: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a training: a bar where somebody watches, a line now and then elsewhere."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._updates import Record
 
 Show = Callable[[int | float, str], None]
 """A callback for the count that is done, and a note to show beside it."""
@@ -13,43 +16,51 @@ _SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def show_progress(total: int, done: int, unit: str) -> Iterator[Show]:
-    """Shows progress from `done` to `total` of a unit until the block is left."""
-    with _bar(total, done, unit) if sys.stdout.isatty() else _lines(total, done, unit) as show:
+def show_progress(total: int, done: int, unit: str, stream: Any) -> Iterator[Show]:
+    """Shows progress from `done` to `total` of a unit until the block is left.
+
+    `stream` is what text is written to, such as `sys.stderr`.
+
+    **Raises:** `ImportError` without tqdm, where a bar is to be drawn.
+    """
+    drawn = stream.isatty() or _in_notebook()
+    with (_bar if drawn else _lines)(total, done, unit, stream) as show:
         yield show
 
 
-@contextlib.contextmanager
-def _bar(total: int, done: int, unit: str) -> Iterator[Show]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def with_progress(records: Iterator[Record], num_updates: int, made: int) -> Iterator[Record]:
+    """The records of a training up to `num_updates`, each of which moves a bar on stderr."""
+    with show_progress(num_updates, made, "updates", sys.stderr) as show:
+        for record in records:
+            show(record.update, f"loss {record.loss:.6g}")
+            yield record
 
-    rate = _rate()
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}, {{task.fields[rate]}},"),
-        TimeRemainingColumn(),
-        TextColumn("left, {task.fields[note]}"),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task("", total=total, completed=done, rate="compiling", note="")
+
+def _in_notebook() -> bool:
+    """True in the kernel of a notebook, whose streams are no terminals."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and "IPKernelApp" in getattr(shell.get_ipython(), "config", ())
+
+
+@contextlib.contextmanager
+def _bar(total: int, done: int, unit: str, stream: Any) -> Iterator[Show]:
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError:
+        raise ImportError(
+            "a progress bar needs tqdm, which is not there: pip install 'unspool[notebook]'"
+        ) from None
+    with tqdm(total=total, initial=done, unit=f" {unit}", file=stream) as bar:
 
         def show(count: int | float, note: str) -> None:
-            speed = rate(count)
-            shown = _format_rate(speed) if speed else "-/s"
-            progress.update(task, completed=count, rate=shown, note=note)
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(int(count) - bar.n)
 
         yield show
 
 
 @contextlib.contextmanager
-def _lines(total: int, done: int, unit: str) -> Iterator[Show]:
+def _lines(total: int, done: int, unit: str, stream: Any) -> Iterator[Show]:
     """A line at every tenth of the way, and every half minute."""
     rate = _rate()
     shown: int | float = done
@@ -66,7 +77,7 @@ def _lines(total: int, done: int, unit: str) -> Iterator[Show]:
         pace = ""
         if speed:
             pace = f", {_format_rate(speed)}, {_duration((total - count) / speed)} left"
-        print(f"{count:.0f}/{total} {unit}{pace}{note and ', '}{note}", flush=True)
+        print(f"{count:.0f}/{total} {unit}{pace}{note and ', '}{note}", file=stream, flush=True)
 
     yield show
 
