@@ -59,7 +59,11 @@ ROOMS = {
     "programs": (10, ".", "_programs _frozen _guards _memory _cache"),
     "evaluation": (4, ".", "_evaluate"),
     "test of bias": (16, ".", "_check_unbiased _chains _verdict _student _reference"),
-    "runs and checkpoints": (14, ".", "_checkpoint _run _lines _lock _describe"),
+    "runs and checkpoints": (
+        14,
+        ".",
+        "_checkpoint _run _run_files _best _logger _lines _lock _describe",
+    ),
     "export": (8, "export", "*"),
     "schedules": (10, "problems/schedules", "*"),
     "learned optimizers": (14, "problems/learned_optimizer", "*"),

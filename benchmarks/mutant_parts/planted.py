@@ -113,7 +113,7 @@ PLANTED = (
     # Files.
     ("_checkpoint.py", "surplus = sorted(set(found) - {name for name, _ in wanted})", "surplus = []"),
     ("_checkpoint.py", "        os.replace(partial, path)\n    except OSError as error:\n        raise CheckpointError", "    except OSError as error:\n        raise CheckpointError"),
-    ("_run.py", "kept = [line for line in self._read(name, kind) if line.update <= update]", "kept = [line for line in self._read(name, kind) if line.update < update]"),
+    ("_run_files.py", "kept = [line for line in self._read(name, kind) if line.update <= update]", "kept = [line for line in self._read(name, kind) if line.update < update]"),
     ("_run.py", "seconds=record.seconds + earlier.seconds,", "seconds=record.seconds,"),
     ("_run.py", "useful_steps=record.useful_steps + earlier.useful_steps,", "useful_steps=record.useful_steps,"),
     ("_lines.py", "warmup_steps=warmup * len(joint.engines) * plan.num_steps,", "warmup_steps=warmup * plan.num_steps,"),
