@@ -113,7 +113,7 @@ class RidgeExperiment(AbstractExperiment):
     title: ClassVar[str] = "The strength of an L2 penalty, known in closed form"
     source: ClassVar[str] = "Vicol et al. (2021), arXiv 2112.13835"
     references: ClassVar[tuple[str, ...]] = ("vicol2021",)
-    parameter_names: ClassVar[tuple[str, ...]] = ("theta, the log of the penalty",)
+    parameter_names: ClassVar[tuple[str, ...]] = ("log penalty",)
 
     seeds: int = 5
     num_updates: int = 10_000
@@ -202,7 +202,7 @@ class RidgeExperiment(AbstractExperiment):
         return [
             Chart(
                 title="Where the penalty ends on the loss in closed form",
-                x_label="theta, the log of the penalty",
+                x_label="log penalty",
                 y_label="mean validation loss",
                 note="A point for each seed; those outside of the region are not drawn.",
                 series=[s for s in series if s.x],

@@ -40,6 +40,11 @@ class AbstractTransform(eqx.Module):
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
 
+    @property
+    def kind(self) -> str:
+        """The coordinate in a word, to stand before the hyperparameter's name; empty for itself."""
+        return {Identity: "", Log: "log", Logit: "logit"}.get(type(self), "coordinate of")
+
     def value(self, coordinate: Float[Array, "..."]) -> Float[Array, "..."]:
         """The hyperparameter at a coordinate."""
         return jnp.clip(self._value(coordinate), self.low, self.high)
@@ -110,3 +115,8 @@ class Logit(AbstractTransform):
 
     def _legal(self):
         return 0.0, 1.0
+
+
+def is_transform(value: object) -> bool:
+    """True for a transform, which is a leaf of a tree of them."""
+    return isinstance(value, AbstractTransform)
