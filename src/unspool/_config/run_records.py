@@ -50,17 +50,22 @@ def run_records(training: Training, run: Run, params: Params) -> Iterator[Record
         raise
 
 
+_BY_DEFAULT = 10
+"""The evaluations after the start of a run that does not say how many it wants."""
+
+
 class _Evaluations:
     """The evaluations of a run, of which those up to its checkpoint count.
 
-    They are due where a multiple of `evaluate_every` is reached, whatever happened before, and at
-    the end; in a training that ends with time, twenty times on its way.
+    They are due where a multiple of `evaluate_every`, by default a tenth of all updates, is reached,
+    whatever happened before, and at the end; in a training that ends with time, twenty times on its
+    way.
     """
 
     def __init__(self, training: Training, run: Run):
         config = training.config
         self._training, self._run = training, run
-        self._every = config.evaluate_every or config.num_updates
+        self._every = config.evaluate_every or -(-config.num_updates // _BY_DEFAULT)
         self._pause = math.inf
         if config.seconds is not None and config.evaluate_every is None:
             self._pause = config.seconds / 20

@@ -75,11 +75,12 @@ def spread(values: np.ndarray, *, is_positive: bool = False) -> Interval:
 def find_groups(values: np.ndarray) -> tuple[np.ndarray, ...]:
     """The two groups of some increasing values if there are two, else all of them as one.
 
-    Each has two values at least, and the gap is 12 / n times as wide as the wider of them. Of four
-    to ten normal values this calls 2 to 6 % two groups, and fewer of more.
+    Each has two values at least, and a fifth of many; the gap is 12 / n times as wide as the wider
+    of them. Of four to ten normal values this calls 2 to 6 % two groups, and fewer of more.
     """
     count, found, widest = len(values), (values,), 12.0 / max(len(values), 1)
-    for place in range(2, count - 1):
+    fewest = max(2, count // 5)
+    for place in range(fewest, count - fewest + 1):
         low, high = values[:place], values[place:]
         gap, width = high[0] - low[-1], max(low[-1] - low[0], high[-1] - high[0])
         if gap > 0 and gap >= widest * width:

@@ -75,7 +75,7 @@ def _flat(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Flat:
     """The values of nested tables by the way to each."""
     found: Flat = {}
     for name, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping):
             found |= _flat(value, (*path, str(name)))
         else:
             found[*path, str(name)] = without_place(value) if isinstance(value, str) else value
