@@ -57,9 +57,9 @@ _BY_DEFAULT = 10
 class _Evaluations:
     """The evaluations of a run, of which those up to its checkpoint count.
 
-    They are due where a multiple of `evaluate_every`, by default a tenth of all updates, is reached,
-    whatever happened before, and at the end; in a training that ends with time, twenty times on its
-    way.
+    They are due where a multiple of `evaluate_every` is reached, by default of a tenth of all
+    updates, whatever happened before, and at the end; in a training that ends with time, twenty
+    times on its way.
     """
 
     def __init__(self, training: Training, run: Run):

@@ -38,7 +38,7 @@ def style_axes(axes: Axes) -> None:
     axes.yaxis.label.set_color(page_color("ink"))
 
 
-def format_tick(value: float, _position: int | None = None) -> str:
+def format_tick(value: float) -> str:
     """A tick as plain text; powers of ten without a factor."""
     if value == 0:
         return "0"
@@ -50,9 +50,17 @@ def format_tick(value: float, _position: int | None = None) -> str:
 
 
 def set_scale(
-    axes: Axes, which: str, scale: str, ends: tuple[float, float], num_ticks: int = 7
+    axes: Axes,
+    which: str,
+    scale: str,
+    ends: tuple[float, float],
+    num_ticks: int = 7,
+    unit: float = 1.0,
 ) -> None:
-    """A linear or log scale between the ends, with ticks as text, on the `x` or `y` axis."""
+    """A linear or log scale between the ends, with ticks as text, on the `x` or `y` axis.
+
+    Ticks count in units, which are powers of ten.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set(**{f"{which}scale": scale, f"{which}lim": ends})
     if scale == "log":
@@ -60,7 +68,7 @@ def set_scale(
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(nbins=num_ticks, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(format_tick))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value / unit)))
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

@@ -45,7 +45,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label, its scale, its ends, and the unit that numbers are drawn in."""
+    """An axis: its label, its scale, its ends, and the unit that its ticks count in."""
 
     label: str
     scale: str
@@ -108,7 +108,7 @@ def _draw_panel(axes: Axes, panel: Panel, colors: Colors, is_wide: bool) -> None
     style_axes(axes)
     x, y = panel.x, panel.y
     few = 7 if is_wide else 4
-    set_scale(axes, "x", x.scale, (x.low / x.unit, x.high / x.unit), num_ticks=few)
+    set_scale(axes, "x", x.scale, (x.low, x.high), few, x.unit)
     set_scale(axes, "y", y.scale, (y.low, y.high), num_ticks=few if len(panel.lines) else 5)
     axes.set_ylabel(y.label if is_wide else textwrap.fill(y.label, NARROW_LETTERS))
     for height in panel.rules:
@@ -122,14 +122,12 @@ def _draw_panel(axes: Axes, panel: Panel, colors: Colors, is_wide: bool) -> None
 
 def _draw_line(axes: Axes, line: Line, number: int, panel: Panel) -> None:
     """A line, from the first point that has a place on the axes: on a log axis 0 has none."""
-    x = line.x / panel.x.unit
-    shown = line.x > 0 if panel.x.scale == "log" else np.full(len(x), True)
+    shown = line.x > 0 if panel.x.scale == "log" else np.full(len(line.x), True)
+    x = line.x[shown]
     if line.low is not None and line.high is not None:
         ends = panel.y.low, panel.y.high
         band = np.clip(line.low, *ends)[shown], np.clip(line.high, *ends)[shown]
-        area = axes.fill_between(
-            x[shown], *band, color=series_color(number), alpha=0.18, linewidth=0
-        )
+        area = axes.fill_between(x, *band, color=series_color(number), alpha=0.18, linewidth=0)
         area.set_gid(series_id(number))
     if line.y is None:
         return
@@ -139,7 +137,7 @@ def _draw_line(axes: Axes, line: Line, number: int, panel: Panel) -> None:
     else:
         style = line_style(number, int(np.sum(shown)))
         style |= {"linewidth": 0.9, "alpha": 0.85, "marker": "none"} if line.run else {}
-    axes.plot(x[shown], y[shown], **style)
+    axes.plot(x, y[shown], **style)
 
 
 def _ends(panel: Panel, colors: Colors) -> list[LineEnd]:
@@ -155,6 +153,6 @@ def _ends(panel: Panel, colors: Colors) -> list[LineEnd]:
         last = min(inside[-1] + 1, finite[-1]) if len(inside) else finite[-1]
         last = last if np.isfinite(line.y[last]) else inside[-1]
         y = float(np.clip(line.y[last], panel.y.low, panel.y.high))
-        x = float(line.x[last]) / panel.x.unit
-        ends.setdefault(line.label, LineEnd(line.label, colors[line.label], x, y))
+        end = LineEnd(line.label, colors[line.label], float(line.x[last]), y)
+        ends.setdefault(line.label, end)
     return list(ends.values())

@@ -36,7 +36,8 @@ for (const table of all(document, "table.sortable")) {
 
 // The numbers of a figure, as a file and below the pointer.
 const words = document.getElementById("values");
-const short = (value) => Number(value).toPrecision(4).replace(/\.?0+(?=$|e)/, "");
+const short = (value) => Math.abs(value) < 1e-3 || Math.abs(value) >= 1e9
+  ? String(Number(value.toPrecision(4))) : value.toLocaleString("en", { maximumSignificantDigits: 4 });
 for (const figure of all(document, "figure:has(> script)")) {
   const text = figure.querySelector("script").textContent;
   figure.querySelector(".json").addEventListener("click", () => {
