@@ -13,7 +13,7 @@ from unspool import export
 from unspool.cli.__main__ import main
 from unspool.experiments.own import tune
 from unspool.experiments.own.tune_experiment import TuneExperiment
-from unspool.problems.schedules import learning_curve
+from unspool.problems.schedules import Log, learning_curve
 from unspool.records import read_studies
 
 MINE = """
@@ -132,6 +132,7 @@ def test_a_page_says_no_place_of_a_machine_and_logs_what_it_names(mine):
     assert "somebody" not in experiment.details().description
     learning_rates = "log learning_rate.first", "log learning_rate.last"
     assert experiment.parameter_names == (*learning_rates, "logit momentum")
+    assert Log(low=1e-3).coordinate_name.format("rate") == "log rate, before clipping"
 
 
 def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):

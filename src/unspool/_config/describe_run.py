@@ -63,15 +63,15 @@ def describe_optimizer(config: TrainConfig) -> dict[str, Any]:
 def name_logged(problem: Any, params: Params) -> list[str]:
     """The names of parameters as they are logged: `log rate` for the logarithm of a rate.
 
-    A problem with `coordinate_kinds` says what each is of what it is named after.
+    A problem with `coordinate_names` says what each is of what it is named after.
     """
     names = name_entries(params)
-    kinds = getattr(problem, "coordinate_kinds", None)
-    if kinds is None or jax.tree.structure(kinds) != jax.tree.structure(params):
+    patterns = getattr(problem, "coordinate_names", None)
+    if patterns is None or jax.tree.structure(patterns) != jax.tree.structure(params):
         return names
-    pairs = zip(jax.tree.leaves(kinds), jax.tree.leaves(params), strict=True)
-    each = [kind for kind, leaf in pairs for _ in range(np.size(leaf))]
-    return [f"{kind} {name}".strip() for kind, name in zip(each, names, strict=True)]
+    pairs = zip(jax.tree.leaves(patterns), jax.tree.leaves(params), strict=True)
+    each = [pattern for pattern, leaf in pairs for _ in range(np.size(leaf))]
+    return [pattern.format(name) for pattern, name in zip(each, names, strict=True)]
 
 
 def name_entries(params: Params, root: str = "") -> list[str]:

@@ -67,12 +67,13 @@ def natural_units_in(space: Space, params: Params) -> Params:
     return {name: one(entry, params[name]) for name, entry in space.items()}
 
 
-def kinds_in(space: Space) -> Params:
-    """The kind of every coordinate in the tree of the parameters: `"log"` for a logarithm."""
+def coordinate_names_in(space: Space) -> Params:
+    """The name of every coordinate in the tree of the parameters: `log {}` for a logarithm."""
 
     def one(entry: Entry):
         schedule = entry if isinstance(entry, AbstractSchedule) else entry.schedule
-        return jax.tree.map(lambda x: x.kind, schedule.transforms(), is_leaf=is_transform)
+        name = lambda transform: transform.coordinate_name
+        return jax.tree.map(name, schedule.transforms(), is_leaf=is_transform)
 
     return {name: one(entry) for name, entry in space.items()}
 

@@ -41,9 +41,11 @@ class AbstractTransform(eqx.Module):
             raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
 
     @property
-    def kind(self) -> str:
-        """The coordinate in a word, to stand before the hyperparameter's name; empty for itself."""
-        return {Identity: "", Log: "log", Logit: "logit"}.get(type(self), "coordinate of")
+    def coordinate_name(self) -> str:
+        """The coordinate in words, as `log {}`, with a place for the hyperparameter's name."""
+        names = {Identity: "{}", Log: "log {}", Logit: "logit {}"}
+        clipped = "" if self.low is None and self.high is None else ", before clipping"
+        return names.get(type(self), "coordinate of {}") + clipped
 
     def value(self, coordinate: Float[Array, "..."]) -> Float[Array, "..."]:
         """The hyperparameter at a coordinate."""
