@@ -238,6 +238,17 @@ def test_parameters_are_drawn_in_their_own_units(tmp_path, drawn, name, own, exp
     assert final in [cell.replace("\u202f", " ") for row in page.rows for cell in row]
 
 
+def test_what_never_changes_has_an_axis_too(tmp_path, drawn):
+    write_run(tmp_path / "run", [5.0] * 5, num_params=1, parameter_names=["log rate"])
+    run = tmp_path / "run" / "metrics.jsonl"
+    lines = [{**json.loads(line), "params": [-3.0]} for line in run.read_text().splitlines()]
+    run.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, _, labels = read_study(tmp_path)
+    draw_parameters(list(labels.values()), ["log rate"], {"NRES": 0}, "a")
+    low, high = drawn["a-wide"].axes[0].get_ylim()
+    assert low < np.exp(-3.0) < high
+
+
 # Tables
 
 

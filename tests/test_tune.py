@@ -125,7 +125,7 @@ def test_a_page_says_no_place_of_a_machine_and_logs_what_it_names(mine):
     problem = runpy.run_path(str(mine / "mine.py"))["problem"]
     experiment = TuneExperiment(
         training=problem, estimator=unspool.NRES(2, 2, sigma=0.1), num_updates=1, learning_rate=0.1,
-        num_runs=1, seeds=1, label="/home/somebody/work/mine.py:problem",
+        num_runs=1, seeds=1, label="/elsewhere/of/somebody/mine.py:problem",
     )  # fmt: skip
     assert experiment.title == "Tuning mine.py:problem"
     assert "mine.py:problem" in experiment.details().description

@@ -39,7 +39,7 @@ def value_limits(
     if scale == "log":
         span = max(high / low, 1.2)
         bottom, top = max(bands_low, low / span**0.15), min(bands_high, high * span**0.15)
-        margin = (top / bottom) ** 0.04
+        margin = max((top / bottom) ** 0.04, 1.02)
         farthest = 1.0 / DRAWABLE, DRAWABLE
         bottom, top = np.clip([bottom / margin, top * margin], *farthest).tolist()
         return ValueLimits(low=bottom, high=top, cut=high > DRAWABLE)

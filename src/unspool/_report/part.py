@@ -22,7 +22,6 @@ from .paths import draw_paths
 from .ranking import Standing, rank, verdict
 from .references import Paper, papers_of
 from .render import MAX_PARAMETER_COLUMNS
-from .sections import Section, sections_of
 from .tables import finals_table
 
 _CURVE_TITLES = {
@@ -87,11 +86,6 @@ class Part:
     @property
     def has_several_runs(self) -> bool:
         return any(len(summary.runs) > 1 for summary in self.summaries)
-
-    @cached_property
-    def sections(self) -> list[Section]:
-        """The sections of this part that have something to show, in order."""
-        return sections_of(self)
 
     @cached_property
     def standings(self) -> list[Standing]:

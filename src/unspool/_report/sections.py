@@ -2,14 +2,12 @@
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..records.files import inside
 from .drawing import Drawing
 from .figures import draw_chart
-
-if TYPE_CHECKING:
-    from .part import Part
+from .part import Part
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class ShownPicture(NamedTuple):
     data: str
 
 
-def sections_of(part: "Part") -> list[Section]:
+def sections_of(part: Part) -> list[Section]:
     """The sections that have something to show, in order."""
     found: list[Section] = []
 
@@ -70,7 +68,7 @@ def sections_of(part: "Part") -> list[Section]:
     return found
 
 
-def _pictures(part: "Part") -> list[ShownPicture]:
+def _pictures(part: Part) -> list[ShownPicture]:
     directory, experiment = part.study.directory, part.study.experiment
     return [
         ShownPicture(

@@ -19,7 +19,8 @@ class Interval:
 
     The ends and the standard error are NaN when there are fewer than two values. Where a t-interval
     would mislead the ends are the least and the greatest value, and `groups` has how many values
-    there are from where to where: one group, or two that lie apart.
+    there are from where to where: one group, or two that lie apart. An interval that
+    `is_transformed` is not symmetric about the mean.
     """
 
     mean: float
@@ -28,6 +29,7 @@ class Interval:
     standard_error: float
     count: int
     groups: tuple[tuple[int, float, float], ...] = ()
+    is_transformed: bool = False
 
     @property
     def known(self) -> bool:
@@ -100,6 +102,7 @@ def transform(interval: Interval, function: Callable[[float], float]) -> Interva
         low=function(interval.low),
         high=function(interval.high),
         standard_error=slope * interval.standard_error,
+        is_transformed=True,
         groups=tuple((n, function(low), function(high)) for n, low, high in interval.groups),
     )
 
@@ -174,6 +177,8 @@ def format_interval(interval: Interval) -> str:
         return "; ".join(f"{n} runs {_range(*ends)}" for n, *ends in interval.groups)
     if interval.groups:
         return f"range {_range(interval.low, interval.high)}"
+    if interval.is_transformed:
+        return _range(interval.low, interval.high)
     low, high = (format_fixed(end / scale, decimals) for end in (interval.low, interval.high))
     return f"{low} to {high}{unit}"
 
