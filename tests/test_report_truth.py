@@ -93,6 +93,10 @@ def with_settings(directory, seed, **changes):
             ["NRES, learning_rate 0.1", "NRES, learning_rate 0.5"],
         ),
         ({"clip_norm": 1.0}, ["NRES, no clip_norm", "NRES, clip_norm 1"]),
+        (
+            {"schedule": {"name": "optax:cosine_decay_schedule", "options": {"decay_steps": 9}}},
+            ["NRES, no schedule", "NRES, cosine_decay_schedule"],
+        ),
         # Of two long lists the words are the same.
         ({"options": {"table": list(range(41))}}, None),
     ],
@@ -114,6 +118,15 @@ def test_the_place_of_a_file_is_no_setting_and_what_is_in_it_is(tmp_path):
     assert labels_of(first, moved) == ["NRES"]
     edited = of_file("c", 3, "mine.py", "e2" * 8)
     assert len(labels_of(first, moved, edited)) == 2
+
+
+def test_a_label_that_grows_does_not_become_another(tmp_path):
+    runs = [
+        write_run(tmp_path / "a"),
+        write_run(tmp_path / "b", optimizer=sgd(0.1)),
+        write_run(tmp_path / "c", optimizer=sgd(0.5), label="NRES, learning_rate 0.1"),
+    ]
+    assert len(set(labels_of(*runs))) == 3
 
 
 def test_a_seed_counts_once(tmp_path):

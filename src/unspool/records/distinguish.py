@@ -27,9 +27,12 @@ def distinguish(runs: Sequence[LoggedRun]) -> tuple[LoggedRun, ...]:
     left, for the others are no further seed.
     """
     chosen: dict[tuple[str, int], LoggedRun] = {}
+    owners: dict[str, str] = {}
     for label in dict.fromkeys(run.config.label for run in runs):
         own = [run for run in runs if run.config.label == label]
         for run, grown in zip(own, _grow(label, [run.config for run in own]), strict=True):
+            while owners.setdefault(grown, label) != label:  # Somebody gave another run that label.
+                grown += " (2)"
             named = replace(run, config=msgspec.structs.replace(run.config, label=grown))
             other = chosen.get((grown, run.config.seed))
             if other is None or other.metrics.update[-1] < run.metrics.update[-1]:
@@ -77,7 +80,7 @@ def _flat(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Flat:
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, (*path, str(name)))
-        else:
+        elif value is not None:
             found[*path, str(name)] = without_place(value) if isinstance(value, str) else value
     return found
 
@@ -93,20 +96,22 @@ def _words(own: Flat, differing: Iterable[tuple[str, ...]], settings: Sequence[F
     for key in differing:
         *parents, name = [step for step in key if step != "options"]
         is_everywhere = all(key in each for each in settings)
-        if any(key[: len(name_of)] == name_of for name_of in names) and not is_everywhere:
-            continue  # It is an option of one class and not of the other, whose names are words.
+        is_option = any(key[: len(n)] == n and key != (*n, "name") for n in names)
+        if is_option and not is_everywhere:
+            continue  # One class has it and the other has not, and their names are words already.
         value = own.get(key, _MISSING)
         same_name = [k for k in differing if k[-1] == name and k != key]
-        name = f"{parents[-1]} {name}" if same_name and parents and name != "name" else name
-        words.append(_word(name, value))
+        if name == "name" and parents:
+            name = parents[-1]
+            words.append(f"no {name}" if value is _MISSING else str(value).rpartition(":")[2])
+            continue
+        words.append(_word(f"{parents[-1]} {name}" if same_name and parents else name, value))
     return words
 
 
 def _word(name: str, value: Any) -> str:
-    if value is _MISSING or value is None:
+    if value is _MISSING:
         return f"no {name}"
-    if name == "name":
-        return str(value).rpartition(":")[2]
     if name.endswith(".py"):
         return f"{name} of digest {str(value)[:7]}"
     if isinstance(value, float):
