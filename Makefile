@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Without it pyright asks the network whether a newer pyright exists.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup lock lint test quick coverage mutants demo acceptance bench clean
+.PHONY: help setup lock lint test quick coverage mutants demo figures acceptance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -58,6 +58,11 @@ mutants: $(STAMP) ## Make mistakes in a copy of the library, and see which the t
 
 demo: $(STAMP) ## Reproduce the Lorenz figure.
 	$(BIN)/unspool reproduce lorenz
+
+# Those of runs/NAME are drawn of what is there, else of docs/data; LONG=1 measures for an hour more.
+figures: $(STAMP) ## Draw the pictures of the docs anew.
+	for name in experiments growth smoothing bouncing_ball $(if $(LONG),tuning learned_optimizers); do \
+		$(BIN)/python docs/$$name.py || exit 1; done
 
 acceptance: $(STAMP) ## Run the slow tests, and check the published numbers; this takes long.
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow

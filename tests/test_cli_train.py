@@ -40,7 +40,7 @@ def test_a_run_is_written_with_what_a_report_needs(capsys):
         "estimand": "smoothed gradient",
     }  # fmt: skip
     assert config["parameter_names"] == ["params[0]", "params[1]"]
-    assert [line["update"] for line in lines("runs/walk-nres/evaluation.jsonl")] == [0, 4]
+    assert [line["update"] for line in lines("runs/walk-nres/evaluation.jsonl")] == [0, 1, 2, 3, 4]
     assert [line["update"] for line in lines("runs/walk-nres/metrics.jsonl")] == [0, 1, 2, 3, 4]
     assert read("runs/walk-nres/status.json")["status"] == "finished"
     said = capsys.readouterr().out

@@ -6,6 +6,7 @@ a ```py block.
 
 import ast
 import inspect
+import json
 import re
 import runpy
 import shlex
@@ -268,3 +269,22 @@ def test_the_picture_shows_the_closed_forms():
     for target, below, above in zip(targets, low.values(), high.values(), strict=True):
         exact = problem.exact_gradient(jnp.array(0.3), target)
         assert ((above - below) / (2 * step)).item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+def test_the_first_picture_is_drawn_of_the_numbers_in_the_tree():
+    """Every label of the experiment is there, from a start that no axis bends."""
+    pytest.importorskip("matplotlib")
+    drawing = runpy.run_path(str(ROOT / "docs" / "experiments.py"))
+    curves, paths = (
+        json.loads((ROOT / "docs" / "data" / f"lorenz-{name}.json").read_text())
+        for name in drawing["FIGURES"]["lorenz"]
+    )
+    figure = drawing["lorenz"](curves, paths)
+    above, *below = figure.axes
+    labels = [text.get_text() for text in above.get_legend().get_texts()]
+    assert labels == ["BPTT", "FullES", "NRES", "PES", "TBPTT", "TES"]
+    assert [axes.get_title(loc="left") for axes in below[:6]] == labels
+    looks = {(line.get_color(), line.get_marker()) for line in above.lines}
+    assert len(looks) == 6 and above.get_xscale() == "log"
+    assert all(line.get_xdata().min() > 0 for line in above.lines)
+    assert above.get_title(loc="left") == "before the first step: 312"

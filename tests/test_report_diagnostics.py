@@ -43,9 +43,11 @@ def test_a_sound_row_has_no_diagnostic(tmp_path):
     [
         (flat(50.0), {}, "only 1 seed, so no interval"),
         (flat(50.0, 50.5), {}, "only 2 seeds"),
-        (STEADY, {"seed": 4}, "seed 4 is there more than once and counts as often"),
+        (STEADY, {"seed": 4}, "only 1 seed, so no interval"),
         (flat(50.0, 50.0, 50.0), {}, "the seeds do not differ, so the interval says nothing"),
-        (flat(50.0, 90.0, 20.0), {}, "interval wider than half the mean"),
+        (flat(50.0, 90.0, 40.0), {}, "range of the runs wider than half the mean"),
+        (flat(50.0, 60.0, 40.0), {}, "interval wider than half the mean"),
+        (flat(7, 23, 31, 302, 311), {}, "the runs end in two groups, so the mean is like none"),
         (STEADY, {"dropped": 2}, "workers were dropped in all 3 seeds"),
         (
             STEADY,
@@ -82,7 +84,8 @@ def test_a_sound_row_has_no_diagnostic(tmp_path):
 )
 def test_a_diagnostic_says_why(tmp_path, losses, config, diagnostic):
     losses = [[None if v is None else float(v) for v in one] for one in losses]
-    assert diagnostic in diagnostics_of(write_seeds(tmp_path, losses, **config))
+    found = diagnostics_of(write_seeds(tmp_path, losses, **config))
+    assert any(one.startswith(diagnostic) for one in found), found
 
 
 def test_scatter_is_not_taken_for_a_fall(tmp_path):
@@ -96,12 +99,6 @@ def test_a_seed_that_never_reached_a_threshold_is_named(tmp_path):
     _, metric, summaries = read_study(tmp_path)
     assert "1 of 4 seeds never reached 50" in diagnose(summaries["NRES"], metric)
     assert "no seed reached 50" in diagnose(summaries["TES"], metric)
-
-
-def test_unlike_runs_under_one_label_are_named(tmp_path):
-    write_run(tmp_path / "a")
-    write_run(tmp_path / "b", optimizer={"name": "sgd", "options": {"learning_rate": 0.1}})
-    assert "runs of this label differ in optimizer learning_rate" in diagnostics_of(tmp_path)
 
 
 def test_labels_that_cannot_be_compared_are_named(tmp_path):

@@ -248,3 +248,10 @@ def test_a_file_is_run_once_as_long_as_it_stays_the_same(capsys):
     Path("told.py").write_text("from mine import *\nprint('run again')\n")
     build("told.py:ready nres")
     assert capsys.readouterr().out == "run again\n"
+
+
+def test_a_run_is_evaluated_about_ten_times():
+    """Where a tenth of all updates is reached, rounded up, at the start and at the end."""
+    list(unspool.train_run(simple(num_updates=25), "run"))
+    updates = [line["update"] for line in lines("run/evaluation.jsonl")]
+    assert updates == [0, 3, 6, 9, 12, 15, 18, 21, 24, 25]

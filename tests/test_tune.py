@@ -1,6 +1,7 @@
 """`unspool tune`: from a file of the user's to a page, a schedule, and a curve one can trust."""
 
 import json
+import runpy
 
 import jax
 import numpy as np
@@ -11,7 +12,8 @@ import unspool
 from unspool import export
 from unspool.cli.__main__ import main
 from unspool.experiments.own import tune
-from unspool.problems.schedules import learning_curve
+from unspool.experiments.own.tune_experiment import TuneExperiment
+from unspool.problems.schedules import Log, learning_curve
 from unspool.records import read_studies
 
 MINE = """
@@ -118,6 +120,21 @@ def test_tuning_ends_with_a_page_a_schedule_and_curves(mine, capsys):
 
 
 @pytest.mark.slow
+def test_a_page_says_no_place_of_a_machine_and_logs_what_it_names(mine):
+    """Parameters are coordinates, and are called what they are: logarithms, and logits."""
+    problem = runpy.run_path(str(mine / "mine.py"))["problem"]
+    experiment = TuneExperiment(
+        training=problem, estimator=unspool.NRES(2, 2, sigma=0.1), num_updates=1, learning_rate=0.1,
+        num_runs=1, seeds=1, label="/elsewhere/of/somebody/mine.py:problem",
+    )  # fmt: skip
+    assert experiment.title == "Tuning mine.py:problem"
+    assert "mine.py:problem" in experiment.details().description
+    assert "somebody" not in experiment.details().description
+    learning_rates = "log learning_rate.first", "log learning_rate.last"
+    assert experiment.parameter_names == (*learning_rates, "logit momentum")
+    assert Log(low=1e-3).coordinate_name.format("rate") == "log rate, before clipping"
+
+
 def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
     steep = MINE.replace(
         "inputs @ weights, labels))", "inputs @ weights, labels)) + weights[0] ** 4"

@@ -72,7 +72,8 @@ PLACE = {part: place for place, layer in enumerate(LAYERS) for part in layer}
 WITHOUT_JAX = {
     "records": {"records"},
     "_statistics": {"_statistics", "records"},
-    "_report": {"_report", "_statistics", "records"},
+    "_citation": {"_citation"},
+    "_report": {"_citation", "_report", "_statistics", "records"},
 }
 """The parts that need no JAX, and which they may import."""
 

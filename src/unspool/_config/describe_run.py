@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._citation import references
 from .._custom_types import Params
 from .._describe import describe, environment
 from .._joint import JointProblem
@@ -27,6 +28,7 @@ def describe_run(training: Training, params: Params) -> dict[str, Any]:
     estimator["options"] |= typed
     trained, _ = split(params)
     num_params = sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
+    is_short = num_params <= _MAX_NAMED
     return {
         "label": config.label or estimator["name"],
         "seed": config.seed,
@@ -35,9 +37,10 @@ def describe_run(training: Training, params: Params) -> dict[str, Any]:
         "optimizer": describe_optimizer(config),
         "num_updates": config.num_updates,
         "num_params": num_params,
-        "parameter_names": name_entries(trained) if num_params <= _MAX_NAMED else None,
+        "parameter_names": name_logged(_plain(training.joint), trained) if is_short else None,
         "float64": jnp.result_type(float) == jnp.float64,
         "environment": environment(),
+        "references": references(training.estimator),
     }
 
 
@@ -55,6 +58,20 @@ def describe_optimizer(config: TrainConfig) -> dict[str, Any]:
     if config.clip_norm is not None:
         options["clip_norm"] = config.clip_norm
     return {"name": name, "options": options}
+
+
+def name_logged(problem: Any, params: Params) -> list[str]:
+    """The names of parameters as they are logged: `log rate` for the logarithm of a rate.
+
+    A problem with `coordinate_names` says what each is of what it is named after.
+    """
+    names = name_entries(params)
+    patterns = getattr(problem, "coordinate_names", None)
+    if patterns is None or jax.tree.structure(patterns) != jax.tree.structure(params):
+        return names
+    pairs = zip(jax.tree.leaves(patterns), jax.tree.leaves(params), strict=True)
+    each = [pattern for pattern, leaf in pairs for _ in range(np.size(leaf))]
+    return [pattern.format(name) for pattern, name in zip(each, names, strict=True)]
 
 
 def name_entries(params: Params, root: str = "") -> list[str]:

@@ -77,20 +77,22 @@ def _run_records(
         raise
 
 
+_BY_DEFAULT = 10
+"""The evaluations after the start of a run that does not say how many it wants."""
+
+
 class _Evaluations:
     """The evaluations of a run, of which those up to its checkpoint count.
 
-    They are due where a multiple of `evaluate_every` is reached, whatever happened before, and at
-    the end; in a training that ends with time, twenty times on its way.
+    They are due where a multiple of `evaluate_every` is reached, by default of a tenth of all
+    updates, whatever happened before, and at the end; in a training that ends with time, twenty
+    times on its way.
     """
 
     def __init__(self, training: Training, run: Run):
         config = training.config
         self._training, self._run = training, run
-        usual = config.num_updates
-        if config.patience is not None or config.target_loss is not None:
-            usual = max(1, config.num_updates // 20)
-        self._every = config.evaluate_every or usual
+        self._every = config.evaluate_every or -(-config.num_updates // _BY_DEFAULT)
         self._pause = math.inf
         if config.seconds is not None and config.evaluate_every is None:
             self._pause = config.seconds / 20

@@ -115,9 +115,9 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     - `label`: what reports call the run.
 
     With `None`, gradients are not cut, updates alone end the training, there is a record every
-    hundredth of all updates and a checkpoint every fifth, evaluations are at the start and at the
-    end alone (with `seconds`, after every twentieth of them too), all workers run at once, and the
-    label is the estimator's name.
+    hundredth of all updates, an evaluation every tenth (with `seconds`, after every twentieth of
+    them too) and a checkpoint every fifth, all workers run at once, and the label is the
+    estimator's name. There is an evaluation at the start and at the end in any case.
 
     **Raises:** `ValueError` for a number out of range.
 

@@ -3,12 +3,21 @@
 import math
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from .._statistics.intervals import MINUS, format_number, superscript
 from .svg import page_color
 
 LABEL_SIZE = 9.5
+
+_IN_A_DECADE = (
+    (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 2.0, 3.0, 5.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 3.0),
+    (1.0,),
+)
 
 
 def style_axes(axes: Axes) -> None:
@@ -29,7 +38,7 @@ def style_axes(axes: Axes) -> None:
     axes.yaxis.label.set_color(page_color("ink"))
 
 
-def format_tick(value: float, _position: int | None = None) -> str:
+def format_tick(value: float) -> str:
     """A tick as plain text; powers of ten without a factor."""
     if value == 0:
         return "0"
@@ -41,20 +50,43 @@ def format_tick(value: float, _position: int | None = None) -> str:
 
 
 def set_scale(
-    axes: Axes, which: str, scale: str, ends: tuple[float, float], num_ticks: int = 7
+    axes: Axes,
+    which: str,
+    scale: str,
+    ends: tuple[float, float],
+    num_ticks: int = 7,
+    unit: float = 1.0,
 ) -> None:
-    """A linear or log scale between the ends, with ticks as text, on the `x` or `y` axis."""
+    """A linear or log scale between the ends, with ticks as text, on the `x` or `y` axis.
+
+    Ticks count in units, which are powers of ten.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = ends
     axes.set(**{f"{which}scale": scale, f"{which}lim": ends})
     if scale == "log":
-        decades = math.log10(high / low) if 0 < low < high else 1.0
-        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1.3 else (1.0, 2.0, 5.0)
-        axis.set_major_locator(LogLocator(subs=subs if decades < 3 else (1.0,), numticks=9))
+        axis.set_major_locator(FixedLocator(log_ticks(*ends, num_ticks)))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(nbins=num_ticks, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(format_tick))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value / unit)))
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers for a logarithmic axis, as many as fit, from coarse to fine."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks: list[float] = []
+    for steps in _IN_A_DECADE:
+        # From the text, for a power and its multiples are then the very numbers.
+        ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) < 2:
+            break
+        if len(ticks) <= most:
+            return ticks
+    if len(ticks) < 2:
+        even = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        return [float(tick) for tick in even if low <= tick <= high]
+    return ticks[:: -(-len(ticks) // most)]
 
 
 def count_unit(largest: float) -> tuple[float, str]:

@@ -1,6 +1,5 @@
 """Diagnostics: reasons not to trust a row of numbers."""
 
-import json
 import math
 
 import numpy as np
@@ -17,7 +16,6 @@ def diagnose(summary: LabelSummary, metric: Metric) -> list[str]:
     """Reasons why the numbers of a label may mislead; empty if there are none."""
     found = [
         *_seed_diagnostics(summary.runs),
-        *_setting_diagnostics(summary.runs),
         *_status_diagnostics(summary.runs),
         *_value_diagnostics(summary, metric),
         *_threshold_diagnostics(summary),
@@ -25,8 +23,11 @@ def diagnose(summary: LabelSummary, metric: Metric) -> list[str]:
     final = summary.final
     if final.known and final.standard_error < 1e-6 * abs(final.mean):
         found.append("the seeds do not differ, so the interval says nothing")
-    if final.known and final.high - final.low > 0.5 * abs(final.mean):
-        found.append("interval wider than half the mean")
+    if len(final.groups) > 1:
+        found.append("the runs end in two groups, so the mean is like none of them")
+    elif final.known and final.high - final.low > 0.5 * abs(final.mean):
+        ends = "range of the runs" if final.groups else "interval"
+        found.append(f"{ends} wider than half the mean")
     if any(np.any(run.metrics.dropped > 0) for run in summary.runs):
         count = sum(bool(np.any(run.metrics.dropped > 0)) for run in summary.runs)
         found.append(f"workers were dropped in {format_seeds(count, len(summary.runs))}")
@@ -45,31 +46,9 @@ def format_seeds(count: int, total: int) -> str:
 
 
 def _seed_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
-    found = []
-    seeds = [run.config.seed for run in runs]
-    distinct = len(set(seeds))
-    if distinct < MIN_SEEDS:
-        found.append("only 1 seed, so no interval" if distinct == 1 else f"only {distinct} seeds")
-    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if repeated:
-        named = ", ".join(str(seed) for seed in repeated)
-        found.append(f"seed {named} is there more than once and counts as often")
-    return found
-
-
-def _setting_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
-    """Names the settings in which runs of one label differ; their mean is of unlike things."""
-    settings: dict[str, set[str]] = {}
-    for run in runs:
-        for part in ("problem", "estimator", "optimizer"):
-            setting = getattr(run.config, part)
-            settings.setdefault(part, set()).add(setting.name)
-            for option, value in setting.options.items():
-                text = json.dumps(value, sort_keys=True, default=str)
-                settings.setdefault(f"{part} {option}", set()).add(text)
-        settings.setdefault("number of updates", set()).add(str(run.config.num_updates))
-    differing = [name for name, values in settings.items() if len(values) > 1]
-    return [f"runs of this label differ in {', '.join(differing)}"] if differing else []
+    if len(runs) >= MIN_SEEDS:
+        return []
+    return ["only 1 seed, so no interval" if len(runs) == 1 else f"only {len(runs)} seeds"]
 
 
 def _status_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
@@ -81,13 +60,20 @@ def _status_diagnostics(runs: tuple[LoggedRun, ...]) -> list[str]:
         first = ended[0]
         ending = "not finished" if state == "running" else state
         seeds = ", ".join(str(run.config.seed) for run in ended)
-        done = f"{first.metrics.update[-1]:.0f} of {first.config.num_updates}"
-        where = f"at update {done}"
+        where = _place(first)
         where = f"seed {first.config.seed} {where}" if len(ended) > 1 else where
-        message = f": {first.status.message}" if first.status.message else ""
+        # What may have caused it, and what to do, was said when it happened.
+        message = first.status.message.partition(". ")[0]
+        message = f": {message}" if message else ""
         plural = "s" if len(ended) > 1 else ""
         found.append(f"training of seed{plural} {seeds} {ending}, {where}{message}")
     return found
+
+
+def _place(run: LoggedRun) -> str:
+    """How far a run has come: `at update 190 of 500`, `after all 500 updates`."""
+    made, planned = int(run.metrics.update[-1]), run.config.num_updates
+    return f"after all {planned} updates" if made >= planned else f"at update {made} of {planned}"
 
 
 def _value_diagnostics(summary: LabelSummary, metric: Metric) -> list[str]:
@@ -104,7 +90,15 @@ def _value_diagnostics(summary: LabelSummary, metric: Metric) -> list[str]:
         first, seed = min(broken)
         count = format_seeds(len(broken), len(summary.runs))
         found.append(f"loss not finite in {count}, first at update {first:.0f} of seed {seed}")
-    lost = int(np.sum(~np.isfinite(summary.finals)))
+    late = [series.run for series in summary.series if not series.reaches_end]
+    if late and metric.source == "evaluation":
+        seeds = ", ".join(str(run.config.seed) for run in late)
+        evaluated = max(run.evaluation.update[-1] for run in late if run.evaluation is not None)
+        found.append(
+            f"no final evaluation of seed{'s' if len(late) > 1 else ''} {seeds}: the last is at "
+            f"update {evaluated:.0f}"
+        )
+    lost = int(np.sum(~np.isfinite(summary.finals))) - missing
     if lost:
         found.append(f"the final metric leaves out {format_seeds(lost, len(summary.runs))}")
     return found

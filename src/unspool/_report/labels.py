@@ -6,23 +6,34 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .axes import LABEL_SIZE
-from .svg import page_color
+from .svg import page_color, series_color, series_id
 
 EDGE = 0.94
 """Lines that end beyond this part of the axes get their label in the margin."""
 
 LINE_HEIGHT = 12.5
 LETTER_WIDTH = 5.7
+LONGEST = 30
+"""Letters of a label that are written beside a line; the legend has all of them."""
 
 
 @dataclass(frozen=True)
 class LineEnd:
-    """The last point of a line, with its label and its color."""
+    """The last point of a line, with its label and the number of its series."""
 
     label: str
-    color: str
+    series: int
     x: float
     y: float
+
+    @property
+    def text(self) -> str:
+        """The label, cut if it is long."""
+        return self.label if len(self.label) <= LONGEST else self.label[: LONGEST - 1] + "…"
+
+    @property
+    def color(self) -> str:
+        return series_color(self.series)
 
 
 def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
@@ -46,7 +57,7 @@ def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
     placed: list[np.ndarray] = []
     for index, end in enumerate(ends):
         if index not in margin:
-            position = _free_position(points[index] * size, end.label, obstacles, placed, size)
+            position = _free_position(points[index] * size, end.text, obstacles, placed, size)
             placed.append(position)
             middle = [0.0, LINE_HEIGHT / 2]
             _write_inside(axes, end, points[index], (position[:2] + middle) / size)
@@ -77,11 +88,13 @@ def _write_in_margin(axes: Axes, end: LineEnd, point: np.ndarray, height: float)
         color=end.color,
         linewidth=0.8,
         clip_on=False,
+        gid=series_id(end.series),
     )
     axes.text(
         1.032,
         height,
-        end.label,
+        end.text,
+        gid=series_id(end.series),
         transform=axes.transAxes,
         color=page_color("ink"),
         fontsize=LABEL_SIZE,
@@ -116,23 +129,24 @@ def _free_position(
 
 def _write_inside(axes: Axes, end: LineEnd, point: np.ndarray, position: np.ndarray) -> None:
     """The label at its position, with a dot at the end of the line and a stroke between the two."""
-    axes.plot(*point, "o", transform=axes.transAxes, color=end.color, markersize=3.5, zorder=4)
+    of_series = {"transform": axes.transAxes, "gid": series_id(end.series)}
+    axes.plot(*point, "o", color=end.color, markersize=3.5, zorder=4, **of_series)
     if position[0] > point[0]:
         axes.plot(
             [point[0], position[0]],
             [point[1], position[1]],
-            transform=axes.transAxes,
             color=end.color,
             linewidth=0.8,
+            **of_series,
         )
     axes.text(
         float(position[0]),
         float(position[1]),
-        end.label,
-        transform=axes.transAxes,
+        end.text,
         color=page_color("ink"),
         fontsize=LABEL_SIZE,
         verticalalignment="center",
         bbox={"facecolor": page_color("paper"), "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
         zorder=5,
+        **of_series,
     )

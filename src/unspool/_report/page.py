@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..records import Study
 from .part import Part
 from .render import render
+from .sections import sections_of
 
 
 def render_page(studies: Sequence[Study]) -> str:
@@ -13,7 +14,8 @@ def render_page(studies: Sequence[Study]) -> str:
     parts = [
         Part.of(study, colors, f"study-{number}") for number, study in enumerate(studies, start=1)
     ]
-    return render("page.html", parts=parts, colors=colors)
+    sections = {part.name: sections_of(part) for part in parts}
+    return render("page.html", parts=parts, sections=sections, colors=colors)
 
 
 def _colors(studies: Sequence[Study]) -> dict[str, int]:

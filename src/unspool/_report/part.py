@@ -1,42 +1,34 @@
 """One part of the page: an experiment, or runs that are compared, as its template needs them."""
 
-import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
-from .._statistics.summarize import LabelSummary, Metric, choose_metric, summarize
+from .._statistics.summarize import (
+    LabelSummary,
+    Metric,
+    choose_metric,
+    summarize,
+    training_metric,
+)
 from ..records import LoggedRun, Study
 from .compare import Comparison, compare
+from .data import csv_link
 from .diagnostics import study_warnings
-from .figures import Drawing, draw_chart, draw_metric, draw_parameters
+from .drawing import Colors, Drawing
+from .figures import draw_metric, draw_parameters
 from .options import format_options
 from .paths import draw_paths
+from .ranking import Standing, rank, verdict
+from .references import Paper, papers_of
 from .render import MAX_PARAMETER_COLUMNS
+from .tables import finals_table
 
 _CURVE_TITLES = {
     "steps": "against all problem steps",
     "sequential_steps": "against sequential steps",
     "seconds": "against training time",
 }
-
-
-class DrawnChart(NamedTuple):
-    """A chart that the experiment brought along, and the labels of its legend."""
-
-    title: str
-    note: str
-    labels: list[str]
-    drawing: Drawing
-
-
-class ShownPicture(NamedTuple):
-    """A picture that the experiment drew, its file in base64."""
-
-    title: str
-    note: str
-    data: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +39,14 @@ class Part:
     """
 
     study: Study
-    colors: dict[str, int]
+    colors: Colors
     name: str
     metric: Metric
     summaries: tuple[LabelSummary, ...]
     parameter_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, study: Study, colors: dict[str, int], name: str) -> "Part":
+    def of(cls, study: Study, colors: Colors, name: str) -> "Part":
         """The part of a study, its statistics computed."""
         metric = choose_metric(study)
         return cls(study, colors, name, metric, summarize(study, metric), _parameter_names(study))
@@ -96,6 +88,16 @@ class Part:
         return any(len(summary.runs) > 1 for summary in self.summaries)
 
     @cached_property
+    def standings(self) -> list[Standing]:
+        """The labels, the best first."""
+        return rank(self.summaries, self.metric)
+
+    @property
+    def verdict(self) -> list[str]:
+        """Which label ends best, by how much, over how many seeds and at what cost."""
+        return verdict(self.standings, self.metric)
+
+    @cached_property
     def curves(self) -> dict[str, Drawing]:
         """The metric against each cost, by title."""
         found = {}
@@ -106,17 +108,14 @@ class Part:
                 found[title] = drawing
         return found
 
-    @property
-    def pictures(self) -> list[ShownPicture]:
-        directory, experiment = self.study.directory, self.study.experiment
-        return [
-            ShownPicture(
-                picture.title,
-                picture.note,
-                base64.b64encode((directory / picture.file).read_bytes()).decode(),
-            )
-            for picture in (experiment.pictures if experiment else ())
-        ]
+    @cached_property
+    def training(self) -> Drawing | None:
+        """The training loss, where what is shown above are evaluations."""
+        if self.metric.source == "training" or not self.study.runs:
+            return None
+        metric = training_metric(self.study)
+        found = summarize(Study(self.study.runs, None, self.study.directory), metric)
+        return draw_metric(found, metric, "steps", self.colors, f"{self.name}-training")
 
     @cached_property
     def paths(self) -> Drawing | None:
@@ -144,17 +143,13 @@ class Part:
         return compare(experiment, self.summaries, self.metric, self.parameter_names)
 
     @property
-    def charts(self) -> list[DrawnChart]:
-        experiment = self.study.experiment
-        return [
-            DrawnChart(
-                chart.title,
-                chart.note,
-                list(dict.fromkeys(series.label for series in chart.series)),
-                draw_chart(chart, self.colors, f"{self.name}-chart-{number}"),
-            )
-            for number, chart in enumerate(experiment.charts if experiment else (), start=1)
-        ]
+    def finals_link(self) -> str:
+        """The final values of every run as a CSV file."""
+        return csv_link(finals_table(self.summaries, self.metric, self.parameter_names))
+
+    @property
+    def papers(self) -> list[Paper]:
+        return papers_of(self.study)
 
 
 def _parameter_names(study: Study) -> tuple[str, ...]:

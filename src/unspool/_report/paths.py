@@ -1,23 +1,33 @@
 """The paths of the parameters over the surface of the loss."""
 
 import math
+from collections.abc import Sequence
 from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
 
-from .._statistics.summarize import MAX_POINTS, LabelSummary
+from .._statistics.curves import thinned
+from .._statistics.summarize import LabelSummary
 from ..records import Experiment, LoggedRun, RunError, Surface
 from ..records.files import as_array
 from .axes import LABEL_SIZE, set_scale, style_axes
-from .figures import WIDTH, Colors, Drawing
-from .svg import matplotlib_defaults, new_figure, page_color, series_color, to_svg
+from .data import FigureData, Line
+from .drawing import Colors, Drawing, draw_twice
+from .svg import page_color, series_color
+from .units import OwnUnits, own_units
 
 COLUMNS = 3
+MAX_POINTS = 200
 SHAPES = {"cross": "X", "star": "*", "diamond": "D", "plus": "P", "square": "s", "triangle": "^"}
 _GRAYS = LinearSegmentedColormap.from_list("unspool", ["#ffffff", "#e3e6ea", "#b4bac3", "#858c98"])
+
+
+Units = tuple[OwnUnits, OwnUnits]
+_LOGGED: Units = (own_units(""), own_units(""))
 
 
 def draw_paths(
@@ -36,39 +46,80 @@ def draw_paths(
     if surface is None or not shown:
         return None
     _check_indices(surface, experiment, shown)
-    columns = min(len(shown), COLUMNS)
-    rows = math.ceil(len(shown) / columns)
-    width = WIDTH if columns > 1 else 6.4
-    with matplotlib_defaults():
-        figure = new_figure(width, 0.6 + rows * (3.1 if columns > 1 else 4.4))
-        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        mesh = None
+    units = own_units(_name(names, surface.x_index)), own_units(_name(names, surface.y_index))
+
+    def fill(figure: Figure, is_wide: bool) -> list[Axes]:
+        columns = min(len(shown), COLUMNS if is_wide else 2)
+        rows = math.ceil(len(shown) / columns)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        panels, mesh = list(grid), None
         for panel, summary in zip(panels, shown, strict=False):
-            mesh = _draw_surface(panel, surface)
+            mesh = _draw_surface(panel, surface, units)
             panel.set_title(summary.label, fontsize=10.5, color=page_color("ink"), loc="left")
             for run in summary.runs:
-                _draw_path(panel, run, surface, series_color(colors[summary.label]))
-            _draw_markers(panel, experiment, surface)
-        for index, panel in enumerate(panels := list(figure.axes)):
-            if index >= len(shown):
-                panel.set_visible(False)
+                _draw_path(panel, _path(run, surface, units), colors[summary.label])
+            _draw_markers(panel, experiment, surface, units)
+        for index, panel in enumerate(panels):
+            panel.set_visible(index < len(shown))
             if index + columns >= len(shown):
-                panel.set_xlabel(_name(names, surface.x_index))
+                panel.set_xlabel(units[0].name)
                 panel.tick_params(labelbottom=True)
             if index % columns == 0:
-                panel.set_ylabel(_name(names, surface.y_index))
-        assert mesh is not None
-        bar = figure.colorbar(mesh, ax=panels, label=surface.label, aspect=28, pad=0.02)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(
-            color=page_color("faint"), labelcolor=page_color("faint"), labelsize=LABEL_SIZE
-        )
-        set_scale(bar.ax, "y", surface.scale, bar.ax.get_ylim())
-        description = f"Paths of the parameters over the {surface.label} for " + ", ".join(
-            summary.label for summary in shown
-        )
-        notes = (_caption(experiment, surface), *_leaving_note(shown, surface))
-        return Drawing(to_svg(figure, name, description + "."), notes)
+                panel.set_ylabel(units[1].name)
+        _draw_bar(figure, panels, mesh, surface, is_wide)
+        return panels[: len(shown)]
+
+    rows = math.ceil(len(shown) / COLUMNS)
+    height = 0.6 + rows * (3.1 if len(shown) > 1 else 4.4)
+    description = f"Paths of the parameters over the {surface.label} for " + ", ".join(
+        summary.label for summary in shown
+    )
+    notes = (_caption(experiment, surface), *_leaving_note(shown, surface))
+    data = _data(name, shown, surface, units)
+    return Drawing(*draw_twice(fill, height, name, description + "."), notes, data)
+
+
+def _data(name: str, summaries: list[LabelSummary], surface: Surface, units: Units) -> FigureData:
+    """The paths, a panel for each label, and the surface, a line for each height of its rows."""
+    panels = []
+    for summary in summaries:
+        lines = [
+            Line(summary.label, *_path(run, surface, units).T, run=f"seed {run.config.seed}")
+            for run in summary.runs
+        ]
+        panels.append((units[1].name, lines))
+    x, y = _in_units(surface, units)
+    rows = [
+        Line(f"{height:.6g}", x, loss)
+        for height, loss in zip(y, as_array(surface.loss), strict=True)
+    ]
+    return FigureData(name, units[0].name, [*panels, ("surface", rows)])
+
+
+def _in_units(surface: Surface, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the surface's numbers along both axes."""
+    return _own(surface.x, units[0]), _own(surface.y, units[1])
+
+
+def _own(values: Sequence[float] | np.ndarray, unit: OwnUnits) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    return values if unit.value is None else unit.value(values)
+
+
+def _draw_bar(
+    figure: Figure, panels: list[Axes], mesh: QuadMesh | None, surface: Surface, is_wide: bool
+) -> None:
+    """The bar that says which gray is which loss, beside the panels or below them."""
+    assert mesh is not None
+    place = {"aspect": 28, "pad": 0.02} if is_wide else {"location": "bottom", "aspect": 28}
+    bar = figure.colorbar(mesh, ax=panels, label=surface.label, **place)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(
+        color=page_color("faint"), labelcolor=page_color("faint"), labelsize=LABEL_SIZE
+    )
+    which = "y" if is_wide else "x"
+    ends = bar.ax.get_ylim() if is_wide else bar.ax.get_xlim()
+    set_scale(bar.ax, which, surface.scale, ends, num_ticks=7 if is_wide else 4)
 
 
 def _name(names: tuple[str, ...], index: int) -> str:
@@ -91,7 +142,7 @@ def _check_indices(surface: Surface, experiment: Experiment, summaries: list[Lab
             )
 
 
-def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
+def _draw_surface(axes: Axes, surface: Surface, units: Units) -> QuadMesh:
     """The loss as an image, brighter where it is lower, with a few lines of equal loss."""
     style_axes(axes)
     axes.grid(visible=False)
@@ -102,34 +153,38 @@ def _draw_surface(axes: Axes, surface: Surface) -> QuadMesh:
         raise RunError("The surface has no 'loss' that can be drawn; it must have finite ones.")
     low, high = float(loss.min()), float(loss.max())
     norm = LogNorm(low, high) if surface.scale == "log" else Normalize(low, high)
-    mesh = axes.pcolormesh(
-        surface.x, surface.y, loss, norm=norm, cmap=_GRAYS, shading="nearest", rasterized=True
-    )
+    x, y = _in_units(surface, units)
+    edges = [_own(_edges(at), unit) for at, unit in zip((surface.x, surface.y), units, strict=True)]
+    mesh = axes.pcolormesh(*edges, loss, norm=norm, cmap=_GRAYS, shading="flat", rasterized=True)
     if high > low:
         space = np.geomspace if surface.scale == "log" else np.linspace
         levels = space(low, high, 10)[1:-1]
-        axes.contour(
-            surface.x, surface.y, loss, levels=levels, colors="#6f7682", linewidths=0.4, alpha=0.7
-        )
-    set_scale(axes, "x", "linear", (float(surface.x[0]), float(surface.x[-1])), num_ticks=5)
-    set_scale(axes, "y", "linear", (float(surface.y[0]), float(surface.y[-1])), num_ticks=5)
+        axes.contour(x, y, loss, levels=levels, colors="#6f7682", linewidths=0.4, alpha=0.7)
+    set_scale(axes, "x", units[0].scale, (float(x[0]), float(x[-1])), num_ticks=4)
+    set_scale(axes, "y", units[1].scale, (float(y[0]), float(y[-1])), num_ticks=5)
     return mesh
 
 
-def _path(run: LoggedRun, surface: Surface) -> np.ndarray:
+def _edges(places: Sequence[float]) -> np.ndarray:
+    """The borders between places and around them, each half way to the next."""
+    at = np.asarray(places, dtype=float)
+    middle = (at[1:] + at[:-1]) / 2
+    return np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+
+
+def _path(run: LoggedRun, surface: Surface, units: Units) -> np.ndarray:
     """The two drawn parameters of a run, thinned, up to the first that is not finite."""
     if run.metrics.params is None:
         return np.empty((0, 2))
     path = run.metrics.params[:, [surface.x_index, surface.y_index]]
     broken = np.flatnonzero(~np.all(np.isfinite(path), axis=1))
     path = path[: broken[0]] if len(broken) else path
-    if len(path) <= MAX_POINTS:
-        return path
-    return path[np.round(np.linspace(0, len(path) - 1, MAX_POINTS)).astype(int)]
+    path = path[thinned(len(path), MAX_POINTS)]
+    return np.stack([_own(column, unit) for column, unit in zip(path.T, units, strict=True)], 1)
 
 
-def _draw_path(axes: Axes, run: LoggedRun, surface: Surface, color: str) -> None:
-    path = _path(run, surface)
+def _draw_path(axes: Axes, path: np.ndarray, number: int) -> None:
+    color = series_color(number)
     if len(path) == 0:
         return
     axes.plot(*path.T, color=color, linewidth=0.8, alpha=0.8)
@@ -137,11 +192,11 @@ def _draw_path(axes: Axes, run: LoggedRun, surface: Surface, color: str) -> None
     axes.plot(*path[-1], "o", color=color, markersize=5, markeredgecolor="white", mew=0.8, zorder=5)
 
 
-def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface) -> None:
+def _draw_markers(axes: Axes, experiment: Experiment, surface: Surface, units: Units) -> None:
     for marker, shape in zip(experiment.markers, cycle(SHAPES), strict=False):
         axes.plot(
-            marker.point[surface.x_index],
-            marker.point[surface.y_index],
+            _own([marker.point[surface.x_index]], units[0]),
+            _own([marker.point[surface.y_index]], units[1]),
             SHAPES[shape],
             color="white",
             markeredgecolor=page_color("ink"),
@@ -164,7 +219,7 @@ def _leaving_note(summaries: list[LabelSummary], surface: Surface) -> tuple[str,
     """Names the labels whose paths leave the region of the surface."""
     leaving = []
     for summary in summaries:
-        paths = np.concatenate([_path(run, surface) for run in summary.runs])
+        paths = np.concatenate([_path(run, surface, _LOGGED) for run in summary.runs])
         x, y = paths.T
         inside = (x >= surface.x[0]) & (x <= surface.x[-1])
         inside &= (y >= surface.y[0]) & (y <= surface.y[-1])

@@ -7,12 +7,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from .._statistics.intervals import format_interval, format_mean, format_number
-from .._statistics.summarize import AXES, MAX_POINTS, LabelSummary
+from .._statistics.curves import MAX_POINTS
+from .._statistics.intervals import format_interval, format_mean, format_number, spread
+from .._statistics.summarize import AXES, LabelSummary
 from ..records import Setting
 from .diagnostics import diagnose
 from .options import format_options
-from .style import NAMED, series_variable
+from .style import NAMED, swatch
+from .units import in_own_units, own_units
 
 MAX_PARAMETER_COLUMNS = 4
 MAX_PARAMETER_ROWS = 32
@@ -41,8 +43,9 @@ def _distinct(settings: Iterable[Setting]) -> list[tuple[str, str]]:
 
 
 def _num_seeds(summary: LabelSummary) -> str:
-    distinct, runs = len({run.config.seed for run in summary.runs}), len(summary.runs)
-    return str(distinct) if distinct == runs else f"{distinct} ({runs} runs)"
+    """The seeds that have a final value, and of how many if some have none."""
+    count, total = summary.final.count, len(summary.runs)
+    return str(total) if count == total else f"{count} of {total}"
 
 
 _ENVIRONMENT = Environment(
@@ -58,10 +61,15 @@ _ENVIRONMENT.filters |= {
     "initial": _initial,
     "markdown": _markdown,
     "mean": format_mean,
+    "by_label": lambda standing: (standing.label, standing),
     "num_seeds": _num_seeds,
     "number": lambda value: format_number(float(value)),
-    "series_color": series_variable,
+    "own_name": lambda name: own_units(name).name,
+    "own_units": in_own_units,
+    "spread": lambda costs: spread(costs, is_positive=True),
+    "swatch": lambda index: Markup(swatch(index)),
 }
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
 _ENVIRONMENT.globals |= {
     "axes": dict(zip(AXES, _COST_HEADINGS, strict=True)),
     "diagnose": diagnose,

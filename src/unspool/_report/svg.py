@@ -3,15 +3,17 @@
 import hashlib
 import html
 import io
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import INK, NAMED, PALETTE
+from .style import INK, NAMED, PALETTE, dashes, marker
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -37,11 +39,23 @@ def series_color(index: int) -> str:
     return page_color(f"series-{index % len(PALETTE)}")
 
 
-def line_style(index: int) -> dict[str, Any]:
-    """Matplotlib options of a series' line; where colors repeat, dashes tell lines apart."""
-    dashes = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-    style = dashes[index // len(PALETTE) % len(dashes)]
-    return {"color": series_color(index), "linestyle": style, "linewidth": 1.5}
+def line_style(index: int, num_points: int = 0) -> dict[str, Any]:
+    """Matplotlib options of a series' line: its color, its dashes, and some ten of its markers."""
+    every = max(1, num_points // 10)
+    return {
+        "color": series_color(index),
+        "linestyle": (0, dashes(index)) if dashes(index) else "-",
+        "linewidth": 1.5,
+        "marker": marker(index),
+        "markersize": 4.0,
+        "markevery": (index * every // 3 % every, every),
+        "gid": series_id(index),
+    }
+
+
+def series_id(index: int) -> str:
+    """The mark of what belongs to the series of that number, which a reader can hide."""
+    return f"series-{index}"
 
 
 @contextmanager
@@ -60,11 +74,12 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def to_svg(figure: Figure, name: str, description: str) -> str:
+def to_svg(figure: Figure, name: str, description: str, framed: Sequence[Axes] = ()) -> str:
     """The figure as an `<svg>` element: the same bytes every time, without metadata.
 
     `name` keeps its identifiers apart from those of other figures in the page; `description`
-    is what a screen reader says in its place. Called, as all drawing, within `matplotlib_defaults`.
+    is what a screen reader says in its place. Of the axes that are `framed` it says which place is
+    which value. Called, as all drawing, within `matplotlib_defaults`.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": f"unspool-{name}"}):
@@ -77,9 +92,29 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     box = view.group(1) if view else "0 0 100 100"
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img" '
-        f'aria-label="{html.escape(description)}">'
+        f'aria-label="{html.escape(description)}"{_frames(framed, box)}>'
     )
     return opening + _compact(_with_css_variables(body), name)
+
+
+def _frames(framed: Sequence[Axes], box: str) -> str:
+    """Where axes lie in the drawing, and the ends and scales of both, for a reader's pointer."""
+    if not framed:
+        return ""
+    _, _, width, height = map(float, box.split())
+    frames = []
+    for axes in framed:
+        place = axes.get_position()
+        corners = place.x0 * width, place.x1 * width, place.y0 * height, place.y1 * height
+        left, right, bottom, top = (round(corner, 2) for corner in corners)
+        frames.append(
+            {
+                "box": [left, height - top, right, height - bottom],
+                "x": [*axes.get_xlim(), axes.get_xscale()],
+                "y": [*axes.get_ylim(), axes.get_yscale()],
+            }
+        )
+    return f' data-frames="{html.escape(json.dumps(frames))}"'
 
 
 def _with_css_variables(body: str) -> str:
@@ -95,6 +130,7 @@ def _compact(body: str, name: str) -> str:
     """Two decimals in paths, no unused identifiers, no metadata, names of its own."""
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="series-(\d+)"', r'<g data-series="\1"', body)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r'(<image [^>]*?) id="[^"]*"', r"\1", body)
     body = re.sub(r' d="[^"]*"', _round_path, body)

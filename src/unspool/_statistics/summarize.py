@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..records import LoggedMetrics, LoggedRun, Study
-from .intervals import Interval, t_factor, t_interval
+from .curves import Curve, finite_prefix, log_curve, mean_curve
+from .intervals import Interval, spread
 
 AXES = ("update", "steps", "sequential_steps", "seconds")
 """The axes that the metric is drawn and counted against; `steps` includes the warm-up."""
-
-MAX_POINTS = 400
 
 WIDE_RATIO = 20.0
 """Losses without a negative one are drawn on a log scale beyond this ratio, by default."""
@@ -21,16 +20,16 @@ WIDE_RATIO = 20.0
 class Metric:
     """The loss that is reported: `evaluation` or `training`, its name and the scale of its axis.
 
-    `floor` is the smallest positive value of all runs; on a log scale what lies below it is
-    drawn there. `clipped` says whether there is any such value. Losses are shown times `factor`:
-    with a negative one more is better.
+    `floor` is the smallest positive value of all runs, and `is_positive` says whether all values
+    are; those that are not have no place on a log scale. Losses are shown times `factor`: with a
+    negative one more is better.
     """
 
     source: str
     name: str
     scale: str
     floor: float
-    clipped: bool
+    is_positive: bool
     factor: float = 1.0
 
     @property
@@ -52,17 +51,15 @@ class MetricSeries:
     positions: dict[str, np.ndarray]
     value: np.ndarray
 
+    @property
+    def reaches_end(self) -> bool:
+        """True if there is a value at the last update of the run, finite or not."""
+        return bool(self.positions["update"][-1] >= self.run.metrics.update[-1])
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Mean and 95 % band over the seeds of one label."""
-
-    label: str
-    x: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    num_seeds: int
+    @property
+    def final(self) -> float:
+        """The mean of the last fifth of the values; NaN without one at the end of the run."""
+        return final_value(self.value) if self.reaches_end else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +79,15 @@ class TimeToTarget:
 
     def interval(self, axis: str) -> Interval:
         """Over the runs that reached it."""
-        return t_interval(self.positions[axis])
+        return spread(self.positions[axis], is_positive=True)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSummary:
-    """All runs of one label; `finals` has NaN for a run that ended without a finite metric."""
+    """All runs of one label; `finals` has NaN for a run that ended without a finite metric.
+
+    `costs` has what each run took in all, along every axis.
+    """
 
     label: str
     runs: tuple[LoggedRun, ...]
@@ -95,10 +95,12 @@ class LabelSummary:
     finals: np.ndarray
     parameters: tuple[Interval, ...]
     times_to_target: tuple[TimeToTarget, ...]
+    costs: dict[str, np.ndarray]
+    is_positive: bool = False
 
     @property
     def final(self) -> Interval:
-        return t_interval(self.finals)
+        return spread(self.finals, is_positive=self.is_positive)
 
 
 def positions_at(records: LoggedMetrics, updates: np.ndarray) -> dict[str, np.ndarray]:
@@ -129,9 +131,18 @@ def choose_metric(study: Study) -> Metric:
     if scale is None:
         wide = len(positive) > 0 and finite.min() >= 0 and finite.max() > WIDE_RATIO * floor
         scale = "log" if wide else "linear"
-    return Metric(
-        source, name, scale, floor, scale == "log" and len(positive) < len(finite), factor
-    )
+    is_positive = 0 < len(positive) == len(finite)
+    return Metric(source, name, scale, floor, is_positive, factor)
+
+
+def training_metric(study: Study) -> Metric:
+    """The training loss, which is drawn beside evaluations, on a scale of its own."""
+    losses = np.concatenate([_losses(run, "training")[1] for run in study.runs])
+    finite = losses[np.isfinite(losses)]
+    is_positive = len(finite) > 0 and float(finite.min()) > 0
+    floor = float(finite.min()) if is_positive else 1.0
+    scale = "log" if is_positive and finite.max() > WIDE_RATIO * floor else "linear"
+    return Metric("training", "training loss", scale, floor, is_positive)
 
 
 def _losses(run: LoggedRun, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +194,7 @@ def final_parameters(runs: tuple[LoggedRun, ...]) -> tuple[Interval, ...]:
     params = [run.metrics.params for run in runs if run.metrics.params is not None]
     if len(params) < len(runs) or len({path.shape[1] for path in params}) > 1:
         return ()
-    return tuple(t_interval(column) for column in np.stack([path[-1] for path in params]).T)
+    return tuple(spread(column) for column in np.stack([path[-1] for path in params]).T)
 
 
 def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
@@ -193,11 +204,19 @@ def summarize(study: Study, metric: Metric) -> tuple[LabelSummary, ...]:
     summaries = []
     for label in study.labels:
         runs = tuple(run for run in study.runs if run.config.label == label)
-        series = tuple(one for run in runs if (one := metric_series(run, metric)) is not None)
-        finals = np.array([final_value(one.value) for one in series])
-        times_to_target = tuple(time_to_target(runs, metric, threshold) for threshold in thresholds)
+        found = [metric_series(run, metric) for run in runs]
+        spent = [positions_at(run.metrics, run.metrics.update[-1:]) for run in runs]
         summaries.append(
-            LabelSummary(label, runs, series, finals, final_parameters(runs), times_to_target)
+            LabelSummary(
+                label=label,
+                runs=runs,
+                series=tuple(one for one in found if one is not None),
+                finals=np.array([math.nan if one is None else one.final for one in found]),
+                parameters=final_parameters(runs),
+                times_to_target=tuple(time_to_target(runs, metric, x) for x in thresholds),
+                costs={axis: np.array([each[axis][0] for each in spent]) for axis in AXES},
+                is_positive=metric.is_positive,
+            )
         )
     return tuple(summaries)
 
@@ -208,15 +227,9 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
     On a log scale mean and interval are those of the logarithms.
     """
     pairs = [finite_prefix(one.positions[axis], one.value) for one in summary.series]
-    if metric.scale == "linear":
-        return mean_curve(summary.label, pairs)
-    logs = [(x, np.log(np.maximum(value, metric.floor))) for x, value in pairs]
-    curve = mean_curve(summary.label, logs)
-    if curve is None:
-        return None
-    with np.errstate(over="ignore"):
-        mean, low, high = np.exp(curve.mean), np.exp(curve.low), np.exp(curve.high)
-    return Curve(curve.label, curve.x, mean, low, high, curve.num_seeds)
+    if metric.scale == "log":
+        return log_curve(summary.label, pairs)
+    return mean_curve(summary.label, pairs, is_positive=metric.is_positive)
 
 
 def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
@@ -227,33 +240,3 @@ def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
         if run.metrics.params is not None
     ]
     return mean_curve(summary.label, pairs)
-
-
-def finite_prefix(x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values before the first that is not finite."""
-    broken = np.flatnonzero(~np.isfinite(value))
-    end = broken[0] if len(broken) else len(value)
-    return x[:end], value[:end]
-
-
-def mean_curve(label: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Curve | None:
-    """Mean and 95 % t-interval of curves, interpolated on the range that all of them cover."""
-    pairs = [pair for pair in pairs if len(pair[0]) > 1]
-    if not pairs:
-        return None
-    start, stop = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)
-    num_points = max(len(x) for x, _ in pairs)
-    if start >= stop:
-        return None
-    first = pairs[0][0]
-    if num_points <= MAX_POINTS and all(np.array_equal(x, first) for x, _ in pairs):
-        grid = first
-    else:
-        grid = np.linspace(start, stop, min(num_points, MAX_POINTS))
-    values = np.stack([np.interp(grid, x, value) for x, value in pairs])
-    mean = values.mean(axis=0)
-    if len(values) == 1:
-        return Curve(label, grid, mean, mean, mean, 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        half_width = t_factor(len(values)) * values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    return Curve(label, grid, mean, mean - half_width, mean + half_width, len(values))

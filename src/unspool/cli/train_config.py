@@ -14,7 +14,7 @@ from .parts import find_part, groups_of, scan, split_words
 _SHOWN_DEFAULTS = {
     "log_every": "a hundredth of all",
     "checkpoint_every": "a fifth of all",
-    "evaluate_every": "none",
+    "evaluate_every": "a tenth of all",
     "patience": "no limit",
     "target_loss": "none",
     "chunk": "all",

@@ -20,7 +20,7 @@ from .base import AbstractEntry, AbstractExperiment
 
 MEASURED_FOLDER = "measured"
 PICTURES_FOLDER = "pictures"
-_MAY_DIFFER = ("unspool", "environment")
+_MAY_DIFFER = ("unspool", "environment", "parameter_names", "references")
 
 
 def run_directory(directory: Path, label: str, seed: int) -> Path:
@@ -141,6 +141,7 @@ def _config(
         num_params=int(np.size(ravel_pytree(params)[0])),
         parameter_names=experiment.parameter_names,
         environment=settings["environment"],
+        references=experiment.references,
     )
     return plain(config)
 

@@ -23,7 +23,11 @@ class EstimatorSetting(Setting, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The settings of a run that can be shown beside others; there may be more in the file."""
+    """The settings of a run that can be shown beside others; there may be more in the file.
+
+    `settings` are those of a run in the newest format, `fingerprints` the digests of the user's
+    files that they name, and `references` keys of papers, as `unspool.cite` knows them.
+    """
 
     format: int
     experiment: Setting | None = None
@@ -37,3 +41,6 @@ class Config(Struct, frozen=True, kw_only=True):
     num_params: int
     parameter_names: Sequence[str] | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] | None = None
+    fingerprints: dict[str, str] | None = None
+    references: Sequence[str] = ()

@@ -35,6 +35,28 @@ class RunError(ValueError):
     """A directory of runs cannot be used as asked; what it holds is left as it was."""
 
 
+def inside(directory: Path, name: str) -> Path:
+    """The path of a file or folder in a directory.
+
+    **Raises:** `RunError` for one that lies elsewhere: behind a link, `..` or an absolute path.
+    """
+    path = directory / name
+    try:
+        is_inside = path.resolve().is_relative_to(directory.resolve()) and not path.is_symlink()
+    except (OSError, RuntimeError, ValueError):
+        is_inside = False
+    if not is_inside or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise RunError(
+            f"{path} leads out of {directory}, from which alone files are read; put a copy there."
+        )
+    return path
+
+
+def without_place(name: str) -> str:
+    """`file.py:NAME` without the directory that the file is in; other texts as they are."""
+    return re.sub(r"^.*[/\\](?=[^/\\]*\.py(:|$))", "", name)
+
+
 def read_object(path: Path, newest: int = FORMAT) -> dict[str, Any]:
     """The JSON object in a file that says which format it has, up to the newest one."""
     values = _parse(path, newest)
@@ -112,6 +134,10 @@ def _without_numpy(value: Any) -> Any:
 
 def _read(path: Path) -> str:
     try:
+        inside(path.parent, path.name)
+        # Reading a pipe or a device would wait, or never end.
+        if path.exists() and not path.is_file():
+            raise RunError(f"{path} is no regular file.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
@@ -121,10 +147,18 @@ def _read(path: Path) -> str:
 
 def _loads(where: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        values = json.loads(text)
+        # A lone half of a pair of UTF-16 can be in JSON and in no file of text.
+        if "\\u" in text:
+            json.dumps(values, ensure_ascii=False).encode()
+        return values
     except json.JSONDecodeError as error:
         at = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise RunError(f"{where} is not valid JSON ({error.msg}{at}).") from None
+    except UnicodeEncodeError:
+        raise RunError(f"{where} has half a character in a text.") from None
+    except (RecursionError, ValueError) as error:
+        raise RunError(f"{where} cannot be read ({error}).") from None
 
 
 def _parse(path: Path, newest: int) -> Any:

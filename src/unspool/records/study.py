@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .distinguish import distinguish
 from .experiment import Experiment
-from .files import RunError, abbreviated, read_record
+from .files import RunError, abbreviated, inside, read_record
 from .run import CONFIG_FILE, LoggedRun, read_run
 
 EXPERIMENT_FILE = "experiment.json"
@@ -33,7 +34,8 @@ def read_studies(directories: Sequence[Path]) -> list[Study]:
     """Reads runs and experiments in directories.
 
     Each directory with an `experiment.json` is a study of its own; all other runs together are
-    one more.
+    one more. Where runs of one label differ in more than the seed, their labels grow by what
+    differs: `NRES, learning_rate 0.1`.
 
     **Raises:** `RunError` for anything missing or malformed.
 
@@ -59,10 +61,10 @@ def read_studies(directories: Sequence[Path]) -> list[Study]:
         found = _runs_in(directory) if has_charts else _run_directories(directory)
         runs = tuple(read_run(path) for path in found)
         if experiment:
-            studies.append(Study(runs, experiment, directory))
+            studies.append(Study(distinguish(runs), experiment, directory))
         else:
             loose.extend(runs)
-    return studies + ([Study(tuple(loose), None, Path())] if loose else [])
+    return studies + ([Study(distinguish(loose), None, Path())] if loose else [])
 
 
 def _read_experiment(directory: Path) -> Experiment:
@@ -70,7 +72,8 @@ def _read_experiment(directory: Path) -> Experiment:
     path = directory / EXPERIMENT_FILE
     experiment = read_record(path, Experiment)
     for number, picture in enumerate(experiment.pictures, start=1):
-        if not picture.file.endswith(".png") or not (directory / picture.file).is_file():
+        file = inside(directory, picture.file)
+        if not picture.file.endswith(".png") or not file.is_file():
             raise RunError(
                 f"{path}: 'pictures', entry {number}: 'file' is {abbreviated(picture.file)}, but "
                 f"must be a PNG file in {directory}."
@@ -79,7 +82,8 @@ def _read_experiment(directory: Path) -> Experiment:
 
 
 def _runs_in(directory: Path) -> list[Path]:
-    return sorted(file.parent for file in directory.glob(f"*/{CONFIG_FILE}"))
+    found = sorted(file.parent for file in directory.glob(f"*/{CONFIG_FILE}"))
+    return [inside(directory, path.name) for path in found]
 
 
 def _run_directories(directory: Path) -> list[Path]:

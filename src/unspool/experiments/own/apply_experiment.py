@@ -19,6 +19,7 @@ from ..._describe import describe
 from ..._random import Purpose, seeded_key, stream
 from ...problems.learned_optimizer import Task
 from ...records import Details
+from ...records.files import without_place
 from ..base import AbstractExperiment, Measurement, Trace
 from ..baselines import BASELINES, MOMENTUM, losses_while_training, measured_steps
 from ..optimizer_comparison import Grid, OptimizerComparison
@@ -50,7 +51,7 @@ class ApplyExperiment(AbstractExperiment):
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"{self.file.name} on {self.label}"
+        return f"{self.file.name} on {without_place(self.label)}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class ApplyExperiment(AbstractExperiment):
     def details(self):
         description = prose(
             __name__,
-            task=self.label,
+            task=without_place(self.label),
             num_steps=self.num_steps,
             file=self.file.name,
             tried={label: rates for label, (_, rates) in BASELINES.items()},

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._statistics.intervals import Interval, format_interval, format_mean, t_interval
-from ..._statistics.summarize import Metric, choose_metric, final_value, metric_series
+from ..._statistics.summarize import Metric, choose_metric, metric_series
 from ...records import LoggedRun, Study, read_run
 from .plan import Planned
 
@@ -101,7 +101,7 @@ def final_losses(runs: Sequence[LoggedRun], metric: Metric) -> np.ndarray:
     found = []
     for run in runs:
         series = metric_series(run, metric) if run.status.state == "finished" else None
-        found.append(math.nan if series is None else final_value(series.value))
+        found.append(math.nan if series is None else series.final)
     return np.array(found)
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from msgspec.structs import replace
 
-from ..._config.describe_run import name_entries
+from ..._config.describe_run import name_entries, name_logged
 from ..._custom_types import Params
 from ..._estimator import AbstractEstimator
 from ..._logger import AbstractLogger
 from ..._random import Purpose, seeded_key, stream
 from ...problems.schedules import ModelTraining, learning_curve
 from ...records import Chart, Details, Series
-from ...records.files import as_array
+from ...records.files import as_array, without_place
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Trace, adam
 from ..prose import prose
 
@@ -50,7 +50,7 @@ class TuneExperiment(AbstractExperiment):
 
     @property
     def title(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return f"Tuning {self.label}"
+        return f"Tuning {without_place(self.label)}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class TuneExperiment(AbstractExperiment):
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        return tuple(name_entries(self._like))
+        return tuple(name_logged(self.training, self._like))
 
     @ft.cached_property
     def _like(self) -> Params:
@@ -79,7 +79,7 @@ class TuneExperiment(AbstractExperiment):
         return Details(
             description=prose(
                 __name__,
-                problem=self.label,
+                problem=without_place(self.label),
                 horizon=self.training.horizon,
                 objective=objective,
                 num_runs=self.num_runs,

@@ -113,7 +113,7 @@ class RidgeExperiment(AbstractExperiment):
     title: ClassVar[str] = "The strength of an L2 penalty, known in closed form"
     source: ClassVar[str] = "Vicol et al. (2021), arXiv 2112.13835"
     references: ClassVar[tuple[str, ...]] = ("vicol2021",)
-    parameter_names: ClassVar[tuple[str, ...]] = ("theta, the log of the penalty",)
+    parameter_names: ClassVar[tuple[str, ...]] = ("log penalty",)
 
     seeds: int = 5
     num_updates: int = 10_000
@@ -193,16 +193,17 @@ class RidgeExperiment(AbstractExperiment):
     def charts(self, traces):
         ridge, theta = self.ridge, np.linspace(*_STARTS, 201)
         losses = [ridge.mean_loss(x, self.horizon) for x in theta]
-        series = [Series.line("closed form", theta, losses)]
+        series = [Series.line("closed form", np.exp(theta), losses)]
         for label, found in traces.items():
             ends = [float(t.params[-1, 0]) for t in found]
             ends = [end for end in ends if _STARTS[0] <= end <= _STARTS[1]]
             y = [ridge.mean_loss(x, self.horizon) for x in ends]
-            series.append(Series.points(label, ends, y))
+            series.append(Series.points(label, np.exp(ends), y))
         return [
             Chart(
                 title="Where the penalty ends on the loss in closed form",
-                x_label="theta, the log of the penalty",
+                x_label="penalty",
+                x_scale="log",
                 y_label="mean validation loss",
                 note="A point for each seed; those outside of the region are not drawn.",
                 series=[s for s in series if s.x],

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from ..._custom_types import IntScalar, Scalar
 from .._check import check_positive
-from .transforms import AbstractTransform, Log
+from .transforms import AbstractTransform, Log, is_transform
 
 
 class AbstractSchedule(eqx.Module):
@@ -27,12 +27,17 @@ class AbstractSchedule(eqx.Module):
         """The coordinates at the start of tuning."""
 
     @abc.abstractmethod
-    def natural_units(self, coordinates: PyTree) -> PyTree:
-        """The same tree in the hyperparameter's natural units, in which the optimizer takes it."""
+    def transforms(self) -> PyTree:
+        """The transform of each coordinate, in the same tree."""
 
     @abc.abstractmethod
     def value(self, coordinates: PyTree, t: IntScalar | int, horizon: int) -> Scalar:
         """The hyperparameter at step `t`, counted from 0."""
+
+    def natural_units(self, coordinates: PyTree) -> PyTree:
+        """The same tree in the hyperparameter's natural units, in which the optimizer takes it."""
+        to_value = lambda transform, coordinate: transform.value(coordinate)
+        return jax.tree.map(to_value, self.transforms(), coordinates, is_leaf=is_transform)
 
 
 class Constant(AbstractSchedule):
@@ -53,8 +58,8 @@ class Constant(AbstractSchedule):
     def init(self):
         return self.transform.coordinate("start", self.start)
 
-    def natural_units(self, coordinates):
-        return self.transform.value(coordinates)
+    def transforms(self):
+        return self.transform
 
     def value(self, coordinates, t, horizon):
         return self.transform.value(coordinates)
@@ -74,8 +79,8 @@ class _TwoValues(AbstractSchedule):
         coordinate = self.transform.coordinate
         return {"first": coordinate("first", self.first), "last": coordinate("last", self.last)}
 
-    def natural_units(self, coordinates):
-        return jax.tree.map(self.transform.value, coordinates)
+    def transforms(self):
+        return {"first": self.transform, "last": self.transform}
 
     @abc.abstractmethod
     def _weight(self, fraction: Scalar) -> Scalar:
@@ -144,9 +149,8 @@ class InverseTime(AbstractSchedule):
         first = self.transform.coordinate("first", self.first)
         return {"first": first, "decay": Log().coordinate("decay", self.decay)}
 
-    def natural_units(self, coordinates):
-        first = self.transform.value(coordinates["first"])
-        return {"first": first, "decay": jnp.exp(coordinates["decay"])}
+    def transforms(self):
+        return {"first": self.transform, "decay": Log()}
 
     def value(self, coordinates, t, horizon):
         values = self.natural_units(coordinates)
@@ -168,8 +172,8 @@ class _ValueSequence(AbstractSchedule):
     def init(self):
         return self.transform.coordinate("values", self.values)
 
-    def natural_units(self, coordinates):
-        return self.transform.value(coordinates)
+    def transforms(self):
+        return self.transform
 
 
 class Piecewise(_ValueSequence):

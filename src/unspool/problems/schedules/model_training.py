@@ -15,7 +15,15 @@ from .._check import check_integer
 from .data import Batch, Data
 from .model import Model
 from .objectives import AbstractObjective, StepContext, TrainLoss
-from .space import PerTensor, Space, check_space, init_space, natural_units_in, values_in
+from .space import (
+    PerTensor,
+    Space,
+    check_space,
+    coordinate_names_in,
+    init_space,
+    natural_units_in,
+    values_in,
+)
 
 
 class TrainingStep(NamedTuple):
@@ -89,6 +97,11 @@ class ModelTraining(AbstractProblem):
     def natural_units(self, params: Params) -> Params:
         """The parameters in the hyperparameters' natural units, in the same tree."""
         return natural_units_in(self.space | self.model.space, jax.tree.map(jnp.asarray, params))
+
+    @property
+    def coordinate_names(self) -> Params:
+        """What each parameter is of its hyperparameter, in the same tree: `log {}`, `logit {}`."""
+        return coordinate_names_in(self.space | self.model.space)
 
     def hyper(self, params: Params, t: IntScalar | int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The hyperparameters of the optimizer and of the model at step `t`, by name."""

@@ -8,6 +8,7 @@ import jax
 from ... import _rows as rows
 from ..._custom_types import IntScalar, Params
 from .families import AbstractSchedule
+from .transforms import is_transform
 
 
 class PerGroup(eqx.Module):
@@ -64,6 +65,17 @@ def natural_units_in(space: Space, params: Params) -> Params:
         return jax.vmap(entry.schedule.natural_units)(coordinates)
 
     return {name: one(entry, params[name]) for name, entry in space.items()}
+
+
+def coordinate_names_in(space: Space) -> Params:
+    """The name of every coordinate in the tree of the parameters: `log {}` for a logarithm."""
+
+    def one(entry: Entry):
+        schedule = entry if isinstance(entry, AbstractSchedule) else entry.schedule
+        name = lambda transform: transform.coordinate_name
+        return jax.tree.map(name, schedule.transforms(), is_leaf=is_transform)
+
+    return {name: one(entry) for name, entry in space.items()}
 
 
 def values_in(space: Space, params: Params, t: IntScalar | int, horizon: int) -> dict[str, Any]:

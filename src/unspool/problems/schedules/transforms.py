@@ -40,6 +40,13 @@ class AbstractTransform(eqx.Module):
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
 
+    @property
+    def coordinate_name(self) -> str:
+        """The coordinate in words, as `log {}`, with a place for the hyperparameter's name."""
+        names = {Identity: "{}", Log: "log {}", Logit: "logit {}"}
+        clipped = "" if self.low is None and self.high is None else ", before clipping"
+        return names.get(type(self), "coordinate of {}") + clipped
+
     def value(self, coordinate: Float[Array, "..."]) -> Float[Array, "..."]:
         """The hyperparameter at a coordinate."""
         return jnp.clip(self._value(coordinate), self.low, self.high)
@@ -110,3 +117,8 @@ class Logit(AbstractTransform):
 
     def _legal(self):
         return 0.0, 1.0
+
+
+def is_transform(value: object) -> bool:
+    """True for a transform, which is a leaf of a tree of them."""
+    return isinstance(value, AbstractTransform)
