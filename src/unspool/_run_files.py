@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from ._best import find_best, forget_best, load_best, save_if_best
 from ._checkpoint import save_checkpoint
@@ -15,6 +15,8 @@ from .records.status import State
 
 _BEST = "best"
 
+R = TypeVar("R", bound="RunFiles")
+
 
 class RunFiles:
     """The files of a run, which are written whole or line by line."""
@@ -25,7 +27,7 @@ class RunFiles:
         self._loggers = Loggers((), config, directory)
 
     @classmethod
-    def create(cls, directory: Path | str, config: dict[str, Any]) -> Self:
+    def create(cls: type[R], directory: Path | str, config: dict[str, Any]) -> R:
         """A new run in a directory that does not exist yet, or is empty.
 
         **Raises:** `RunError` if the directory holds anything, or cannot be written.
@@ -48,7 +50,7 @@ class RunFiles:
         return cls(directory, config)
 
     @classmethod
-    def open(cls, directory: Path | str) -> Self:
+    def open(cls: type[R], directory: Path | str) -> R:
         """A run that exists.
 
         **Raises:** `RunError` if there is none, or one of a newer format.
