@@ -42,7 +42,7 @@ class Labeled(extend.AbstractPerturbed):
     num_workers: int
     window: int | None = WINDOW
     period: int | None = WINDOW
-    phases: extend.AbstractPhases = extend.EvenPhases()
+    phases: extend.AbstractPhases = unspool.EvenPhases()
     sigma: Any = eqx.field(default=1.0, converter=extend.as_sigma)
     directions: extend.AbstractDirections = Labels()
     estimand: ClassVar[str] = "nothing: the directions are not random"
@@ -147,7 +147,7 @@ def test_losses_are_credited_to_the_noise_of_the_episode_so_far(estimator, size)
 
 PHASES = {
     "even": Labeled(3),
-    "independent": Labeled(3, phases=extend.IndependentPhases()),
+    "independent": Labeled(3, phases=unspool.IndependentPhases()),
     "lock step": Labeled(3, phases=extend.LockStep()),
 }
 
@@ -181,7 +181,7 @@ def test_where_workers_start(kind):
 @pytest.mark.parametrize(("num_workers", "num_windows"), [(2, 8), (3, 8), (8, 8), (20, 8)])
 def test_an_even_spread_leaves_no_gap_and_no_crowd(num_workers, num_windows):
     phases = [
-        np.sort(extend.EvenPhases().draw(num_workers, num_windows, key))
+        np.sort(unspool.EvenPhases().draw(num_workers, num_windows, key))
         for key in jax.random.split(KEY, 10)
     ]
     # From one worker to the next, around the episode.
@@ -191,7 +191,7 @@ def test_an_even_spread_leaves_no_gap_and_no_crowd(num_workers, num_windows):
 
 def test_a_worker_may_start_in_any_window():
     keys = jax.random.split(KEY, 60)
-    for phases in (extend.EvenPhases(), extend.IndependentPhases()):
+    for phases in (unspool.EvenPhases(), unspool.IndependentPhases()):
         starts = {int(phases.draw(2, 4, key)[0]) for key in keys}
         assert starts == {0, 1, 2, 3}
 

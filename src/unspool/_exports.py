@@ -43,6 +43,9 @@ from ._estimator.nres import NRES as NRES
 from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
 from ._estimator.pes import PES as PES
 from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
+from ._estimator.phases import EvenPhases as EvenPhases
+from ._estimator.phases import IndependentPhases as IndependentPhases
+from ._estimator.phases import Staggered as Staggered
 from ._estimator.rtrl import RTRL as RTRL
 from ._estimator.tbptt import TBPTT as TBPTT
 from ._estimator.truncated_es import TruncatedES as TruncatedES

@@ -10,8 +10,6 @@ from ._estimator.influence import AbstractSketch as AbstractSketch
 from ._estimator.influence import LinearStep as LinearStep
 from ._estimator.perturbed import AbstractPerturbed as AbstractPerturbed
 from ._estimator.phases import AbstractPhases as AbstractPhases
-from ._estimator.phases import EvenPhases as EvenPhases
-from ._estimator.phases import IndependentPhases as IndependentPhases
 from ._estimator.phases import LockStep as LockStep
 from ._estimator.probe import AbstractProbe as AbstractProbe
 from ._estimator.probe import Antithetic as Antithetic

@@ -18,7 +18,7 @@ from .._optimizer import AnyOptimizer, RatedOptimizer, as_optimizer
 from .._random import seeded_key
 from .._show import one_line
 from .errors import ConfigError, noting, suggest
-from .names import Found, find, with_momentum
+from .names import PARTS, Found, find, with_momentum
 from .options import REQUIRED, Option, find_options, missing_arguments
 from .train_config import Spec, TrainConfig, check_positive, is_spec
 
@@ -249,8 +249,8 @@ def _construct(found: Found, chosen: dict[str, Any], start: Path, doing: str) ->
     """An object of these options, of which those that are objects are made first."""
     plain, made = {}, {}
     for name, value in chosen.items():
-        what = "directions" if name == "directions" else "object"
-        if what == "directions" and isinstance(value, str):
+        what = name if name in PARTS else "object"
+        if name in PARTS and isinstance(value, str):
             value = Spec(value)
         if _is_object(value):
             spec = value if isinstance(value, Spec) else Spec(**value)

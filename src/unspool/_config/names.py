@@ -18,6 +18,7 @@ from .._engine import AbstractEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._estimator.directions import AbstractDirections
+from .._estimator.phases import AbstractPhases
 from .._joint import JointProblem
 from .._logger import AbstractLogger
 from .._problem import AbstractProblem
@@ -32,11 +33,15 @@ _SCHEDULE_ARGUMENTS = {
     "decay_rate", "decay_steps", "end_value", "init_value", "peak_value", "power",
     "transition_steps", "value", "warmup_steps",
 }  # fmt: skip
+PARTS: dict[str, type] = {"directions": AbstractDirections, "phases": AbstractPhases}
+"""The options of estimators that are objects of a kind of their own."""
+
 _WANTED = {
     "problem": "a subclass or an instance of unspool.AbstractProblem, AbstractHostProblem or "
     "AbstractSimulatorProblem",
     "estimator": "a subclass or an instance of unspool.AbstractEstimator",
     "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
+    "phases": "a subclass or an instance of unspool.extend.AbstractPhases",
     "optimizer": "an optimizer of optax, or a function that makes one",
     "schedule": "a function that makes a schedule",
     "training run": "an instance of unspool.problems.schedules.ModelTraining (unspool train takes "
@@ -79,6 +84,12 @@ def directions() -> dict[str, type[AbstractDirections]]:
     """The exported directions: `gaussian`, `lattice` and others."""
     found = exported(_library(), AbstractDirections)
     return {name.removesuffix("-directions"): cls for name, cls in found.items()}
+
+
+def phases() -> dict[str, type[AbstractPhases]]:
+    """The exported phases: `even`, `independent` and `staggered`."""
+    found = exported(_library(), AbstractPhases)
+    return {name.removesuffix("-phases"): cls for name, cls in found.items()}
 
 
 def problems() -> dict[str, type[AbstractProblem] | type[AbstractBlackBox]]:
@@ -164,8 +175,8 @@ def find(what: str, name: str, start: Path) -> Found:
 
     **Arguments:**
 
-    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "logger", "task",
-      "learned optimizer", "training run" or "object".
+    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "phases", "logger",
+      "task", "learned optimizer", "training run" or "object".
     - `start`: the directory that files and packages are looked for in.
 
     **Raises:** `ConfigError` for a name that is not there, or is of something else.
@@ -190,7 +201,8 @@ def _known(what: str) -> Mapping[str, Any]:
         modules = _library(), _problems, _control
         return {k: v for module in modules for k, v in exported(module, eqx.Module).items()}
     known = {"problem": problems, "estimator": estimators, "optimizer": optimizers}
-    known |= {"schedule": schedules, "directions": directions, "logger": loggers}
+    known |= {"schedule": schedules, "directions": directions, "phases": phases}
+    known["logger"] = loggers
     return known[what]()
 
 
@@ -257,8 +269,8 @@ def _kinds(what: str) -> tuple[tuple[type, ...], tuple[type, ...]]:
         from ..problems.schedules import ModelTraining
 
         return (), (ModelTraining,)
-    known = {"directions": AbstractDirections, "logger": AbstractLogger}
-    own = (known | {"estimator": AbstractEstimator}).get(what, object)
+    known = PARTS | {"estimator": AbstractEstimator, "logger": AbstractLogger}
+    own = known.get(what, object)
     return (own,), (own,)
 
 

@@ -174,9 +174,11 @@ def _init_parts(
     plan = estimator.plan(joint.horizon)
 
     def init_part(engine, key):
+        plan.phases.check(plan.num_groups, plan.num_windows, engine.fixed_length)
         phases = plan.phases.draw(plan.num_groups, plan.num_windows, key)
         workers = estimator.init_part(engine, params, key)
-        return workers.stagger(phases, plan.num_warmup_windows, plan.num_sequential_steps)
+        workers = workers.stagger(phases, plan.num_warmup_windows, plan.num_sequential_steps)
+        return workers.on_ramp(engine, plan.num_sequential_steps) if plan.phases.ramps else workers
 
     keys = part_keys(key, len(joint.engines))
     return tuple(init_part(*each) for each in zip(joint.engines, keys, strict=True))
@@ -193,6 +195,8 @@ def _estimate(
         # Used first, deposited afterwards: what is learned owes nothing to this window.
         after = estimator.learn(after, sums)
         after, census = after.learn_survival(before, engine, plan.num_sequential_steps)
+        if plan.phases.ramps:
+            after = after.on_ramp(engine, plan.num_sequential_steps)
         return ProblemSums(sums, census), after
 
     pairs = zip(joint.engines, state, strict=True)

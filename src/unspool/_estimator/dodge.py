@@ -4,6 +4,7 @@ import equinox as eqx
 
 from .directions import AbstractDirections, GaussianDirections
 from .perturbed import AbstractPerturbed
+from .phases import AbstractPhases, EvenPhases
 from .probe import Tangent
 from .tableau import Tableau
 
@@ -32,6 +33,8 @@ class DODGE(AbstractPerturbed):
       default a direction is kept for the episode.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
       or, for up to three parameters, `LatticeDirections()`.
+    - `phases`: where in their episodes workers start: `EvenPhases()`, `IndependentPhases()`, or
+      `Staggered()`, which runs no window before the first update.
 
     **Raises:** `ValueError` for a count below 1, or a period that does not fit the window.
 
@@ -51,6 +54,7 @@ class DODGE(AbstractPerturbed):
     window: int
     period: int | None = None
     directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "gradient"
     references: ClassVar[tuple[str, ...]] = ("silver2022",)
 
@@ -61,4 +65,5 @@ class DODGE(AbstractPerturbed):
             period=self.period,
             probe=Tangent(),
             directions=self.directions,
+            phases=self.phases,
         )

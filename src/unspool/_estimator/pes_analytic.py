@@ -5,6 +5,7 @@ import equinox as eqx
 from .control import AnalyticNewestControl
 from .directions import AbstractDirections, GaussianDirections
 from .perturbed import AbstractPerturbed
+from .phases import AbstractPhases, EvenPhases
 from .probe import ControlledAntithetic
 from .sigma import Sigma, as_sigma
 from .tableau import Tableau
@@ -39,6 +40,8 @@ class PESAnalytic(AbstractPerturbed):
     - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
       or, for up to three parameters, `LatticeDirections()`.
+    - `phases`: where in their episodes workers start: `EvenPhases()`, `IndependentPhases()`, or
+      `Staggered()`, which runs no window before the first update.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
@@ -58,6 +61,7 @@ class PESAnalytic(AbstractPerturbed):
     sigma: Sigma = eqx.field(converter=as_sigma)
     pairs_per_group: int = eqx.field(default=1, kw_only=True)
     directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient, its newest part unsmoothed"
     references: ClassVar[tuple[str, ...]] = ("vicol2021",)
 
@@ -70,5 +74,6 @@ class PESAnalytic(AbstractPerturbed):
             sigma=self.sigma,
             control=AnalyticNewestControl(),
             directions=self.directions,
+            phases=self.phases,
             pairs=self.pairs_per_group,
         )

@@ -44,11 +44,14 @@ class PerWorker(eqx.Module):
     - `weight`: inverse of the share of episodes that come through the next window.
     - `gain`: the factor by which that window itself makes the weight larger: how many of those
       that come into it one that comes through stands for. One while nothing fails.
+    - `ramp`: how many times the next window counts while workers are still born; `None` where all
+      are there from the first update.
     """
 
     episode: Clocks
     weight: WorkerValues
     gain: WorkerValues
+    ramp: WorkerValues | None = None
 
 
 class Workers(eqx.Module):
@@ -93,7 +96,10 @@ class Workers(eqx.Module):
         reset = self._finds_end(engine)
         episode = jnp.where(reset, self.next_episodes(self.each.episode), self.each.episode)
         running = rows.repeat(reset, self.layout.pairs) | ~self.failed
-        return Roster(reset, episode, running, self.each.weight / self.num_pairs)
+        share = self.each.weight / self.num_pairs
+        if self.each.ramp is not None:
+            share = share * self.each.ramp
+        return Roster(reset, episode, running, share)
 
     def _finds_end(self, engine: AbstractEngine) -> WorkerMask:
         """Groups that begin an episode next."""
@@ -112,6 +118,13 @@ class Workers(eqx.Module):
         clock = replace(self.trajectories.clock, t=(phases - num_windows) * window)
         trajectories = replace(self.trajectories, clock=clock)
         return replace(self, trajectories=trajectories, update=self.update - num_windows)
+
+    def on_ramp(self, engine: AbstractEngine, window: int) -> "Workers":
+        """With what each group's next window counts for while groups are still born."""
+        num_windows, t = self.survival.attempted.size, self.trajectories.clock.t
+        index = jax.lax.div(jnp.where(self._finds_end(engine), 0, jnp.maximum(t, 0)), window)
+        ramp = jnp.where(self.update < num_windows, num_windows / (num_windows - index), 1.0)
+        return replace(self, each=replace(self.each, ramp=ramp))
 
     def next_episodes(self, episode: Clocks) -> Clocks:
         """The ids of the episodes that follow upon these; negative once they have run out."""

@@ -69,7 +69,7 @@ def find_part(what: str, spec: Spec, prefix: str, argv: Sequence[str], start: Pa
         if name is None and base is None:
             continue
         own = base if base and name in (None, base.name) else Spec(name or "")
-        kind = "directions" if option.name == "directions" else "object"
+        kind = option.name if option.name in names.PARTS else "object"
         objects[option.name] = _object(kind, own, f"{prefix}{option.name}.", start)
     return Part(spec, about, options, prefix, objects)
 
