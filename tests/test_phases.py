@@ -89,16 +89,16 @@ def test_each_update_has_the_windows_that_are_there(name):
 def test_as_many_workers_as_do_not_divide_by_the_windows_have_these_means():
     estimator = unspool.NRES(6, WINDOW, 1.0, directions=Ones(), phases=unspool.Staggered())
     keys = jax.random.split(jax.random.key(1), 400)
-    found = jax.vmap(lambda key: gradients(estimator, WINDOWS + 1, key))(keys)
+    found = np.asarray(jax.vmap(lambda key: gradients(estimator, WINDOWS + 1, key))(keys))
     error = np.std(found, axis=0, ddof=1) / np.sqrt(len(keys))
     off = np.mean(found, axis=0) - [ramp(u) for u in range(WINDOWS + 1)]
-    assert np.all(np.abs(off) < 4 * error) and np.max(error) < 0.05
+    assert np.all(np.abs(off) < 4 * error) and np.max(error) < 0.1
 
 
 def test_a_noise_of_gauss_leaves_the_means_as_they_are():
     estimator = unspool.PES(4, WINDOW, 0.5, phases=unspool.Staggered())
     keys = jax.random.split(jax.random.key(2), 2000)
-    found = jax.vmap(lambda key: gradients(estimator, WINDOWS, key))(keys)
+    found = np.asarray(jax.vmap(lambda key: gradients(estimator, WINDOWS, key))(keys))
     error = np.std(found, axis=0, ddof=1) / np.sqrt(len(keys))
     z = lambda weighted: (
         (np.mean(found, axis=0) - [ramp(u, weighted) for u in range(WINDOWS)]) / error
@@ -141,4 +141,5 @@ def test_phases_are_named_in_settings():
     spec = lambda phases: unspool.Spec("nres", {"num_workers": 20, "window": 1, "phases": phases})
     for name, cls in (("staggered", unspool.Staggered), ("independent", unspool.IndependentPhases)):
         config = unspool.TrainConfig(problem=unspool.Spec("cubic"), estimator=spec(name))
-        assert unspool.build_training(config).estimator.phases == cls()
+        built = unspool.build_training(config).estimator
+        assert isinstance(built, unspool.NRES) and built.phases == cls()
