@@ -97,6 +97,10 @@ def with_settings(directory, seed, **changes):
             {"schedule": {"name": "optax:cosine_decay_schedule", "options": {"decay_steps": 9}}},
             ["NRES, no schedule", "NRES, cosine_decay_schedule"],
         ),
+        (
+            {"estimator": {"options": {"phases": {"name": "unspool:Staggered", "options": {}}}}},
+            ["NRES, usual phases", "NRES, Staggered"],
+        ),
         # Of two long lists the words are the same.
         ({"options": {"table": list(range(41))}}, None),
     ],

@@ -103,7 +103,9 @@ def _words(own: Flat, differing: Iterable[tuple[str, ...]], settings: Sequence[F
         same_name = [k for k in differing if k[-1] == name and k != key]
         if name == "name" and parents:
             name = parents[-1]
-            words.append(f"no {name}" if value is _MISSING else str(value).rpartition(":")[2])
+            # What an estimator is not given it has by default; an optimizer has no schedule then.
+            missing = f"usual {name}" if parents[0] == "estimator" else f"no {name}"
+            words.append(missing if value is _MISSING else str(value).rpartition(":")[2])
             continue
         words.append(_word(f"{parents[-1]} {name}" if same_name and parents else name, value))
     return words
