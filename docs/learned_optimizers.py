@@ -178,8 +178,9 @@ def draw(axes, name, comparison):
         found = [t_interval(column) for column in curves.T]
         mean, low, high = np.array([(i.mean, i.low, i.high) for i in found]).T
         axes.plot(comparison.steps, mean, color=COLORS[label], label=label)
-        floor = np.maximum(low, mean / 3)
-        axes.fill_between(comparison.steps, floor, high, color=COLORS[label], alpha=0.2, lw=0)
+        if np.any(low <= 0):  # No loss is, so the band is then the range of the runs.
+            low, high = curves.min(axis=0), curves.max(axis=0)
+        axes.fill_between(comparison.steps, low, high, color=COLORS[label], alpha=0.2, lw=0)
     axes.set_title(name, fontsize="medium")
     axes.set(yscale="log", xlabel="steps")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

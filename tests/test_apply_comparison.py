@@ -80,3 +80,12 @@ def test_losses_below_zero_have_a_linear_axis():
 def test_the_last_step_is_measured(num_steps):
     ends = baselines.measured_steps(num_steps)
     assert ends[-1] == num_steps and np.all(np.diff(ends, prepend=0) > 0) and len(ends) <= 50
+
+
+def test_no_band_of_losses_reaches_below_zero():
+    """The t-interval of 0.1, 0.2 and 3 does, by 3, and so the band is the range of the runs."""
+    comparison = compared([0.1, 0.2, 3.0], [[0.3, 0.4, 0.5], [0.5, 0.6, 0.7]])
+    bands = {s.label: s for s in comparison.charts()[0].series if s.style == "band"}
+    assert (bands["learned"].low[-1], bands["learned"].high[-1]) == pytest.approx((0.1, 3.0))
+    assert min(min(band.low) for band in bands.values()) > 0
+    assert "range 0.1 to 3" in comparison.summary()

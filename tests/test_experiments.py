@@ -112,7 +112,8 @@ def test_the_files_of_a_run(finished):
     config = json.loads((directory / "NRES-101" / "config.json").read_text())
     assert list(config) == [
         "format", "experiment", "unspool", "problem", "estimator", "optimizer", "label", "seed",
-        "num_updates", "num_params", "parameter_names", "environment",
+        "num_updates", "num_params", "parameter_names", "environment", "settings", "fingerprints",
+        "references",
     ]  # fmt: skip
     assert config["experiment"] == {
         "name": "small",

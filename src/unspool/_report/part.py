@@ -58,7 +58,8 @@ class Part:
             return study.experiment.title
         problems = ", ".join(dict.fromkeys(run.config.problem.name for run in study.runs))
         count = len(study.labels)
-        labels = ", ".join(study.labels) if count <= 4 else f"{count} labels"
+        comma = "; " if any("," in label for label in study.labels) else ", "
+        labels = comma.join(study.labels) if count <= 4 else f"{count} labels"
         return f"{labels} on {problems}"
 
     @property

@@ -59,13 +59,7 @@ def draw_paths(
             for run in summary.runs:
                 _draw_path(panel, _path(run, surface, units), colors[summary.label])
             _draw_markers(panel, experiment, surface, units)
-        for index, panel in enumerate(panels):
-            panel.set_visible(index < len(shown))
-            if index + columns >= len(shown):
-                panel.set_xlabel(units[0].name)
-                panel.tick_params(labelbottom=True)
-            if index % columns == 0:
-                panel.set_ylabel(units[1].name)
+        _label_axes(panels, len(shown), columns, units)
         _draw_bar(figure, panels, mesh, surface, is_wide)
         return panels[: len(shown)]
 
@@ -77,6 +71,17 @@ def draw_paths(
     notes = (_caption(experiment, surface), *_leaving_note(shown, surface))
     data = _data(name, shown, surface, units)
     return Drawing(*draw_twice(fill, height, name, description + "."), notes, data)
+
+
+def _label_axes(panels: list[Axes], num_shown: int, columns: int, units: Units) -> None:
+    """Names the axes on the left and below, and hides panels that no label takes."""
+    for index, panel in enumerate(panels):
+        panel.set_visible(index < num_shown)
+        if index + columns >= num_shown:
+            panel.set_xlabel(units[0].name)
+            panel.tick_params(labelbottom=True)
+        if index % columns == 0:
+            panel.set_ylabel(units[1].name)
 
 
 def _data(name: str, summaries: list[LabelSummary], surface: Surface, units: Units) -> FigureData:

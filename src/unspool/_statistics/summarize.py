@@ -13,7 +13,7 @@ AXES = ("update", "steps", "sequential_steps", "seconds")
 """The axes that the metric is drawn and counted against; `steps` includes the warm-up."""
 
 WIDE_RATIO = 20.0
-"""Losses without a negative one are drawn on a log scale beyond this ratio, by default."""
+"""Losses that are all positive are drawn on a log scale beyond this ratio, by default."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,11 @@ def choose_metric(study: Study) -> Metric:
     finite = losses[np.isfinite(losses)]
     positive = finite[finite > 0]
     floor = float(positive.min()) if len(positive) else 1.0
+    is_positive = 0 < len(positive) == len(finite)
     scale = study.experiment.metric_scale if study.experiment else None
     if scale is None:
-        wide = len(positive) > 0 and finite.min() >= 0 and finite.max() > WIDE_RATIO * floor
+        wide = is_positive and finite.max() > WIDE_RATIO * floor
         scale = "log" if wide else "linear"
-    is_positive = 0 < len(positive) == len(finite)
     return Metric(source, name, scale, floor, is_positive, factor)
 
 

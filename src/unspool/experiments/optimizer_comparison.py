@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from msgspec.structs import replace
 
-from .._statistics.intervals import Interval, format_estimate, t_interval
+from .._statistics.intervals import Interval, format_estimate, spread, t_interval
 from ..records import Chart, Series
-from ..records.files import as_array
 from .learning_rates import best_rate, is_at_edge
 from .prose import prose
 
@@ -82,8 +81,7 @@ class OptimizerComparison(NamedTuple):
         curves |= {label: grid.best_curves for label, grid in self.grids.items()}
         series = [s for label, c in curves.items() for s in _with_band(label, self.steps, c)]
         title = f"{self.loss[0].upper()}{self.loss[1:]} while training"
-        drawn, cut_off = _cut_off(series)
-        return _chart(title, ("steps", self.loss), drawn, self.summary(cut_off))
+        return _chart(title, ("steps", self.loss), series, self.summary())
 
     def _over_rates(self) -> Chart:
         ends = {label: grid.curves[:, :, -1] for label, grid in self.grids.items()}
@@ -107,13 +105,12 @@ class OptimizerComparison(NamedTuple):
             for rate, values in zip(grid.rates, ends[label], strict=True)
             if _num_diverged(values)
         ]
-        drawn, cut_off = _cut_off(series)
-        values = {"count": self.num_seeds, "most": _MAX_RATIO, "cut_off": cut_off}
+        values = {"count": self.num_seeds, "most": _MAX_RATIO}
         note = prose(__name__, "rates", off=off, diverged=diverged, **values)
-        chart = _chart("Learning rates", ("learning rate", f"final {self.loss}"), drawn, note)
+        chart = _chart("Learning rates", ("learning rate", f"final {self.loss}"), series, note)
         return replace(chart, x_scale="log")
 
-    def summary(self, cut_off: bool = False) -> str:
+    def summary(self) -> str:
         """The final losses with their intervals, the verdicts, and notes on them."""
         return prose(
             __name__,
@@ -121,10 +118,9 @@ class OptimizerComparison(NamedTuple):
             steps=int(self.steps[-1]),
             loss=self.loss,
             count=self.num_seeds,
-            final=format_estimate(t_interval(self.learned[:, -1])),
+            final=format_estimate(_spread(self.learned[:, -1])),
             lost=_num_diverged(self.learned[:, -1]),
             rivals=[self._rival(label, grid) for label, grid in self.grids.items()],
-            cut_off=cut_off,
         )
 
     def _rival(self, label: str, grid: Grid) -> Rival:
@@ -135,30 +131,34 @@ class OptimizerComparison(NamedTuple):
             label=label,
             rate=f"{grid.rates[grid.best]:g}",
             at_edge=is_at_edge(grid.best, len(grid.rates)),
-            final=format_estimate(t_interval(theirs)),
+            final=format_estimate(_spread(theirs)),
             lost=_num_diverged(theirs),
             gap=gap,
             difference=format_estimate(gap),
         )
 
 
+def _is_positive(values: np.ndarray) -> bool:
+    return bool(np.all(values[np.isfinite(values)] > 0))
+
+
+def _spread(values: np.ndarray) -> Interval:
+    return spread(values, is_positive=_is_positive(values))
+
+
 def _with_band(label: str, x: np.ndarray, values: np.ndarray) -> list[Series]:
-    """The mean over seeds of what is finite, and the band of its 95 % t-interval."""
+    """The mean over seeds of what is finite, and the band of its 95 % t-interval.
+
+    Where that would reach below zero for values that do not, the band is their range.
+    """
     found = [t_interval(column) for column in values.T]
     series = [Series.line(label, x, [i.mean for i in found])]
-    if any(i.known for i in found):
-        series.append(Series.band(label, x, [i.low for i in found], [i.high for i in found]))
-    return series
-
-
-def _cut_off(series: list[Series]) -> tuple[list[Series], bool]:
-    """The series with bands that end at a logarithmic axis, and whether there are such bands."""
-    values = _line_values(series)
-    if not values or min(values) <= 0:
-        return series, False
-    floor = min(values) / 2
-    cut_off = any(np.any(as_array(s.low) < floor) for s in series)
-    return [replace(s, low=np.maximum(as_array(s.low), floor).tolist()) for s in series], cut_off
+    known = [i.known for i in found]
+    low, high = (np.array([getattr(i, end) for i in found]) for end in ("low", "high"))
+    if _is_positive(values) and np.any(low[known] <= 0):
+        finite = np.where(np.isfinite(values), values, np.nan)[:, known]
+        low[known], high[known] = np.nanmin(finite, axis=0), np.nanmax(finite, axis=0)
+    return [*series, Series.band(label, x, low, high)] if any(known) else series
 
 
 def _chart(title: str, labels: tuple[str, str], series: list[Series], note: str) -> Chart:

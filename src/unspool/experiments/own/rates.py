@@ -70,7 +70,8 @@ def draw_rates(choices: Sequence[RateChoice], metric: Metric) -> list[Chart]:
     series = []
     for choice in choices:
         finite = np.where(np.isfinite(choice.losses), choice.losses, np.nan)
-        finite = np.maximum(finite, metric.floor) if metric.scale == "log" else finite
+        if metric.scale == "log":
+            finite = np.where(finite > 0, finite, np.nan)
         if np.any(np.isfinite(finite)):
             rates = np.array(choice.rates)
             series.append(Series.line(choice.estimator, rates, np.mean(finite, axis=1)))

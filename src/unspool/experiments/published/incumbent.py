@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..._statistics.intervals import format_estimate, t_interval
-from ..._statistics.summarize import final_value, finite_prefix, mean_curve
+from ..._statistics.curves import finite_prefix, mean_curve
+from ..._statistics.intervals import format_estimate, spread, t_interval
+from ..._statistics.summarize import final_value
 from ...records import Series
 from ..base import Trace
 
@@ -21,6 +22,8 @@ def steps_spent(trace: Trace, evaluation_cost: int) -> np.ndarray:
 def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> list[Series]:
     """A line of means over seeds, and the band of their 95 % intervals, for each label.
 
+    Where such an interval would reach below zero, the band is the range of the runs.
+
     **Arguments:**
 
     - `traces`: the runs of each label.
@@ -30,7 +33,8 @@ def incumbent_curves(traces: Traces, evaluation_costs: Mapping[str, int]) -> lis
     for label, found in traces.items():
         cost = evaluation_costs[label]
         pairs = [finite_prefix(steps_spent(trace, cost), trace.losses) for trace in found]
-        curve = mean_curve(label, pairs)
+        is_positive = all(bool(np.all(values > 0)) for _, values in pairs)
+        curve = mean_curve(label, pairs, is_positive=is_positive)
         if curve is None:
             continue
         series.append(Series.line(label, curve.x, curve.mean))
@@ -43,7 +47,8 @@ def format_final_losses(traces: Traces) -> str:
     """The final losses of all labels, as means over seeds with their 95 % intervals."""
     ends = []
     for label, found in traces.items():
-        interval = t_interval(np.array([final_value(trace.losses) for trace in found]))
+        losses = np.array([final_value(trace.losses) for trace in found])
+        interval = spread(losses, is_positive=bool(np.all(losses > 0)))
         ends.append(f"{label} {format_estimate(interval)}")
     return "; ".join(ends)
 
