@@ -74,7 +74,8 @@ def init_carried(
     if keep is None:
         keep = rows.num_bytes(still) <= rows.num_bytes(branches.trajectories.arms.state)
     lasts = W < T <= K and not tableau.rejoins
-    cache = DirectionCache(still, still, jnp.ones((1, 1), bool)) if keep and lasts else None
+    before_all = jnp.full((1, 1), -1)
+    cache = DirectionCache(still, still, before_all) if keep and lasts else None
     stamp = tableau.scale.stamp(tableau.scale.init(), jnp.zeros((), int))
     stamp = of_pairs(jax.tree.map(jnp.asarray, stamp))
     return branches, Carried(branches.tangent, still if sums_scores else None, stamp, cache)

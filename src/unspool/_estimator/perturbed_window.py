@@ -118,10 +118,9 @@ class PerturbedWindow(NamedTuple):
 
     def refresh_cache(self) -> DirectionCache:
         """The directions that are kept, those of new episodes among them."""
-        reset, episode = self.roster.reset, self.roster.episode
-        ahead = jnp.where(reset, episode, self.workers.next_episodes(episode))
-        draw = lambda: self._draw_directions(ahead, jnp.zeros_like(ahead))
-        return self.workers.carried.cache.refresh(reset, draw)
+        workers = self.workers
+        draw = lambda episode: self._draw_directions(episode, jnp.zeros_like(episode))
+        return workers.carried.cache.refresh(self.roster, workers.next_episodes, draw)
 
     def _reset_branches(self, perturbation: Perturbation) -> Branches:
         """The arms at the start of the window, new episodes begun."""
