@@ -13,7 +13,7 @@ PLANTED = (
     ("_estimator/perturbed_window.py", "score_sum = rows.select_worker(reset, rows.zeros_like(score_sum), score_sum)", "score_sum = score_sum"),
     ("_estimator/perturbed_window.py", "        drawn = self._draw(t, carried.stamp)", "        drawn = self._draw(self.workers.trajectories.clock.t, carried.stamp)"),
     ("_estimator/perturbed_window.py", "draw = Draw(workers.noise_key, numbers, block, workers.num_pairs)", "draw = Draw(workers.noise_key, numbers, 0 * block, workers.num_pairs)"),
-    ("_estimator/perturbed_window.py", "noise = self._draw_directions(self.roster.episode, block)", "noise = self._draw_directions(workers.each.episode, block)"),
+    ("_estimator/perturbed_window.py", "draw = lambda: self._draw_directions(self.roster.episode, block)", "draw = lambda: self._draw_directions(self.workers.each.episode, block)"),
     ("_estimator/perturbed_window.py", "draw = Draw(workers.noise_key, numbers, block, workers.num_pairs)", "draw = Draw(workers.data_key, numbers, block, workers.num_pairs)"),
     ("_estimator/perturbed_window.py", "stamp = rows.select_worker(self.segments.redraws(t), newest, stamp)", "stamp = newest"),
     ("_estimator/perturbed_window.py", "stamp = rows.select_worker(self.segments.redraws(t), newest, stamp)", "stamp = stamp"),

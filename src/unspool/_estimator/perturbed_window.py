@@ -98,7 +98,7 @@ class PerturbedWindow(NamedTuple):
         newest = jax.tree.map(lambda x, old: jnp.full_like(old, x), newest, stamp)
         stamp = rows.select_worker(self.segments.redraws(t), newest, stamp)
         if self.cache is None:
-            noise = self._draw_directions(self.roster.episode, block)
+            noise = self._draw_once(block)
         else:
             noise = self.cache.now
         dither = None
@@ -106,6 +106,16 @@ class PerturbedWindow(NamedTuple):
             numbers = workers.pair_numbers(self.roster.episode)
             dither = draw_dither(workers.noise_key, numbers, rows.repeat(block, pairs))
         return Drawn(perturb(self.params, noise, tableau.scale, stamp, dither), stamp)
+
+    def _draw_once(self, block: Clocks) -> PairTree:
+        """The directions in use, where they are not kept in memory."""
+        draw = lambda: self._draw_directions(self.roster.episode, block)
+        no_draw = lambda: rows.zeros_like(jax.eval_shape(draw))
+        # On the CPU XLA would fuse the draw into each arm and into the gradient, and so take most
+        # of its logarithms and polynomials three times. What comes out of a branch it keeps. Other
+        # devices would wait for the branch.
+        branch = lambda: jax.lax.cond(jnp.any(self.roster.running), draw, no_draw)
+        return jax.lax.platform_dependent(cpu=branch, default=draw)
 
     def _draw_directions(self, episode: Clocks, block: Clocks) -> PairTree:
         workers, directions = self.workers, self.tableau.directions
