@@ -107,8 +107,8 @@ def test_a_training_stops_at_a_loss_that_is_low_enough():
     assert resume("a", target_loss=-1.0, num_updates=6) == [5, 6]
     # The start is no success of training.
     assert train("b", target_loss=10.0)[-1] == 1
-    # Twenty evaluations without a word of how many.
-    assert train("c", target_loss=2.5, evaluate_every=None, num_updates=40)[-1] == 2
+    # Ten evaluations without a word of how many.
+    assert train("c", target_loss=2.5, evaluate_every=None, num_updates=40)[-1] == 4
 
 
 def test_a_run_that_is_stopped_in_between_ends_where_it_would_have():

@@ -75,6 +75,7 @@ CALLS = {
     "JointProblem.init_params": lambda key: unspool.JointProblem([NOISY]).init_params(key=key),
     "LocalEngine.init_params": lambda key: unspool.LocalEngine(NOISY).init_params(key=key),
     "Run.train": None,  # Wants a directory: a test of its own.
+    "Run.train_compiled": None,
     "check_unbiased": lambda key: unspool.check_unbiased(
         Cubic(horizon=2), FULL_ES, key=key, num_chains=30
     )[2:6],

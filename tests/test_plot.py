@@ -43,6 +43,7 @@ def runs(tmp_path_factory):
             optimizer=unspool.Spec("sgd", {"learning_rate": rate}),
             num_updates=4,
             num_episodes=1,
+            evaluate_every=4,
             seed=seed,
         )
         for _ in unspool.train_run(config, directory / name):

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 
 from ._custom_types import Params
+from ._estimator import AbstractEstimator
+from ._joint import JointProblem
 from ._params import split
 from ._results import name_result
-from ._train import Compiled
 from ._updates import Record
 from .records import MetricsLine
 
@@ -14,9 +15,8 @@ MOST_PARAMS_LOGGED = 5000
 """Parameters that a line holds; of more it holds none."""
 
 
-def first_line(compiled: Compiled) -> MetricsLine:
+def first_line(params: Params, estimator: AbstractEstimator, joint: JointProblem) -> MetricsLine:
     """The line of update 0, before which there is no record."""
-    joint, estimator, _ = compiled.job
     plan = estimator.plan(joint.horizon)
     warmup = plan.num_warmup_windows
     return MetricsLine(
@@ -25,7 +25,7 @@ def first_line(compiled: Compiled) -> MetricsLine:
         steps=0,
         warmup_steps=warmup * len(joint.engines) * plan.num_steps,
         sequential_steps=warmup * plan.num_sequential_steps,
-        params=_logged_params(compiled.params),
+        params=_logged_params(params),
     )
 
 

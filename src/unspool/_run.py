@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._checkpoint import load_checkpoint
 from ._counts import as_count
@@ -139,12 +139,12 @@ class Run(RunFiles):
         compiled: Compiled,
         *,
         key: KeyLike,
-        checkpoint_every: int | None = None,
-        resume_from: int | None = None,
+        checkpoint_every: Any = None,
+        resume_from: Any = None,
         seconds: float | None = None,
         progress: bool = False,
     ) -> Generator[Record, None, None]:
-        """As `train`, of what has been compiled already."""
+        """As `train`, of what has been compiled already. Counts may be anything."""
         key, num_updates = as_key(key), compiled.num_updates
         if checkpoint_every is None:
             checkpoint_every = max(1, num_updates // 5)
@@ -158,7 +158,8 @@ class Run(RunFiles):
                 state = self._load(compiled, key, resume_from)
                 if state is None:
                     training = compiled.begin(key)
-                    first = first_line(compiled)
+                    joint, estimator, _ = compiled.job
+                    first = first_line(compiled.params, estimator, joint)
                     files.write_record(self.directory / METRICS_FILE, first)
                     self._save(0, training.state)
                 else:
