@@ -42,7 +42,7 @@ def test_an_estimator_is_printed_as_it_is_called(name):
         (jnp.array(0.25, jnp.bfloat16), "0.25"),
         (optax.linear_schedule(0.1, 0.01, 9), "<function polynomial_schedule.<locals>.schedule>"),
     ],
-    ids=str,
+    ids=["small", "tree", "long", "bfloat16", "schedule"],
 )
 def test_a_sigma_is_printed_by_its_numbers_while_they_are_few(sigma, text):
     assert repr(unspool.NRES(8, 3, sigma)).endswith(f"sigma={text})")
