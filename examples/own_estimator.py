@@ -10,14 +10,7 @@ import equinox as eqx
 import jax
 
 import unspool
-from unspool.extend import (
-    AbstractPerturbed,
-    Antithetic,
-    IndependentPhases,
-    Sigma,
-    Tableau,
-    as_sigma,
-)
+from unspool.extend import AbstractPerturbed, Antithetic, Sigma, Tableau, as_sigma
 
 NUM_CHAINS = 300
 
@@ -37,7 +30,7 @@ class ScatteredNRES(AbstractPerturbed):
             period=None,
             probe=Antithetic(),
             sigma=self.sigma,
-            phases=IndependentPhases(),
+            phases=unspool.IndependentPhases(),
         )
 
 

@@ -334,7 +334,7 @@ def test_the_reference_is_simulated_where_no_closed_form_is_known(float64):
         assert result.verdict == "unbiased", result
         exact = flatten(problem.exact_gradient(params, estimator.plan(12).target))
         assert np.all(np.abs(result.reference - exact) < 4 * result.standard_error)
-    target, params = unspool.NRES(4, 3, 0.1).target(12), cubic.init_params(key=KEY)
+    target, params = unspool.NRES(4, 3, 0.1).plan(12).target, cubic.init_params(key=KEY)
     full = sample_gradients(cubic, params, target, key=KEY, num_samples=20_000)
     wrong = jax.tree.map(lambda x: jnp.mean(x, axis=0), full)
     assert check(cubic, truncated, params, wrong, num_chains=400).verdict == "biased"

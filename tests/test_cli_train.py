@@ -36,6 +36,7 @@ def test_a_run_is_written_with_what_a_report_needs(capsys):
         "options": {
             "num_workers": 2, "window": 1, "sigma": 0.2, "pairs_per_group": 1,
             "directions": {"name": "GaussianDirections", "options": {"keep": None}},
+            "phases": {"name": "EvenPhases", "options": {}},
         },
         "estimand": "smoothed gradient",
     }  # fmt: skip

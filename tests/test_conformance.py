@@ -157,7 +157,7 @@ def test_a_truncated_gradient_is_rejected_as_the_full_one(problem):
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", ["cubic", "cosine"])
 def test_smoothing_per_window_is_told_from_smoothing_per_episode(problem):
-    per_episode = unspool.NRES(4, 3, 0.3).target(12)
+    per_episode = unspool.NRES(4, 3, 0.3).plan(12).target
     assert not check(PROBLEMS[problem], unspool.PES(4, 3, 0.3), target=per_episode).passed
 
 

@@ -94,16 +94,19 @@ READERS = {
 def test_the_curves_are_those_of_the_runs_own_files(reader, resumed):
     expected, found = logs.curves_of_files(Path("run")), READERS[reader]()
     assert sorted(found) == sorted(expected)
+    # What W&B had not written when it was killed is lost, and not sent again.
+    lost = {5, 6} if reader == "wandb" else set()
     # What cannot be taken back has the seconds of updates that were made twice as they were first.
     both = reader == "tensorboard"
     for name, points in expected.items():
-        updates, values = zip(*points, strict=True)
-        assert [update for update, _ in found[name]] == list(updates), name
+        wanted, shown = dict(points), dict(found[name])
+        updates = [update for update in wanted if update in shown or update not in lost]
+        assert [update for update, _ in found[name]] == updates, name
         if name != "seconds" or both:
-            shown = [value for _, value in found[name]]
-            np.testing.assert_array_equal(np.float32(shown), np.float32(values), name)
-    assert [update for update, _ in found["loss"]] == list(range(1, 9))
-    assert [update for update, _ in found["evaluation/loss"]] == [0, 2, 4, 6, 8]
+            pairs = np.float32([(shown[update], wanted[update]) for update in updates])
+            np.testing.assert_array_equal(pairs[:, 0], pairs[:, 1], name)
+    assert [update for update, _ in expected["loss"]] == list(range(1, 9))
+    assert [update for update, _ in expected["evaluation/loss"]] == [0, 2, 4, 6, 8]
 
 
 def test_steps_that_came_again_are_doubled_without_the_loggers_care(resumed):
