@@ -70,7 +70,7 @@ def test_a_small_run_measures_every_part_and_prints_a_table_last(finished):
     assert printed.endswith(format_table(PARTS, results) + "\n")
     assert results["environment"]["device"] == "cpu" and results["environment"]["driver"] is None
     row = results["parts"]["lorenz"]["20 workers"]
-    steps = unspool.NRES(20, 5, 0.04).num_steps(20)
+    steps = unspool.NRES(20, 5, 0.04).plan(20).num_steps
     assert row["steps_per_second"] == pytest.approx(steps / row["seconds_per_update"])
     assert 1 < row["launches_per_step"] < 200 and row["work_bytes"] > 0
     assert row["flops_per_second"] > row["steps_per_second"] and math.isfinite(row["loss"])

@@ -258,7 +258,7 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
     parts = joined()
     engine, params = unspool.JointProblem(parts), start(parts[0])
     state = estimator.init(engine, params, key=KEY)
-    apart = [*state]
+    apart = [(part,) for part in state]
     for _ in range(3):
         found, state = estimator.estimate(engine, params, state)
         each = []
@@ -268,7 +268,7 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
         joint = ravel_pytree(found.grad)[0]
         assert jnp.allclose(joint, sum(each) / 2, rtol=1e-12)
         assert not jnp.allclose(joint, each[0], rtol=1e-3)
-    for joint, alone in zip(state, apart, strict=True):
+    for joint, (alone,) in zip(state, apart, strict=True):
         assert eqx.tree_equal(joint, alone, rtol=1e-12, atol=1e-14)
 
 

@@ -76,7 +76,8 @@ def test_a_curve_has_the_losses_of_the_records_and_what_they_cost(records):
 @pytest.mark.parametrize(
     "first, second, mean, scale",
     [
-        ([3.0, 2.0, 1.0], [5.0, 2.0, 3.0], [4.0, 2.0, 2.0], "linear"),
+        # Losses below zero may have any interval.
+        ([-3.0, -2.0, -1.0], [-5.0, -2.0, -3.0], [-4.0, -2.0, -2.0], "linear"),
         ([90.0, 20.0, 1.0], [10.0, 5.0, 4.0], [30.0, 10.0, 2.0], "log"),
     ],
 )
@@ -107,6 +108,18 @@ def test_a_loss_that_is_not_finite_ends_its_curve(records):
     np.testing.assert_array_equal(line.get_ydata(), [2.0, 1.0])
     (line,) = unspool.plot.curves(with_losses(records, [2.0, np.nan, 1.0])).get_lines()
     np.testing.assert_array_equal(line.get_ydata(), [2.0])
+
+
+def test_a_band_tells_no_lie(records):
+    """Neither of positive losses below zero, nor where the trainings lie in two groups."""
+    seeds = [with_losses(records, [loss] * 3) for loss in (0.5, 0.6, 8.0)]
+    (band,) = unspool.plot.curves({"NRES": seeds}).collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.5, 8.0)
+    groups = [with_losses(records, [x] * 3) for x in (1.0, 1.1, 1.2, 1.3, 9.0, 9.1, 9.2, 9.3)]
+    ax = unspool.plot.curves({"NRES": groups})
+    assert len(ax.get_lines()) == 8 and not ax.collections
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["NRES"]
 
 
 def test_a_run_is_drawn_by_its_directory_or_as_it_was_read(runs):

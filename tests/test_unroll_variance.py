@@ -215,7 +215,7 @@ def test_an_experiment_without_trainings_has_a_page(finished, tmp_path):
     assert [now.done for now in told] == sorted(now.done for now in told)
     assert told[-1].done == told[-1].total == {now.total for now in told}.pop()
     page = report([directory], tmp_path / "page.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<figure") == 3
     assert "Random characters" in page and "means over 2 repeats" in page
     assert "What was run" not in page
 

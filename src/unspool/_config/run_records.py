@@ -60,10 +60,10 @@ def _run_records(
     try:
         for record in records:
             late = config.seconds is not None and record.seconds >= config.seconds
-            is_end = late or record.update >= config.num_updates
+            is_end, why = late or record.update >= config.num_updates, ""
             if evaluations.are_due(record.update, record.seconds, is_end=is_end):
                 evaluations.make(record.update, record.seconds, record.params)
-            why = "" if is_end else _why_stopped(run, config, record.update)
+                why = "" if is_end else _why_stopped(run, config, record.update)
             if why:
                 run.save(record)
                 records.close()

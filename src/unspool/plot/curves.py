@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .._statistics.summarize import WIDE_RATIO, Curve, finite_prefix, mean_curve
+from .._statistics.curves import Curve, finite_prefix, log_curve, mean_curve
+from .._statistics.summarize import WIDE_RATIO
 from .traces import Losses, Traces, as_traces
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def curves(runs: Any, *, x: str = "updates", ax: Axes | None = None) -> Axes:
     """Draws the loss of one or several trainings against what it cost.
 
     Trainings of one label are pooled: the line is their mean, and the band its 95 % t-interval, on
-    a logarithmic axis those of the logarithms. The axis is logarithmic where positive losses differ
-    by a factor of more than 20. Losses are those of evaluations where every training has at least
-    three, else those of training. A second call with the same axes adds to them.
+    a logarithmic axis those of the logarithms. Where the interval of positive losses would reach
+    below zero, the band is their range; where trainings lie in two groups, each has a line. The
+    axis is logarithmic where positive losses differ by a factor of more than 20. Losses are those
+    of evaluations where every training has at least three, else those of training. A second call
+    with the same axes adds to them.
 
     **Arguments:**
 
@@ -70,11 +73,12 @@ def curves(runs: Any, *, x: str = "updates", ax: Axes | None = None) -> Axes:
             count_steps(ax)
     for number, curve in enumerate(drawn, first):
         style = series_style(number)
-        if curve.num_seeds > 1:
+        if curve.num_seeds > 1 and curve.runs is None:
             ax.fill_between(
                 curve.x, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0
             )
-        ax.plot(curve.x, curve.mean, label=curve.label, **style)
+        for place, line in enumerate(curve.lines):
+            ax.plot(curve.x, line, label=None if place else curve.label, **style)
     if any(curve.label for curve in drawn):
         ax.legend(frameon=False)
     return ax
@@ -103,11 +107,13 @@ def _scale(losses: dict[str, list[Losses]]) -> Literal["linear", "log"]:
 
 def _pool(label: str, losses: list[Losses], x: str, scale: str) -> Curve:
     """Mean and band over seeds; a single record of a training is a curve of one point."""
-    there, back = (np.log, np.exp) if scale == "log" else (np.asarray, np.asarray)
-    pairs = [finite_prefix(each.spent[x], there(each.values)) for each in losses]
-    curve = mean_curve(label, pairs)
+    pairs = [finite_prefix(each.spent[x], each.values) for each in losses]
+    if scale == "log":
+        curve = log_curve(label, pairs)
+    else:
+        is_positive = all(np.all(value > 0) for _, value in pairs)
+        curve = mean_curve(label, pairs, is_positive=is_positive)
     if curve is None:
         place, value = pairs[0]
-        return Curve(label, place[:1], back(value[:1]), back(value[:1]), back(value[:1]), 1)
-    ends = back(curve.mean), back(curve.low), back(curve.high)
-    return Curve(label, curve.x, *ends, curve.num_seeds)
+        return Curve(label, place[:1], value[:1], value[:1], value[:1], 1)
+    return curve
