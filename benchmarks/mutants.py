@@ -54,7 +54,7 @@ ROOMS = {
     "training": (
         18,
         ".",
-        "_joint _train _make_step _updates _pieces _limits _failure_rate _optimizer",
+        "_joint _train _make_step _meter _updates _pieces _limits _failure_rate _optimizer",
     ),
     "programs": (10, ".", "_programs _frozen _guards _memory _cache"),
     "evaluation": (4, ".", "_evaluate"),

@@ -14,6 +14,7 @@ from ._estimator.estimate import shapes_of_stats
 from ._estimator.plan import Plan
 from ._estimator.sigma import MadeUpdate
 from ._joint import AnyProblem, JointProblem, as_joint
+from ._meter import Meter
 from ._optimizer import (
     AnyOptimizer,
     Told,
@@ -33,7 +34,8 @@ UNUSABLE = RESULTS.all_workers_dropped, RESULTS.counts_ran_out, RESULTS.nonfinit
 
 
 class TrainState(eqx.Module):
-    """The state of training: parameters, optimizer, workers, and the number of updates made.
+    """The state of training: parameters, optimizer, workers, the number of updates made, and what
+    they have shown of noise and lag.
 
     Its leaves are arrays, also where those of the parameters are not: `trained` are the real
     arrays of the parameters, with `None` elsewhere, and `fixed` the rest.
@@ -43,6 +45,7 @@ class TrainState(eqx.Module):
     optimizer: optax.OptState
     workers: EstimatorState
     update: IntScalar
+    meter: Meter
     fixed: Fixed
 
     def __repr__(self) -> str:
@@ -106,13 +109,16 @@ def make_step(
         )
         moved = apply_optimizer(optimizer, estimate.grad, state.optimizer, state.trained, told)
         made = MadeUpdate(estimate.grad, told.stats, moved.updates, moved.params, plan.num_windows)
-        new = moved.params, moved.state, estimator.after_update(workers, made)
-        choose = lambda new, old: old if new is old else jnp.where(usable, new, old)
-        trained, optimizer_state, workers = jax.tree.map(
-            choose, new, (state.trained, state.optimizer, workers)
+        meter = state.meter.after(
+            estimate, moved.params, told.sigma, state.update + 1, plan.num_windows
         )
+        new = moved.params, moved.state, estimator.after_update(workers, made), meter
+        choose = lambda new, old: old if new is old else jnp.where(usable, new, old)
+        old = state.trained, state.optimizer, workers, state.meter
+        trained, optimizer_state, workers, meter = jax.tree.map(choose, new, old)
         update = jnp.where(state.is_spread, state.update + 1, state.update)
-        return TrainState(trained, optimizer_state, workers, update, state.fixed), estimate
+        new_state = TrainState(trained, optimizer_state, workers, update, meter, state.fixed)
+        return new_state, estimate
 
     return init, step
 
@@ -165,7 +171,8 @@ def _join(
         num_windows=plan.num_windows,
     )
     optimizer_state = start_optimizer(optimizer, trained, told)
-    return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), fixed)
+    meter = Meter.of(trained, "variance" in plan.extra_stats)
+    return TrainState(trained, optimizer_state, workers, jnp.zeros((), int), meter, fixed)
 
 
 def begin_anew(

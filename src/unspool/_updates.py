@@ -38,6 +38,11 @@ class Record(NamedTuple):
     - `warmup_steps`: problem steps run before the first estimate.
     - `sequential_steps`: steps that had to follow one another, warming up included.
     - `loss`, `grad_norm`: means over the updates since the last record.
+    - `update_variance`: the variance of one update's estimate, all parameters' together, as a mean
+      since the last record; NaN where workers cannot be told apart, as in reverse mode.
+    - `episode_variance`, `signal_to_noise`: the variance of the mean of an episode's estimates,
+      and the squared norm of the gradient over it, over some five episodes; NaN before the first.
+    - `lag`: how far the parameters went in the last episode, in sigmas; NaN without a sigma.
     - `dropped`: workers that failed since the last record.
     - `result`: the worst outcome since the last record, a member of `RESULTS`.
     - `params`: the parameters, of the tree in which they were given, with NumPy arrays; those that
@@ -54,6 +59,10 @@ class Record(NamedTuple):
     sequential_steps: int
     loss: float
     grad_norm: float
+    update_variance: float
+    episode_variance: float
+    signal_to_noise: float
+    lag: float
     dropped: int
     result: RESULTS
     params: Any
@@ -119,7 +128,8 @@ def compile_updates(job, state, log_every: int) -> Program:
             severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
             found = estimate.stats | {"loss": estimate.loss, "severity": severity}
             note = lambda known, new: known.at[index].set(new.astype(known.dtype), mode="drop")
-            return state, {name: note(known, found[name]) for name, known in history.items()}
+            notes = {name: note(history[name], found[name]) for name in history if name in found}
+            return state, history | notes
 
         nothing = {
             "loss": jnp.zeros(log_every),
@@ -127,6 +137,7 @@ def compile_updates(job, state, log_every: int) -> Program:
             "dropped": jnp.zeros(log_every, int),
             "waiting": jnp.zeros(log_every, int),
             "useful_steps": jnp.zeros(log_every, int),
+            "variance": jnp.full(log_every, jnp.nan),
             "severity": jnp.zeros((log_every, len(_BY_SEVERITY)), bool),
         }
         return jax.lax.fori_loop(0, count, update, (state, nothing))
@@ -184,6 +195,8 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
             sequential_steps=(warmup + done + count) * plan.num_sequential_steps,
             loss=_mean_of_known(history["loss"]),
             grad_norm=float(np.mean(history["grad_norm"])),
+            update_variance=_mean_of_known(history["variance"]),
+            **state.meter.read()._asdict(),
             dropped=dropped,
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
             params=map_arrays(_as_numpy, state.recommended),
@@ -228,9 +241,9 @@ def _last_failure(joint) -> str:
     return f"\n\nThe last failure of a simulator:\n{joint.failures[-1]}" if joint.failures else ""
 
 
-def _mean_of_known(losses: np.ndarray) -> float:
-    """The mean loss over the updates that have one."""
-    known = losses[~np.isnan(losses)]
+def _mean_of_known(values: np.ndarray) -> float:
+    """The mean over the updates that have a value."""
+    known = values[~np.isnan(values)]
     return float(np.mean(known)) if known.size else math.nan
 
 

@@ -37,6 +37,7 @@ LAYERS = (
         "_failure_rate",
         "_limits",
         "_make_step",
+        "_meter",
         "_optimizer",
         "_progress",
         "_reference",

@@ -30,27 +30,32 @@ class Estimate(eqx.Module):
     """One estimate of a gradient.
 
     - `grad`: a tree like the parameters, ready for optax; `None` where nothing is trained.
+    - `noise`: half of the difference between the workers of even and of odd numbers: as noisy as
+      `grad` is, if these are independent, and of mean zero. What is common to both has gone, so
+      that averages of it say how noisy averages of `grad` are. `None` for fewer than two workers,
+      and in reverse mode, where workers share one backward pass.
     - `loss`: mean loss per step of the rows used; NaN if there are none.
     - `result`: a member of `RESULTS`.
-    - `stats`: scalars: `grad_norm`; `dropped`, workers that failed in this window; `waiting`,
-      workers that failed in an earlier window of an episode that is not at its end yet;
-      `useful_steps`, problem steps run in episodes that were not done; `episodes`, episodes that
-      began; for perturbed estimators, `derivative_std`, the standard deviation of the
-      directional derivatives; and with a control variate `uncontrolled`, groups of workers where it
-      was not finite and was left out.
+    - `stats`: scalars: `grad_norm`; `variance`, the squared norm of `noise`; `dropped`, workers
+      that failed in this window; `waiting`, workers that failed in an earlier window of an episode
+      that is not at its end yet; `useful_steps`, problem steps run in episodes that were not done;
+      `episodes`, episodes that began; for perturbed estimators, `derivative_std`, the standard
+      deviation of the directional derivatives; and with a control variate `uncontrolled`, groups of
+      workers where it was not finite and was left out.
     """
 
     grad: PyTree[Float[Array, "..."]]
     loss: Scalar
     result: RESULTS
     stats: dict[str, Float[Array, ""] | Int[Array, ""]]
+    noise: PyTree[Float[Array, "..."]] | None = None
 
     __repr__ = show
 
 
 def shapes_of_stats(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
     """The statistics that an estimate will have, before there is one."""
-    kinds = {"grad_norm": float, "derivative_std": float}
+    kinds = {"grad_norm": float, "variance": float, "derivative_std": float}
     names = "grad_norm", "dropped", "waiting", "useful_steps", "episodes", *plan.extra_stats
     kind = lambda name: jnp.result_type(kinds.get(name, int))
     return {name: jax.ShapeDtypeStruct((), kind(name)) for name in names}
@@ -73,6 +78,8 @@ class WindowSums(eqx.Module):
 
     - `gradient`, `loss`, `steps`: gradients, losses and steps of healthy pairs times their shares,
       so that sums stay as small as means.
+    - `contrast`: as `gradient`, with a sign for each worker; `None` where workers have no gradient
+      of their own.
     - `lost`: pairs that ran the window and whose losses are not finite.
     - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `derivatives`: directional derivatives of healthy pairs, where there are any.
@@ -89,6 +96,7 @@ class WindowSums(eqx.Module):
     derivatives: Moments | None = None
     deposits: PyTree[Any] = None
     uncontrolled: IntScalar | None = None
+    contrast: Params | None = None
 
 
 class WindowRun(NamedTuple):
@@ -107,9 +115,29 @@ class WindowRun(NamedTuple):
     healthy: PairMask
 
 
+class GradientSums(NamedTuple):
+    """Sums of gradients times shares: all, and with a sign for each worker."""
+
+    gradient: Params
+    contrast: Params | None = None
+
+    @classmethod
+    def of(cls, terms: PyTree[Any], healthy: PairMask, roster: Roster, num_groups: int):
+        """Those of pairs x groups, of which `healthy` count."""
+        gradient = rows.masked_sum(terms, healthy)
+        if num_groups < 2:
+            return cls(gradient)
+        index = roster.episode % num_groups
+        # An odd number's last has no counterpart: the others stand for it.
+        paired = jnp.where(index < num_groups - num_groups % 2, 1.0, 0.0)
+        paired = paired * (num_groups / (num_groups - num_groups % 2)) ** 0.5
+        sign = rows.repeat(jnp.where(index % 2 == 0, paired, -paired), len(healthy))
+        return cls(gradient, rows.masked_sum(rows.scale(sign, terms), healthy))
+
+
 @rows.widening
-def accumulate(roster: Roster, layout: Layout, run: WindowRun, gradient: Params) -> WindowSums:
-    """The sums over the workers at hand; `gradient` is that of their gradients times shares."""
+def accumulate(roster: Roster, layout: Layout, run: WindowRun, sums: GradientSums) -> WindowSums:
+    """The sums over the workers at hand, among them those of their gradients."""
     healthy = rows.repeat(run.healthy, layout.own)
     used = rows.flatten(healthy)
     if layout.shared:
@@ -118,7 +146,8 @@ def accumulate(roster: Roster, layout: Layout, run: WindowRun, gradient: Params)
     loss = jnp.sum(jnp.where(used, run.losses, 0), axis=0)
     steps = (run.after.clock.t - run.start.clock.t) * jnp.sum(used, axis=0)
     return WindowSums(
-        gradient=gradient,
+        gradient=sums.gradient,
+        contrast=sums.contrast,
         loss=jnp.sum(roster.share * loss),
         steps=jnp.sum(roster.share * steps),
         lost=jnp.sum(roster.running & ~run.finite),
@@ -146,9 +175,14 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     If counts `ran_out` it is no number, as nobody may go on with it.
     """
     add = lambda x, y: jax.tree.map(jnp.add, x, y)
-    grad = ft.reduce(add, [_mean_gradient(*part, plan.steps_per_window) for part in found])
-    mean = lambda g, p: jnp.where(ran_out, jnp.nan, g / len(found)).astype(p.dtype)
-    grad = jax.tree.map(mean, grad, params)
+
+    def mean(name):
+        scaled = [_scale_sum(getattr(part.sums, name), part.census, plan) for part in found]
+        total = ft.reduce(add, scaled)
+        return jax.tree.map(lambda g: jnp.where(ran_out, jnp.nan, g / len(found)), total)
+
+    grad = jax.tree.map(lambda g, p: g.astype(p.dtype), mean("gradient"), params)
+    noise = mean("contrast")
     sums, census = total = ft.reduce(add, found)
     one = rows.repeat(grad, 1)
     stats = {
@@ -158,6 +192,8 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         "useful_steps": sums.useful_steps,
         "episodes": sums.episodes,
     }
+    if noise is not None:
+        stats["variance"] = rows.norm(rows.repeat(noise, 1))[0] ** 2
     if sums.derivatives is not None:
         first, second = (x / census.healthy for x in sums.derivatives)
         std = jnp.sqrt(jnp.maximum(second - first**2, 0))
@@ -167,16 +203,16 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     losses = jnp.stack([part.sums.loss / part.sums.steps for part in found])
     result = _judge(found, total, rows.all_finite(one)[0])
     result = RESULTS.where(ran_out, RESULTS.counts_ran_out, result)
-    return Estimate(grad, jnp.mean(losses), result, stats)
+    return Estimate(grad, jnp.mean(losses), result, stats, noise)
 
 
-def _mean_gradient(sums: WindowSums, census: Census, steps_per_window: float) -> Params:
+def _scale_sum(sums: Params | None, census: Census, plan: Plan) -> Params | None:
     # Of the pairs that came into the window so many as are healthy stand for all: given that
     # there is one, this is right whoever failed. That fewer came than without failures is by
     # chance and has its weight already.
     scale = census.attempted / jnp.where(census.stood_for > 0, census.stood_for, 1)
-    scale = scale / steps_per_window
-    return jax.tree.map(lambda x: x * scale, sums.gradient)
+    scale = scale / plan.steps_per_window
+    return jax.tree.map(lambda x: x * scale, sums)
 
 
 def _judge(found: list[ProblemSums], total: ProblemSums, finite: BoolScalar) -> RESULTS:

@@ -17,7 +17,7 @@ from .._engine import AbstractEngine, Trajectories
 from .._random import numbered
 from .._target import Target
 from .base import AbstractEstimator
-from .estimate import WindowRun, WindowSums, accumulate
+from .estimate import GradientSums, WindowRun, WindowSums, accumulate
 from .plan import Plan, plan_whole_windows
 from .roster import Roster
 from .trajectories import choose, with_state
@@ -76,7 +76,8 @@ class AbstractInfluence(AbstractEstimator):
         check_count(num_workers=self.num_workers, window=self.window)
 
     def plan(self, horizon: int) -> Plan:
-        return plan_whole_windows(self, horizon, Target())
+        plan = plan_whole_windows(self, horizon, Target())
+        return plan._replace(extra_stats=("variance",) * (self.num_workers > 1))
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         trajectory = engine.start(params, rows.repeat(key, 1))
@@ -134,10 +135,10 @@ class InfluenceWindow(NamedTuple):
         (after, gradient, losses), _ = jax.lax.scan(step, carry, length=num_steps)
         finite = jnp.isfinite(losses)
         healthy = roster.running & finite & rows.arms(rows.all_finite(gradient))
-        share = rows.scale(roster.share, gradient)
-        gradient = rows.masked_sum(share, rows.arm(healthy, 0))
+        shares = rows.arms(rows.scale(roster.share, gradient))
+        gradients = GradientSums.of(shares, healthy, roster, workers.num_workers)
         run = WindowRun(start.trajectories, after.trajectories, losses, finite, healthy)
-        sums = accumulate(roster, workers.layout, run, gradient)
+        sums = accumulate(roster, workers.layout, run, gradients)
         sketch = rows.arms(after.sketch)
         return sums, workers.after(roster, healthy, after.trajectories, sketch)
 

@@ -74,7 +74,9 @@ class AbstractPerturbed(AbstractEstimator):
             needs_derivatives=tableau.probe.needs_derivatives,
             needs_copies=tableau.rejoins,
             pairs_per_group=tableau.pairs,
-            extra_stats=("derivative_std",) + ("uncontrolled",) * (tableau.control is not None),
+            extra_stats=("derivative_std",)
+            + ("variance",) * (num_groups > 1)
+            + ("uncontrolled",) * (tableau.control is not None),
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:

@@ -13,7 +13,7 @@ from .._engine import AbstractEngine
 from .controlled import apply_control
 from .direction_cache import DirectionCache
 from .directions import Draw
-from .estimate import Moments, WindowRun, WindowSums, accumulate
+from .estimate import GradientSums, Moments, WindowRun, WindowSums, accumulate
 from .perturbation import PairTree, Perturbation, perturb
 from .perturbed_state import Carried, Deposits
 from .probe import Branches
@@ -205,8 +205,8 @@ class PerturbedWindow(NamedTuple):
         healthy = self.roster.running & finite & jnp.isfinite(found.derivative)
         after = branches.trajectories
         run = WindowRun(start.trajectories, after, found.losses, finite, healthy)
-        gradient = rows.masked_sum(found.gradient, healthy)
-        sums = accumulate(self.roster, layout, run, gradient)
+        gradients = GradientSums.of(found.gradient, healthy, self.roster, self.workers.num_workers)
+        sums = accumulate(self.roster, layout, run, gradients)
         sums = replace(sums, derivatives=Moments.of(found.derivative, healthy))
         if control is not None:
             sums = replace(sums, **self._deposit(found, healthy))

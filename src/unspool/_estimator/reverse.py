@@ -14,7 +14,7 @@ from .._custom_types import BoolScalar, IntScalar, Params, RandomKey, RowLosses,
 from .._engine import AbstractEngine, Trajectories
 from .._target import Target
 from .base import AbstractEstimator
-from .estimate import WindowRun, WindowSums, accumulate
+from .estimate import GradientSums, WindowRun, WindowSums, accumulate
 from .plan import Plan, plan_whole_windows
 from .roster import Roster
 from .trajectories import choose, take
@@ -89,7 +89,7 @@ class ReverseWindow(NamedTuple):
         grad = jax.tree.map(lambda x: jnp.where(jnp.any(sound), x, 0), found.grad)
         losses, finite, healthy = rows.arms(losses), rows.arms(~search.lost), rows.arms(healthy)
         run = WindowRun(start, after, losses, finite, healthy)
-        sums = accumulate(roster, self.workers.layout, run, grad)
+        sums = accumulate(roster, self.workers.layout, run, GradientSums(grad))
         return sums, self.workers.after(roster, healthy, after, None)
 
     def _sum_losses(self, params: Params, used: WorkerMask, num_steps: int):

@@ -1,6 +1,7 @@
 """The loop of a run: its progress, the signals that stop it, its end."""
 
 import contextlib
+import math
 import os
 import shlex
 import signal
@@ -79,9 +80,21 @@ def _finish_stopped(run: Run, update: int, number: int | None) -> int:
     return 128 + (number or signal.SIGINT)
 
 
+def _limits(record: Record) -> list[str]:
+    """What a record says of noise and lag, as far as it is known."""
+    said = []
+    if not math.isnan(record.signal_to_noise):
+        said.append(f"signal to noise {record.signal_to_noise:.2g} in an episode")
+    if not math.isnan(record.lag):
+        said.append(f"lag {record.lag:.2g} sigmas")
+    return said
+
+
 def _print_results(run: Run, record: Record) -> None:
     """Prints the results, and where they are."""
     print(f"{'loss':<10}{record.loss:.6g} in training, update {record.update}")
+    if limits := _limits(record):
+        print(f"{'limits':<10}{', '.join(limits)}")
     if lines := run.read_evaluations():
         first, last = lines[0], lines[-1]
         error = f" +- {last.standard_error:.2g}" if last.standard_error else ""

@@ -20,6 +20,10 @@ class MetricsLine(Struct, frozen=True, kw_only=True):
     sequential_steps: int
     loss: float | None = None
     grad_norm: float | None = None
+    update_variance: float | None = None
+    episode_variance: float | None = None
+    signal_to_noise: float | None = None
+    lag: float | None = None
     dropped: int = 0
     result: str = "successful"
     params: Numbers | None = None
