@@ -1,6 +1,7 @@
 """Problems to try estimators on: most with closed-form gradients, some from the literature."""
 
 from .character_lstm import CharacterLSTM as CharacterLSTM
+from .copy_task import CopyTask as CopyTask
 from .cosine_accumulator import CosineAccumulator as CosineAccumulator
 from .cubic import Cubic as Cubic
 from .early_end import EarlyEnd as EarlyEnd
@@ -13,5 +14,6 @@ from .lorenz_from_random_starts import LorenzFromRandomStarts as LorenzFromRando
 from .lotka_volterra import lotka_volterra as lotka_volterra
 from .lotka_volterra import lynx_hare as lynx_hare
 from .random_length import RandomLength as RandomLength
+from .recurrent_teacher import RecurrentTeacher as RecurrentTeacher
 from .series_fit import SeriesFit as SeriesFit
 from .toy_regression import ToyRegression as ToyRegression
