@@ -36,12 +36,13 @@ class Estimate(eqx.Module):
       and in reverse mode, where workers share one backward pass.
     - `loss`: mean loss per step of the rows used; NaN if there are none.
     - `result`: a member of `RESULTS`.
-    - `stats`: scalars: `grad_norm`; `variance`, the squared norm of `noise`; `dropped`, workers
-      that failed in this window; `waiting`, workers that failed in an earlier window of an episode
-      that is not at its end yet; `useful_steps`, problem steps run in episodes that were not done;
-      `episodes`, episodes that began; for perturbed estimators, `derivative_std`, the standard
-      deviation of the directional derivatives; and with a control variate `uncontrolled`, groups of
-      workers where it was not finite and was left out.
+    - `stats`: scalars: `grad_norm`; with `noise`, the `variance` of the estimate, all parameters'
+      together, from the spread of the workers' gradients; `dropped`, workers that failed in this
+      window; `waiting`, workers that failed in an earlier window of an episode that is not at its
+      end yet; `useful_steps`, problem steps run in episodes that were not done; `episodes`,
+      episodes that began; for perturbed estimators, `derivative_std`, the standard deviation of the
+      directional derivatives; and with a control variate `uncontrolled`, groups of workers where it
+      was not finite and was left out.
     """
 
     grad: PyTree[Float[Array, "..."]]
@@ -79,7 +80,7 @@ class WindowSums(eqx.Module):
     - `gradient`, `loss`, `steps`: gradients, losses and steps of healthy pairs times their shares,
       so that sums stay as small as means.
     - `contrast`: as `gradient`, with a sign for each worker; `None` where workers have no gradient
-      of their own.
+      of their own. `squares` are then their squared norms.
     - `lost`: pairs that ran the window and whose losses are not finite.
     - `useful_steps`, `episodes`: steps run and episodes begun, by all.
     - `derivatives`: directional derivatives of healthy pairs, where there are any.
@@ -97,6 +98,7 @@ class WindowSums(eqx.Module):
     deposits: PyTree[Any] = None
     uncontrolled: IntScalar | None = None
     contrast: Params | None = None
+    squares: Scalar | None = None
 
 
 class WindowRun(NamedTuple):
@@ -116,10 +118,11 @@ class WindowRun(NamedTuple):
 
 
 class GradientSums(NamedTuple):
-    """Sums of gradients times shares: all, and with a sign for each worker."""
+    """Sums of gradients times shares: all, with a sign for each worker, and their squared norms."""
 
     gradient: Params
     contrast: Params | None = None
+    squares: Scalar | None = None
 
     @classmethod
     def of(cls, terms: PyTree[Any], healthy: PairMask, roster: Roster, num_groups: int):
@@ -131,8 +134,12 @@ class GradientSums(NamedTuple):
         # An odd number's last has no counterpart: the others stand for it.
         paired = jnp.where(index < num_groups - num_groups % 2, 1.0, 0.0)
         paired = paired * (num_groups / (num_groups - num_groups % 2)) ** 0.5
-        sign = rows.repeat(jnp.where(index % 2 == 0, paired, -paired), len(healthy))
-        return cls(gradient, rows.masked_sum(rows.scale(sign, terms), healthy))
+        sign = jnp.where(index % 2 == 0, paired, -paired)
+        of_groups = jax.tree.map(
+            lambda x: jnp.sum(x, axis=0), rows.select(healthy, terms, rows.zeros_like(terms))
+        )
+        contrast = jax.tree.map(lambda x: jnp.sum(x, axis=0), rows.scale(sign, of_groups))
+        return cls(gradient, contrast, jnp.sum(rows.dot(of_groups, of_groups)))
 
 
 @rows.widening
@@ -148,6 +155,7 @@ def accumulate(roster: Roster, layout: Layout, run: WindowRun, sums: GradientSum
     return WindowSums(
         gradient=sums.gradient,
         contrast=sums.contrast,
+        squares=sums.squares,
         loss=jnp.sum(roster.share * loss),
         steps=jnp.sum(roster.share * steps),
         lost=jnp.sum(roster.running & ~run.finite),
@@ -167,6 +175,20 @@ class ProblemSums(NamedTuple):
         """Pairs with finite losses whose derivatives are not."""
         return self.census.attempted - self.census.healthy - self.sums.lost
 
+    def scale(self, plan: Plan) -> Scalar:
+        """The factor that makes a mean of the sum of gradients."""
+        # Of the pairs that came into the window so many as are healthy stand for all: given that
+        # there is one, this is right whoever failed. That fewer came than without failures is by
+        # chance and has its weight already.
+        stood_for = jnp.where(self.census.stood_for > 0, self.census.stood_for, 1)
+        return self.census.attempted / stood_for / plan.steps_per_window
+
+    def variance(self, plan: Plan) -> Scalar:
+        """That of the mean, if workers are independent."""
+        one, count = rows.repeat(self.sums.gradient, 1), plan.num_groups
+        apart = jnp.asarray(self.sums.squares) - rows.dot(one, one)[0] / count
+        return self.scale(plan) ** 2 * apart * count / (count - 1)
+
 
 @rows.widening
 def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: BoolScalar) -> Estimate:
@@ -177,9 +199,10 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     add = lambda x, y: jax.tree.map(jnp.add, x, y)
 
     def mean(name):
-        scaled = [_scale_sum(getattr(part.sums, name), part.census, plan) for part in found]
-        total = ft.reduce(add, scaled)
-        return jax.tree.map(lambda g: jnp.where(ran_out, jnp.nan, g / len(found)), total)
+        scaled = [rows.scale(part.scale(plan), getattr(part.sums, name)) for part in found]
+        return jax.tree.map(
+            lambda g: jnp.where(ran_out, jnp.nan, g / len(found)), ft.reduce(add, scaled)
+        )
 
     grad = jax.tree.map(lambda g, p: g.astype(p.dtype), mean("gradient"), params)
     noise = mean("contrast")
@@ -193,7 +216,8 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         "episodes": sums.episodes,
     }
     if noise is not None:
-        stats["variance"] = rows.norm(rows.repeat(noise, 1))[0] ** 2
+        variances = jnp.stack([part.variance(plan) for part in found])
+        stats["variance"] = jnp.sum(variances) / len(found) ** 2
     if sums.derivatives is not None:
         first, second = (x / census.healthy for x in sums.derivatives)
         std = jnp.sqrt(jnp.maximum(second - first**2, 0))
@@ -204,15 +228,6 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     result = _judge(found, total, rows.all_finite(one)[0])
     result = RESULTS.where(ran_out, RESULTS.counts_ran_out, result)
     return Estimate(grad, jnp.mean(losses), result, stats, noise)
-
-
-def _scale_sum(sums: Params | None, census: Census, plan: Plan) -> Params | None:
-    # Of the pairs that came into the window so many as are healthy stand for all: given that
-    # there is one, this is right whoever failed. That fewer came than without failures is by
-    # chance and has its weight already.
-    scale = census.attempted / jnp.where(census.stood_for > 0, census.stood_for, 1)
-    scale = scale / plan.steps_per_window
-    return jax.tree.map(lambda x: x * scale, sums)
 
 
 def _judge(found: list[ProblemSums], total: ProblemSums, finite: BoolScalar) -> RESULTS:
