@@ -47,14 +47,22 @@ def perturb(
     A schedule that moves on during an episode then biases nothing. Without `dither` no arm is
     shifted.
     """
+    one = lambda *drawn: perturb_pair(params, scale, *drawn)
+    return jax.vmap(jax.vmap(one))(noise, stamp, dither)
 
-    def one(noise, stamp, dither):
-        sigma = spread_scale(scale.at(stamp), params)
-        along, score = _scale(noise, sigma)
-        pair = (None, None) if dither is None else hold_pair(params, along, sigma, dither)
-        return along, score, *pair
 
-    return Perturbation(*jax.vmap(jax.vmap(one))(noise, stamp, dither))
+def perturb_pair(
+    params: Params,
+    scale: AbstractSigma,
+    noise: Params,
+    stamp: PyTree,
+    dither: UInt32[Array, ""] | None,
+) -> Perturbation:
+    """That of a single pair, in trees like the parameters."""
+    sigma = spread_scale(scale.at(stamp), params)
+    along, score = _scale(noise, sigma)
+    pair = (None, None) if dither is None else hold_pair(params, along, sigma, dither)
+    return Perturbation(along, score, *pair)
 
 
 @rows.widening

@@ -1,0 +1,133 @@
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .. import _rows as rows
+from .._counts import check_count, check_divides
+from .._custom_types import Params, RandomKey
+from .._engine import AbstractEngine
+from .._target import Target
+from .base import AbstractEstimator
+from .births import Births, Restarts
+from .combinations import refuse_coupling
+from .directions import AbstractDirections, GaussianDirections
+from .estimate import WindowSums
+from .layout import Layout
+from .phases import AbstractPhases, EvenPhases
+from .plan import Plan
+from .reweighted_window import Learned, ReweightedWindow, Reweighting
+from .reweighting import Baseline
+from .sigma import MadeUpdate, Sigma, as_scale, as_sigma
+from .workers import Origin, Workers, begin_workers
+
+MOST_PARAMS = 1000
+
+
+class ReweightedNRES(AbstractEstimator):
+    """TODO"""
+
+    num_workers: int
+    window: int
+    sigma: Sigma = eqx.field(converter=as_sigma)
+    pairs_per_group: int = eqx.field(default=1, kw_only=True)
+    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
+    max_weight: float | None = eqx.field(default=None, kw_only=True)
+    restart_drift: float | None = eqx.field(default=None, kw_only=True)
+    references: ClassVar[tuple[str, ...]] = ("li2023",)
+
+    def __check_init__(self):
+        pairs = self.pairs_per_group
+        check_count(num_workers=self.num_workers, window=self.window, pairs_per_group=pairs)
+        check_divides("num_workers", self.num_workers, "pairs_per_group", pairs)
+        refuse_coupling(self.directions, pairs, "the baseline of the losses")
+        if self.max_weight is not None and not self.max_weight >= 1:
+            raise ValueError(
+                "max_weight must be at least 1, the weight of a worker that begins, or None, got "
+                f"{self.max_weight!r}"
+            )
+        if self.restart_drift is not None and not self.restart_drift > 0:
+            raise ValueError(
+                f"restart_drift must be above 0, in sigmas, or None, got {self.restart_drift!r}"
+            )
+        if self.restart_drift is not None and self.phases.ramps:
+            raise ValueError(
+                "restart_drift is for workers that are all there from the first update, got "
+                f"phases={self.phases!r}: have EvenPhases()"
+            )
+
+    @property
+    def estimand(self) -> str:
+        clipped = self.max_weight is not None
+        return "smoothed gradient" + ", with weights clipped" * clipped
+
+    def plan(self, horizon: int) -> Plan:
+        window = min(self.window, horizon)
+        return Plan(
+            horizon=horizon,
+            num_windows=-(-horizon // window),
+            num_sequential_steps=window,
+            num_workers=self.num_workers,
+            num_rows=2 * self.num_workers,
+            phases=self.phases,
+            target=Target(None, None, self.sigma),
+            needs_derivatives=False,
+            pairs_per_group=self.pairs_per_group,
+            extra_stats=("derivative_std", "effective_workers"),
+        )
+
+    def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
+        plan, scale = self.plan(engine.horizon), as_scale(self.sigma)
+        self._check_able(engine, rows.ravel(params)[0].size)
+        layout = Layout(self.pairs_per_group, own=2)
+        still = rows.repeat(rows.repeat(params, 1), layout.num_arms)
+        trajectory = engine.start(rows.zeros_like(params), rows.repeat(key, 1), still)
+        learned = jax.tree.map(jnp.asarray, scale.init())
+        stamp = scale.stamp(learned, jnp.zeros((), int))
+        births = Births.of(params, stamp, plan.num_windows)
+        learned = Learned(Baseline.of(plan.num_windows), learned, births)
+        return begin_workers(key, plan, Origin(trajectory, None, layout, learned))
+
+    def _check_able(self, engine: AbstractEngine, num_params: int) -> None:
+        self.directions.check(num_params, self.pairs_per_group)
+        if num_params > MOST_PARAMS:
+            raise ValueError(
+                f"ReweightedNRES is for at most {MOST_PARAMS} parameters, got {num_params}: so "
+                "many drift too far within an episode for weights to make up for it; use NRES"
+            )
+        if self.restart_drift is not None and not engine.fixed_length:
+            raise ValueError(
+                "restart_drift needs episodes of one length, and these may end early or have "
+                "random lengths: have restart_drift=None"
+            )
+
+    def advance(
+        self, engine: AbstractEngine, params: Params, workers: Workers
+    ) -> tuple[WindowSums, Workers]:
+        restarts = None if self.restart_drift is None else Restarts(self.restart_drift)
+        scale = as_scale(self.sigma)
+        settings = Reweighting(self.directions, scale, self.max_weight, restarts)
+        num_steps = self.plan(engine.horizon).num_sequential_steps
+        return ReweightedWindow.of(settings, engine, params, workers, num_steps).run(num_steps)
+
+    def learn(self, workers: Workers, sums: WindowSums) -> Workers:
+        learned = workers.learned
+        return replace(
+            workers, learned=learned._replace(baseline=learned.baseline.learn(sums.deposits))
+        )
+
+    def sigma_of(self, workers: Workers) -> PyTree[Any]:
+        scale, update = as_scale(self.sigma), jnp.maximum(workers.update, 0)
+        return scale.at(scale.stamp(workers.learned.sigma, update))
+
+    def learn_from_update(self, workers: Workers, made: MadeUpdate) -> Workers:
+        scale, learned = as_scale(self.sigma), workers.learned
+        if not scale.learns:
+            return workers
+        return replace(
+            workers, learned=learned._replace(sigma=scale.after_update(learned.sigma, made))
+        )

@@ -1,0 +1,178 @@
+"""One window of workers that keep the parameters they were born with."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .. import _rows as rows
+from .._custom_types import Clocks, PairMask, Params
+from .._engine import AbstractEngine, Trajectories
+from .births import Births, Drift, Restarts
+from .directions import AbstractDirections, Draw
+from .estimate import Moments, WindowRun, WindowSums, accumulate
+from .perturbation import PairTree, Perturbation, perturb_pair
+from .perturbed_state import Deposits
+from .reweighting import Baseline, Weighted, Weights
+from .roster import Roster
+from .rounding import draw_dither
+from .sigma import AbstractSigma
+from .trajectories import choose
+from .workers import Workers
+
+
+class Reweighting(NamedTuple):
+    """The settings of an estimator that reweights.
+
+    - `directions`, `scale`: how noise is drawn.
+    - `max_weight`: the largest weight, or `None`.
+    - `restarts`: when workers begin anew before the end of an episode, or `None` for never.
+    """
+
+    directions: AbstractDirections
+    scale: AbstractSigma
+    max_weight: float | None = None
+    restarts: Restarts | None = None
+
+
+class Learned(NamedTuple):
+    """The knowledge that all groups share: baselines of windows, what sigma has learned, births."""
+
+    baseline: Baseline
+    sigma: PyTree[Any]
+    births: Births
+
+
+class Pairs(NamedTuple):
+    """The pairs of a window: their noise, what follows from it, and both arms' parameters.
+
+    Parameters are absolute: a shift of today's would be rounded differently in every window.
+    """
+
+    noise: PairTree
+    perturbation: Perturbation
+    arms: Params
+
+
+class ReweightedWindow(NamedTuple):
+    """A window of the groups at hand: who takes part, with what, and in which `place`."""
+
+    settings: Reweighting
+    engine: AbstractEngine
+    params: Params
+    workers: Workers
+    roster: Roster
+    place: Clocks
+
+    @classmethod
+    def of(cls, settings: Reweighting, engine, params: Params, workers: Workers, num_steps: int):
+        """The window that comes next, of so many steps."""
+        roster, learned = workers.roster(engine), workers.learned
+        # What is drawn during warm-up has the scale of the first update.
+        stamp = settings.scale.stamp(learned.sigma, jnp.maximum(workers.update, 0))
+        births = learned.births.begin(params, stamp)
+        workers = replace(workers, learned=learned._replace(births=births))
+        t = jnp.where(roster.reset, 0, workers.trajectories.clock.t)
+        place = jax.lax.div(jnp.maximum(t, 0), num_steps)
+        if settings.restarts is not None:
+            roster = roster._replace(share=roster.share * births.correction[place])
+        return cls(settings, engine, params, workers, roster, place)
+
+    def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
+        """Sums over the groups, and the groups after the window."""
+        births, layout = self.workers.learned.births, self.workers.layout
+        drifts = births.drifts(self.params, self.settings.scale)
+        drift = jax.tree.map(lambda x: x[self.place], drifts)
+        pairs = self._draw_pairs(births.at(self.place))
+        nowhere = rows.zeros_like(self.params)
+        start = self._reset(nowhere, pairs.arms)
+        after, losses = self.engine.unroll(nowhere, start, num_steps, pairs.arms)
+        weights = Weights.of(pairs.noise, drift.sigmas, self.settings.max_weight)
+        measured, said = self._weigh(weights, *rows.unflatten(losses, 2))
+        finite = layout.are_finite(losses)
+        healthy = self.roster.running & finite & jnp.isfinite(said.noise + said.drift)
+        run = WindowRun(start, after, losses, finite, healthy)
+        gradient = self._sum_gradients(said, pairs, drift, healthy)
+        sums = replace(
+            accumulate(self.roster, layout, run, gradient),
+            derivatives=Moments.of(said.noise, healthy),
+            weights=Moments.of(rows.join_arms(weights.plus, weights.minus), layout.arms_of(healthy)),
+            deposits=self._deposit(weights, measured, healthy),
+        )
+        done = after.arms.done | ~jnp.isfinite(losses)
+        after = replace(after, arms=replace(after.arms, done=done))
+        workers = self.workers.after(self.roster, healthy, after, None)
+        return sums, self._restart(workers, drifts)
+
+    def _draw_pairs(self, births: Births) -> Pairs:
+        """The pairs of groups that were born like this."""
+        workers, settings, episode = self.workers, self.settings, self.roster.episode
+        numbers, block = workers.pair_numbers(episode), jnp.zeros_like(episode[0])
+        draw = lambda numbers: settings.directions.draw(
+            self.params, Draw(workers.noise_key, numbers, block, workers.num_pairs)
+        )
+        one = lambda birth, *drawn: perturb_pair(birth.params, settings.scale, *drawn)
+        noise = jax.vmap(draw, in_axes=1, out_axes=1)(numbers)
+        dither = draw_dither(workers.noise_key, numbers, jnp.zeros_like(numbers))
+        of_group = jax.vmap(one, in_axes=(None, 0, None, 0))
+        of_groups = jax.vmap(of_group, in_axes=(0, 1, 0, 1), out_axes=1)
+        perturbation = of_groups(births, noise, births.stamp, dither)
+        add = jax.vmap(jax.vmap(rows.add), in_axes=(None, 0))
+        return Pairs(noise, perturbation, add(births.params, perturbation.pair_shifts()))
+
+    def _reset(self, nowhere: Params, arms: Params) -> Trajectories:
+        """The rows at the start of the window, new episodes begun."""
+        before, episode = self.workers.trajectories, self.roster.episode
+
+        def begin():
+            new = self.engine.start(nowhere, self.workers.data_keys(episode), arms)
+            return choose(self.roster.reset, self.engine.shorten(new, episode), before)
+
+        return jax.lax.cond(jnp.any(self.roster.reset), begin, lambda: before)
+
+    def _weigh(self, weights: Weights, plus, minus) -> tuple[Weighted, Weighted]:
+        """What the losses of pairs say of the gradient, and what is left of it by baselines."""
+        measured, one = weights.weigh(plus, minus), weights.weigh(1.0, 1.0)
+        # A worker whose episode has ended goes to no later window. That depends on its noise, and
+        # with it the mean of what a baseline adds.
+        if self.engine.ends_early:
+            return measured, measured
+        b = self.workers.learned.baseline.value[self.place]
+        return measured, jax.tree.map(lambda x, y: x - b * y, measured, one)
+
+    def _sum_gradients(
+        self, said: Weighted, pairs: Pairs, drift: Drift, healthy: PairMask
+    ) -> Params:
+        """The sum of healthy pairs' gradients times their shares."""
+        share, num_pairs = self.roster.share, self.workers.layout.pairs
+        of_noise = rows.scale(said.noise * share, pairs.perturbation.score)
+        of_drift = rows.scale(said.drift * share, rows.repeat(drift.score, num_pairs))
+        return rows.masked_sum(jax.tree.map(jnp.add, of_noise, of_drift), healthy)
+
+    def _deposit(self, weights: Weights, measured: Weighted, healthy: PairMask) -> Deposits:
+        """What the pairs add to the baselines of their windows."""
+        one = weights.weigh(1.0, 1.0)
+        sums = weights.dot(measured, one), weights.dot(one, one)
+        sums = rows.select(healthy, sums, rows.zeros_like(sums))
+        num_windows = self.workers.survival.attempted.size
+        by_window = lambda tree: rows.sum_by(self.place, tree, num_windows)
+        return Deposits(by_window(sums), by_window(healthy.astype(int)))
+
+    def _restart(self, workers: Workers, drifts: Drift) -> Workers:
+        """The workers, some of them at the end of their episode before its time."""
+        restarts, learned = self.settings.restarts, workers.learned
+        if restarts is None:
+            return workers
+        keep = restarts.keep(learned.births, drifts)
+        episode, trajectories = workers.each.episode, workers.trajectories
+        begins = restarts.draw(workers.noise_key, episode, self.place, keep)
+        clock = trajectories.clock
+        clock = replace(clock, t=jnp.where(begins, clock.length, clock.t))
+        births = replace(learned.births, share=restarts.share_after(learned.births, keep))
+        return replace(
+            workers,
+            trajectories=replace(trajectories, clock=clock),
+            learned=learned._replace(births=births),
+        )
