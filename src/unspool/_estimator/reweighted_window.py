@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .. import _rows as rows
-from .._custom_types import Clocks, PairMask, Params
+from .._custom_types import Clocks, PairMask, PairValues, Params, RowLosses
 from .._engine import AbstractEngine, Trajectories
 from .births import Births, Drift, Restarts
 from .directions import AbstractDirections, Draw
 from .estimate import Moments, WindowRun, WindowSums, accumulate
-from .perturbation import PairTree, Perturbation, perturb_pair
+from .perturbation import PairTree, Perturbation, perturb_each
 from .perturbed_state import Deposits
-from .reweighting import Baseline, Weighted, Weights
+from .reweighting import Baseline, Reading, Weights
 from .roster import Roster
 from .rounding import draw_dither
 from .sigma import AbstractSigma
@@ -90,7 +90,7 @@ class ReweightedWindow(NamedTuple):
         start = self._reset(nowhere, pairs.arms)
         after, losses = self.engine.unroll(nowhere, start, num_steps, pairs.arms)
         weights = Weights.of(pairs.noise, drift.sigmas, self.settings.max_weight)
-        measured, said = self._weigh(weights, *rows.unflatten(losses, 2))
+        said = self._read(weights, *rows.unflatten(losses, 2))
         finite = layout.are_finite(losses)
         healthy = self.roster.running & finite & jnp.isfinite(said.noise + said.drift)
         run = WindowRun(start, after, losses, finite, healthy)
@@ -99,7 +99,7 @@ class ReweightedWindow(NamedTuple):
             accumulate(self.roster, layout, run, gradient),
             derivatives=Moments.of(said.noise, healthy),
             weights=Moments.of(rows.join_arms(weights.plus, weights.minus), layout.arms_of(healthy)),
-            deposits=self._deposit(weights, measured, healthy),
+            deposits=self._deposit(weights, losses, healthy),
         )
         done = after.arms.done | ~jnp.isfinite(losses)
         after = replace(after, arms=replace(after.arms, done=done))
@@ -109,16 +109,16 @@ class ReweightedWindow(NamedTuple):
     def _draw_pairs(self, births: Births) -> Pairs:
         """The pairs of groups that were born like this."""
         workers, settings, episode = self.workers, self.settings, self.roster.episode
-        numbers, block = workers.pair_numbers(episode), jnp.zeros_like(episode[0])
-        draw = lambda numbers: settings.directions.draw(
-            self.params, Draw(workers.noise_key, numbers, block, workers.num_pairs)
-        )
-        one = lambda birth, *drawn: perturb_pair(birth.params, settings.scale, *drawn)
+        numbers, block = workers.pair_numbers(episode), jnp.zeros((), int)
+
+        def draw(numbers):
+            one = Draw(workers.noise_key, numbers, block, workers.num_pairs)
+            return settings.directions.draw(self.params, one)
+
         noise = jax.vmap(draw, in_axes=1, out_axes=1)(numbers)
         dither = draw_dither(workers.noise_key, numbers, jnp.zeros_like(numbers))
-        of_group = jax.vmap(one, in_axes=(None, 0, None, 0))
-        of_groups = jax.vmap(of_group, in_axes=(0, 1, 0, 1), out_axes=1)
-        perturbation = of_groups(births, noise, births.stamp, dither)
+        stamp = self._of_pairs(births.stamp)
+        perturbation = perturb_each(births.params, noise, settings.scale, stamp, dither)
         add = jax.vmap(jax.vmap(rows.add), in_axes=(None, 0))
         return Pairs(noise, perturbation, add(births.params, perturbation.pair_shifts()))
 
@@ -132,30 +132,30 @@ class ReweightedWindow(NamedTuple):
 
         return jax.lax.cond(jnp.any(self.roster.reset), begin, lambda: before)
 
-    def _weigh(self, weights: Weights, plus, minus) -> tuple[Weighted, Weighted]:
-        """What the losses of pairs say of the gradient, and what is left of it by baselines."""
-        measured, one = weights.weigh(plus, minus), weights.weigh(1.0, 1.0)
+    def _read(self, weights: Weights, plus: PairValues, minus: PairValues) -> Reading:
+        """What the losses of pairs say of the gradient, baselines taken off."""
+        read = weights.read(plus, minus)
         # A worker whose episode has ended goes to no later window. That depends on its noise, and
         # with it the mean of what a baseline adds.
         if self.engine.ends_early:
-            return measured, measured
-        b = self.workers.learned.baseline.value[self.place]
-        return measured, jax.tree.map(lambda x, y: x - b * y, measured, one)
+            return read
+        b = self._of_pairs(self.workers.learned.baseline.value[self.place])
+        return jax.tree.map(lambda x, y: x - b * y, read, weights.read(1.0, 1.0))
 
     def _sum_gradients(
-        self, said: Weighted, pairs: Pairs, drift: Drift, healthy: PairMask
+        self, said: Reading, pairs: Pairs, drift: Drift, healthy: PairMask
     ) -> Params:
         """The sum of healthy pairs' gradients times their shares."""
-        share, num_pairs = self.roster.share, self.workers.layout.pairs
+        share = self._of_pairs(self.roster.share)
         of_noise = rows.scale(said.noise * share, pairs.perturbation.score)
-        of_drift = rows.scale(said.drift * share, rows.repeat(drift.score, num_pairs))
+        of_drift = rows.scale(said.drift * share, self._of_pairs(drift.score))
         return rows.masked_sum(jax.tree.map(jnp.add, of_noise, of_drift), healthy)
 
-    def _deposit(self, weights: Weights, measured: Weighted, healthy: PairMask) -> Deposits:
+    def _deposit(self, weights: Weights, losses: RowLosses, healthy: PairMask) -> Deposits:
         """What the pairs add to the baselines of their windows."""
-        one = weights.weigh(1.0, 1.0)
-        sums = weights.dot(measured, one), weights.dot(one, one)
-        sums = rows.select(healthy, sums, rows.zeros_like(sums))
+        used = self.workers.layout.arms_of(healthy)
+        weight = jnp.where(used, rows.join_arms(weights.plus, weights.minus), 0)
+        sums = jnp.where(used, weight * losses, 0), weight
         num_windows = self.workers.survival.attempted.size
         by_window = lambda tree: rows.sum_by(self.place, tree, num_windows)
         return Deposits(by_window(sums), by_window(healthy.astype(int)))
@@ -176,3 +176,7 @@ class ReweightedWindow(NamedTuple):
             trajectories=replace(trajectories, clock=clock),
             learned=learned._replace(births=births),
         )
+
+    def _of_pairs(self, tree: PyTree[Any]) -> PyTree[Any]:
+        """The values of each group, repeated for each of its pairs."""
+        return rows.repeat(tree, self.workers.layout.pairs)
