@@ -164,6 +164,8 @@ ESTIMATORS = {
     "NRES": unspool.NRES(3, 3, 0.1),
     "NRES with a schedule": unspool.NRES(3, 3, decaying),
     "NRES of odd windows": unspool.NRES(3, 5, 0.1),
+    "ReweightedNRES": unspool.ReweightedNRES(3, 3, 0.1),
+    "ReweightedNRES of odd windows": unspool.ReweightedNRES(3, 5, decaying),
     "ESSingle": unspool.ESSingle(4, 3, 0.1),
     "NRES in chunks": unspool.Chunked(unspool.NRES(5, 3, 0.1), 2),
     "PES in chunks": unspool.Chunked(unspool.PES(5, 3, 0.1), 2),

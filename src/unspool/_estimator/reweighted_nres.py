@@ -25,10 +25,78 @@ from .sigma import MadeUpdate, Sigma, as_scale, as_sigma
 from .workers import Origin, Workers, begin_workers
 
 MOST_PARAMS = 1000
+"""So many parameters drift by several sigmas, as a norm, before an episode is over."""
 
 
 class ReweightedNRES(AbstractEstimator):
-    """TODO"""
+    r"""Noise-reuse evolution strategies without lag: workers keep the parameters they began with.
+
+    $$ \hat g = \frac{1}{N W} \sum_{i=1}^{N} \frac12 \sum_\pm w(x_\pm)
+       \sum_{t \in \text{window}} \big( \ell_t^\pm - b_k \big)
+       \frac{x_\pm - \theta}{\sigma^2}, \qquad
+       w(x) = \frac{\mathcal{N}(x;\, \theta, \sigma^2)}{\mathcal{N}(x;\, \theta_0, \sigma^2)} $$
+
+    A worker's arms run with $x_\pm = \theta_0 \pm \sigma z$ from start to end of an episode, where
+    $\theta_0$ are the parameters of the update in which the episode began. No state is made by
+    parameters that have changed on the way, as those of `NRES` are. Importance weights $w$ turn
+    what the arms say into the gradient at today's parameters $\theta$; $b_k$ is the mean loss of
+    window $k$ in earlier episodes. Where $\theta = \theta_0$ it is the antithetic pair of `NRES`.
+
+    | estimand | state per worker | steps per estimate | derivatives |
+    |---|---|---|---|
+    | smoothed gradient, one noise per episode | two states | $2 N W$ | not needed |
+
+    Along parameters that move on a path fixed beforehand, every single estimate has today's
+    gradient as its mean. In training the path owes something to the workers' own noise; what is
+    left of a bias falls with the number of workers (`docs/lag.md` has measurements).
+
+    Prefer it where parameters are few and learning rates large, so that `NRES` diverges or swings.
+    Not where parameters drift by more than two sigmas (as a norm) in an episode: few workers then
+    have all the weight, and estimates are far noisier than those of `NRES`. The statistic
+    `effective_workers` tells: below a tenth of the workers, take smaller steps, a larger sigma,
+    `max_weight`, or `NRES`. Besides the states, parameters of as many updates are kept as an
+    episode has windows.
+
+    **Arguments:**
+
+    - `num_workers`: antithetic pairs.
+    - `window`: steps between estimates.
+    - `sigma`: standard deviation of the perturbation, in units of the parameters: a positive
+      number, a tree of them like the parameters, or a function from the number of estimates made
+      to either. An episode keeps that of its beginning, in its weights too.
+    - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
+    - `directions`: how directions are drawn: `GaussianDirections()`, or `OrthogonalDirections(size)`
+      with a size that divides `pairs_per_group`.
+    - `phases`: where in their episodes workers start, as for `NRES`.
+    - `max_weight`: the largest weight, from 1 on, or `None` for no limit. A limit takes most of the
+      noise of large drifts, for a bias: what is said in windows whose births lie far behind counts
+      for less.
+    - `restart_drift`: workers whose parameters have drifted by more than so many sigmas, as a norm,
+      begin anew, but for a quarter of them, drawn by lot, which count for those that are missing.
+      The mean is the same; the noise was larger in all that was measured. `None` for never. It
+      needs episodes of one length.
+
+    **Raises:** `ValueError` for a count below 1, a sigma that is not positive, directions that are
+    coupled across episodes, as the baselines are learned on earlier ones; and by `init` for more
+    than 1000 parameters, or restarts in episodes that may be shorter than the horizon.
+
+    Where episodes end early there is no baseline: whether a window is reached then depends on the
+    noise, and so would the mean of what a baseline adds.
+
+    **Example:**
+
+    >>> problem = unspool.problems.InfluenceBalancing(horizon=400)
+    >>> estimator = unspool.ReweightedNRES(num_workers=200, window=10, sigma=0.3)
+    >>> init, step = unspool.make_step(problem, estimator, optax.sgd(0.01))
+    >>> state = init(jnp.array(0.5), key=jax.random.key(0))
+    >>> for _ in range(20):
+    ...     state, estimate = jax.jit(step)(state)
+    >>> print(f"{state.params:.1f}")  # the optimum is -1/6; with NRES it diverges
+    -0.2
+
+    **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180, for `NRES`;
+    Campos, Giro-i-Nieto, Torres (2018), arXiv 1811.04624, who reweight whole episodes.
+    """
 
     num_workers: int
     window: int
@@ -38,7 +106,7 @@ class ReweightedNRES(AbstractEstimator):
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     max_weight: float | None = eqx.field(default=None, kw_only=True)
     restart_drift: float | None = eqx.field(default=None, kw_only=True)
-    references: ClassVar[tuple[str, ...]] = ("li2023",)
+    references: ClassVar[tuple[str, ...]] = ("li2023", "campos2018")
 
     def __check_init__(self):
         pairs = self.pairs_per_group

@@ -98,7 +98,9 @@ class ReweightedWindow(NamedTuple):
         sums = replace(
             accumulate(self.roster, layout, run, gradient),
             derivatives=Moments.of(said.noise, healthy),
-            weights=Moments.of(rows.join_arms(weights.plus, weights.minus), layout.arms_of(healthy)),
+            weights=Moments.of(
+                rows.join_arms(weights.plus, weights.minus), layout.arms_of(healthy)
+            ),
             deposits=self._deposit(weights, losses, healthy),
         )
         done = after.arms.done | ~jnp.isfinite(losses)
