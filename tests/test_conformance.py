@@ -104,8 +104,9 @@ def test_every_exported_estimator_is_tested():
     assert exported == tested | {"PESAnalytic"}
 
 
-# `Chunked` is its estimator up to rounding, as `test_contract.py` checks, `ESSingle` is `NRES` but for
-# where workers start, and `ReweightedNRES` while parameters stay: one problem of each kind will do.
+# `Chunked` is its estimator up to rounding, as `test_contract.py` checks, `ESSingle` is `NRES` but
+# for where workers start, and `ReweightedNRES` is while parameters stay: one problem of each kind
+# will do.
 SAME = {"Chunked", "ESSingle", "ReweightedNRES"}
 ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # Where episodes are alike and losses polynomials, `test_exact_means.py` knows the means exactly;

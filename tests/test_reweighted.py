@@ -1,4 +1,4 @@
-"""Workers that keep the parameters they were born with, while those of training move on."""
+"""Workers that keep the parameters that they began with, while those of training move on."""
 
 import equinox as eqx
 import jax
@@ -11,8 +11,8 @@ import unspool
 from support.exact import SIZE, Fixed, error, polynomial, promised, table
 from support.slow import slow
 from unspool import problems
-from unspool._estimator.births import LEAST_SHARE, Restarts
 from unspool._estimator.reweighting import LARGEST_LOG_WEIGHT, Baseline, Weights
+from unspool._estimator.starts import LEAST_SHARE, Restarts
 from unspool._random import numbered
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -87,12 +87,12 @@ def errors_along(make, problem):
 
 @pytest.mark.parametrize("problem", [cubic, slow(learned_start)], ids=["cubic", "learned start"])
 def test_every_estimate_has_todays_gradient_as_its_mean_while_parameters_move(problem):
-    """Three workers are in the three windows of an episode, born at three places of the path."""
+    """Three workers are in the three windows of an episode, begun at three places of the path."""
     make = lambda directions: Given(3, 2, SIGMA, directions=directions)
     assert max(errors_along(make, problem())) < EXACT
 
 
-def test_a_scale_that_falls_is_no_bias_as_every_window_keeps_that_of_its_birth():
+def test_a_scale_that_falls_is_no_bias_as_every_window_keeps_that_of_its_episode():
     """On a quadratic loss, whose gradient no sigma changes."""
     falling = lambda update: SIGMA * 0.9**update
     make = lambda directions: Given(3, 2, falling, directions=directions)
@@ -100,9 +100,9 @@ def test_a_scale_that_falls_is_no_bias_as_every_window_keeps_that_of_its_birth()
     assert max(errors_along(make, problem)) < EXACT
 
 
-@pytest.mark.parametrize("directions", ["kept at birth", slow("online")])
+@pytest.mark.parametrize("directions", ["kept", slow("online")])
 def test_what_does_not_reweight_is_off(directions, monkeypatch):
-    """Without weights the gradient is that of births; online states are of many parameters."""
+    """Without weights the gradient is an older one; online states are of many parameters."""
     make = lambda directions: Given(3, 2, SIGMA, directions=directions)
     if directions == "online":
         make = lambda directions: unspool.NRES(3, 2, SIGMA, directions=directions)
@@ -117,7 +117,7 @@ def test_what_does_not_reweight_is_off(directions, monkeypatch):
 def test_clipped_weights_have_a_bias_that_is_declared():
     make = lambda directions: Given(3, 2, SIGMA, directions=directions, max_weight=1.5)
     off = errors_along(make, cubic())
-    # Where the parameters are still those of all births, no weight is clipped.
+    # Where the parameters are still those that all began with, no weight is clipped.
     assert off[0] < EXACT
     assert min(off[1:]) > WRONG
     assert make(unspool.GaussianDirections()).estimand == "smoothed gradient, with weights clipped"
@@ -189,7 +189,7 @@ def test_the_share_of_each_window_is_what_workers_do():
             (workers,) = state
             t = workers.trajectories.clock.t
             window = jnp.where(t >= 12, 0, t // 3)
-            return state, (workers.learned.births.share, window)
+            return state, (workers.learned.starts.share, window)
 
         return jax.lax.scan(update, state, jnp.arange(NUM_UPDATES))[1]
 
@@ -224,7 +224,7 @@ def test_effective_workers_are_fewer_where_parameters_have_drifted():
     for distance in (0.0, 0.06, 0.3):
         estimate, _ = estimator.estimate(CUBIC, moved(params, 1, distance), state)
         found.append(float(estimate.stats["effective_workers"]))
-    # Of 64 pairs 48 were born before the parameters moved; E[w]^2 / E[w^2] is exp(-|drift|^2).
+    # Of 64 pairs 48 began before the parameters moved; E[w]^2 / E[w^2] is exp(-|drift|^2).
     assert found[0] == 64
     for distance, effective in zip((0.06, 0.3), found[1:], strict=True):
         square = 2 * (distance / SIGMA) ** 2

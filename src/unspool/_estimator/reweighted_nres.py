@@ -12,7 +12,6 @@ from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
 from .base import AbstractEstimator
-from .births import Births, Restarts
 from .combinations import refuse_coupling
 from .directions import AbstractDirections, GaussianDirections
 from .estimate import WindowSums
@@ -22,6 +21,7 @@ from .plan import Plan
 from .reweighted_window import Learned, ReweightedWindow, Reweighting
 from .reweighting import Baseline
 from .sigma import MadeUpdate, Sigma, as_scale, as_sigma
+from .starts import Restarts, Starts
 from .workers import Origin, Workers, begin_workers
 
 MOST_PARAMS = 1000
@@ -65,12 +65,11 @@ class ReweightedNRES(AbstractEstimator):
       number, a tree of them like the parameters, or a function from the number of estimates made
       to either. An episode keeps that of its beginning, in its weights too.
     - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
-    - `directions`: how directions are drawn: `GaussianDirections()`, or `OrthogonalDirections(size)`
-      with a size that divides `pairs_per_group`.
+    - `directions`: how directions are drawn: `GaussianDirections()`, or
+      `OrthogonalDirections(size)` with a size that divides `pairs_per_group`.
     - `phases`: where in their episodes workers start, as for `NRES`.
     - `max_weight`: the largest weight, from 1 on, or `None` for no limit. A limit takes most of the
-      noise of large drifts, for a bias: what is said in windows whose births lie far behind counts
-      for less.
+      noise of large drifts, for a bias: windows whose workers began far behind count for less.
     - `restart_drift`: workers whose parameters have drifted by more than so many sigmas, as a norm,
       begin anew, but for a quarter of them, drawn by lot, which count for those that are missing.
       The mean is the same; the noise was larger in all that was measured. `None` for never. It
@@ -156,8 +155,8 @@ class ReweightedNRES(AbstractEstimator):
         trajectory = engine.start(rows.zeros_like(params), rows.repeat(key, 1), still)
         learned = jax.tree.map(jnp.asarray, scale.init())
         stamp = scale.stamp(learned, jnp.zeros((), int))
-        births = Births.of(params, stamp, plan.num_windows)
-        learned = Learned(Baseline.of(plan.num_windows), learned, births)
+        starts = Starts.of(params, stamp, plan.num_windows)
+        learned = Learned(Baseline.of(plan.num_windows), learned, starts)
         return begin_workers(key, plan, Origin(trajectory, None, layout, learned))
 
     def _check_able(self, engine: AbstractEngine, num_params: int) -> None:

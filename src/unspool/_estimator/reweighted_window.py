@@ -1,4 +1,4 @@
-"""One window of workers that keep the parameters they were born with."""
+"""One window of workers that keep the parameters that they began with."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,15 +10,15 @@ from jaxtyping import PyTree
 from .. import _rows as rows
 from .._custom_types import Clocks, PairMask, PairValues, Params, RowLosses
 from .._engine import AbstractEngine, Trajectories
-from .births import Births, Drift, Restarts
 from .directions import AbstractDirections, Draw
 from .estimate import Moments, WindowRun, WindowSums, accumulate
 from .perturbation import PairTree, Perturbation, perturb_each
 from .perturbed_state import Deposits
-from .reweighting import Baseline, Reading, Weights
+from .reweighting import Baseline, Coefficients, Weights
 from .roster import Roster
 from .rounding import draw_dither
 from .sigma import AbstractSigma
+from .starts import Drift, Restarts, Starts
 from .trajectories import choose
 from .workers import Workers
 
@@ -38,11 +38,11 @@ class Reweighting(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """The knowledge that all groups share: baselines of windows, what sigma has learned, births."""
+    """The knowledge that all groups share: baselines of windows, what sigma has learned, starts."""
 
     baseline: Baseline
     sigma: PyTree[Any]
-    births: Births
+    starts: Starts
 
 
 class Pairs(NamedTuple):
@@ -72,35 +72,33 @@ class ReweightedWindow(NamedTuple):
         roster, learned = workers.roster(engine), workers.learned
         # What is drawn during warm-up has the scale of the first update.
         stamp = settings.scale.stamp(learned.sigma, jnp.maximum(workers.update, 0))
-        births = learned.births.begin(params, stamp)
-        workers = replace(workers, learned=learned._replace(births=births))
+        starts = learned.starts.begin(params, stamp)
+        workers = replace(workers, learned=learned._replace(starts=starts))
         t = jnp.where(roster.reset, 0, workers.trajectories.clock.t)
         place = jax.lax.div(jnp.maximum(t, 0), num_steps)
         if settings.restarts is not None:
-            roster = roster._replace(share=roster.share * births.correction[place])
+            roster = roster._replace(share=roster.share * starts.correction[place])
         return cls(settings, engine, params, workers, roster, place)
 
     def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
         """Sums over the groups, and the groups after the window."""
-        births, layout = self.workers.learned.births, self.workers.layout
-        drifts = births.drifts(self.params, self.settings.scale)
+        starts, layout = self.workers.learned.starts, self.workers.layout
+        drifts = starts.drifts(self.params, self.settings.scale)
         drift = jax.tree.map(lambda x: x[self.place], drifts)
-        pairs = self._draw_pairs(births.at(self.place))
+        pairs = self._draw_pairs(starts.at(self.place))
         nowhere = rows.zeros_like(self.params)
         start = self._reset(nowhere, pairs.arms)
         after, losses = self.engine.unroll(nowhere, start, num_steps, pairs.arms)
         weights = Weights.of(pairs.noise, drift.sigmas, self.settings.max_weight)
-        said = self._read(weights, *rows.unflatten(losses, 2))
+        found = self._weigh(weights, *rows.unflatten(losses, 2))
         finite = layout.are_finite(losses)
-        healthy = self.roster.running & finite & jnp.isfinite(said.noise + said.drift)
+        healthy = self.roster.running & finite & jnp.isfinite(found.noise + found.drift)
         run = WindowRun(start, after, losses, finite, healthy)
-        gradient = self._sum_gradients(said, pairs, drift, healthy)
+        gradient = self._sum_gradients(found, pairs, drift, healthy)
         sums = replace(
             accumulate(self.roster, layout, run, gradient),
-            derivatives=Moments.of(said.noise, healthy),
-            weights=Moments.of(
-                rows.join_arms(weights.plus, weights.minus), layout.arms_of(healthy)
-            ),
+            derivatives=Moments.of(found.noise, healthy),
+            weights=Moments.of(weights.of_arms, layout.arms_of(healthy)),
             deposits=self._deposit(weights, losses, healthy),
         )
         done = after.arms.done | ~jnp.isfinite(losses)
@@ -108,8 +106,8 @@ class ReweightedWindow(NamedTuple):
         workers = self.workers.after(self.roster, healthy, after, None)
         return sums, self._restart(workers, drifts)
 
-    def _draw_pairs(self, births: Births) -> Pairs:
-        """The pairs of groups that were born like this."""
+    def _draw_pairs(self, starts: Starts) -> Pairs:
+        """The pairs of groups with these starts."""
         workers, settings, episode = self.workers, self.settings, self.roster.episode
         numbers, block = workers.pair_numbers(episode), jnp.zeros((), int)
 
@@ -119,10 +117,10 @@ class ReweightedWindow(NamedTuple):
 
         noise = jax.vmap(draw, in_axes=1, out_axes=1)(numbers)
         dither = draw_dither(workers.noise_key, numbers, jnp.zeros_like(numbers))
-        stamp = self._of_pairs(births.stamp)
-        perturbation = perturb_each(births.params, noise, settings.scale, stamp, dither)
+        stamp = self._of_pairs(starts.stamp)
+        perturbation = perturb_each(starts.params, noise, settings.scale, stamp, dither)
         add = jax.vmap(jax.vmap(rows.add), in_axes=(None, 0))
-        return Pairs(noise, perturbation, add(births.params, perturbation.pair_shifts()))
+        return Pairs(noise, perturbation, add(starts.params, perturbation.pair_shifts()))
 
     def _reset(self, nowhere: Params, arms: Params) -> Trajectories:
         """The rows at the start of the window, new episodes begun."""
@@ -134,29 +132,29 @@ class ReweightedWindow(NamedTuple):
 
         return jax.lax.cond(jnp.any(self.roster.reset), begin, lambda: before)
 
-    def _read(self, weights: Weights, plus: PairValues, minus: PairValues) -> Reading:
-        """What the losses of pairs say of the gradient, baselines taken off."""
-        read = weights.read(plus, minus)
+    def _weigh(self, weights: Weights, plus: PairValues, minus: PairValues) -> Coefficients:
+        """The coefficients of the gradients of pairs, baselines taken off their losses."""
+        found = weights.weigh(plus, minus)
         # A worker whose episode has ended goes to no later window. That depends on its noise, and
         # with it the mean of what a baseline adds.
         if self.engine.ends_early:
-            return read
+            return found
         b = self._of_pairs(self.workers.learned.baseline.value[self.place])
-        return jax.tree.map(lambda x, y: x - b * y, read, weights.read(1.0, 1.0))
+        return jax.tree.map(lambda x, y: x - b * y, found, weights.weigh(1.0, 1.0))
 
     def _sum_gradients(
-        self, said: Reading, pairs: Pairs, drift: Drift, healthy: PairMask
+        self, found: Coefficients, pairs: Pairs, drift: Drift, healthy: PairMask
     ) -> Params:
         """The sum of healthy pairs' gradients times their shares."""
         share = self._of_pairs(self.roster.share)
-        of_noise = rows.scale(said.noise * share, pairs.perturbation.score)
-        of_drift = rows.scale(said.drift * share, self._of_pairs(drift.score))
+        of_noise = rows.scale(found.noise * share, pairs.perturbation.score)
+        of_drift = rows.scale(found.drift * share, self._of_pairs(drift.score))
         return rows.masked_sum(jax.tree.map(jnp.add, of_noise, of_drift), healthy)
 
     def _deposit(self, weights: Weights, losses: RowLosses, healthy: PairMask) -> Deposits:
         """What the pairs add to the baselines of their windows."""
         used = self.workers.layout.arms_of(healthy)
-        weight = jnp.where(used, rows.join_arms(weights.plus, weights.minus), 0)
+        weight = jnp.where(used, weights.of_arms, 0)
         sums = jnp.where(used, weight * losses, 0), weight
         num_windows = self.workers.survival.attempted.size
         by_window = lambda tree: rows.sum_by(self.place, tree, num_windows)
@@ -167,16 +165,16 @@ class ReweightedWindow(NamedTuple):
         restarts, learned = self.settings.restarts, workers.learned
         if restarts is None:
             return workers
-        keep = restarts.keep(learned.births, drifts)
+        keep = restarts.keep(learned.starts, drifts)
         episode, trajectories = workers.each.episode, workers.trajectories
         begins = restarts.draw(workers.noise_key, episode, self.place, keep)
         clock = trajectories.clock
         clock = replace(clock, t=jnp.where(begins, clock.length, clock.t))
-        births = replace(learned.births, share=restarts.share_after(learned.births, keep))
+        starts = replace(learned.starts, share=restarts.share_after(learned.starts, keep))
         return replace(
             workers,
             trajectories=replace(trajectories, clock=clock),
-            learned=learned._replace(births=births),
+            learned=learned._replace(starts=starts),
         )
 
     def _of_pairs(self, tree: PyTree[Any]) -> PyTree[Any]:

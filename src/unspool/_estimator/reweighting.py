@@ -17,8 +17,8 @@ _MEMORY = 0.9
 """What is left of a baseline's sums after one more pair."""
 
 
-class Reading(eqx.Module):
-    r"""What pairs say of the gradient, as coefficients of their noise $z$ and their drift $\delta$."""
+class Coefficients(eqx.Module):
+    r"""The coefficients of noise $z$ and drift $\delta$ in the gradients of pairs."""
 
     noise: PairValues
     drift: PairValues
@@ -45,10 +45,15 @@ class Weights(eqx.Module):
         weight = lambda along: jnp.exp(jnp.minimum(along - square / 2, log_most))
         return cls(weight(along), weight(-along))
 
-    def read(self, plus: PairValues | float, minus: PairValues | float) -> Reading:
-        r"""$\tfrac12 \sum_\pm w_\pm \ell_\pm (\pm z - \delta)$ for losses of the two arms."""
+    @property
+    def of_arms(self) -> Float[Array, "arms workers"]:
+        """Those of all arms of pairs: the first of each, then the second of each."""
+        return rows.join_arms(self.plus, self.minus)
+
+    def weigh(self, plus: PairValues | float, minus: PairValues | float) -> Coefficients:
+        r"""Those of $\tfrac12 \sum_\pm w_\pm \ell_\pm (\pm z - \delta)$, given both arms' losses."""
         plus, minus = self.plus * plus, self.minus * minus
-        return Reading((plus - minus) / 2, -(plus + minus) / 2)
+        return Coefficients((plus - minus) / 2, -(plus + minus) / 2)
 
 
 class Baseline(eqx.Module):

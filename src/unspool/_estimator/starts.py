@@ -1,4 +1,4 @@
-"""The parameters that workers have begun their episodes with, and how many reach each window."""
+"""The parameters that episodes have begun with, and how many workers reach each window."""
 
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ LEAST_SHARE = 0.25
 """Of the workers that a window would have without restarts, so many go on to it at least."""
 
 
-class Births(eqx.Module):
-    r"""The circumstances in which the workers in each window of an episode have begun it.
+class Starts(eqx.Module):
+    r"""The parameters with which the workers in each window have begun their episodes.
 
     A window is run in every update, so that a worker in window $k$ has begun $k$ updates ago: what
-    is kept are as many parameters as an episode has windows, and none for each worker.
+    is kept are the parameters of as many updates as an episode has windows, none for each worker.
 
     - `params`: those of that update.
     - `stamp`: by which sigma knows the scale that directions were drawn with then.
@@ -33,47 +33,47 @@ class Births(eqx.Module):
     share: Float[Array, " windows"]
 
     @classmethod
-    def of(cls, params: Params, stamp: PyTree[Any], num_windows: int) -> "Births":
+    def of(cls, params: Params, stamp: PyTree[Any], num_windows: int) -> "Starts":
         """Those of workers spread evenly over an episode, with the same parameters."""
         of_windows = lambda tree: rows.repeat(jax.tree.map(jnp.asarray, tree), num_windows)
         return cls(of_windows(params), of_windows(stamp), jnp.full(num_windows, 1 / num_windows))
 
-    def begin(self, params: Params, stamp: PyTree[Any]) -> "Births":
+    def begin(self, params: Params, stamp: PyTree[Any]) -> "Starts":
         """With those of workers that begin an episode now."""
         push = lambda new, old: jnp.roll(old, 1, axis=0).at[0].set(new)
         params = jax.tree.map(push, params, self.params)
-        return Births(params, jax.tree.map(push, stamp, self.stamp), self.share)
+        return Starts(params, jax.tree.map(push, stamp, self.stamp), self.share)
 
     @property
     def correction(self) -> Float[Array, " windows"]:
         """How many times a worker in each window counts, for as many to be there as elsewhere."""
         return 1 / (self.share.size * self.share)
 
-    def at(self, window: Clocks) -> "Births":
+    def at(self, window: Clocks) -> "Starts":
         """Those of the workers in these windows."""
         return jax.tree.map(lambda x: x[window], self)
 
     def drifts(self, params: Params, scale: AbstractSigma) -> "Drift":
-        """How far parameters are from those of each of these births."""
-        return jax.vmap(lambda birth: _measure_drift(params, birth, scale))(self)
+        """How far parameters are from those of each of these starts."""
+        return jax.vmap(lambda start: _measure_drift(params, start, scale))(self)
 
 
 class Drift(NamedTuple):
-    r"""How far parameters have moved since births.
+    r"""How far parameters have moved since episodes began.
 
     - `sigmas`: $\delta = (\theta - \theta_0) / \sigma$, with the sigma that was drawn with then.
     - `score`: $\delta / \sigma$.
     """
 
-    sigmas: PyTree[Float[Array, "births ..."]]
-    score: PyTree[Float[Array, "births ..."]]
+    sigmas: PyTree[Float[Array, "starts ..."]]
+    score: PyTree[Float[Array, "starts ..."]]
 
 
 @rows.widening
-def _measure_drift(params: Params, birth: Births, scale: AbstractSigma) -> Drift:
-    sigma = spread_scale(scale.at(birth.stamp), params)
+def _measure_drift(params: Params, start: Starts, scale: AbstractSigma) -> Drift:
+    sigma = spread_scale(scale.at(start.stamp), params)
     divide = lambda x, s: (x / s).astype(x.dtype)
-    moved = jax.tree.map(jnp.subtract, rows.widen(params), rows.widen(birth.params))
+    moved = jax.tree.map(jnp.subtract, rows.widen(params), rows.widen(start.params))
     sigmas = jax.tree.map(divide, moved, sigma)
     return Drift(sigmas, jax.tree.map(divide, sigmas, sigma))
 
@@ -92,9 +92,9 @@ class Restarts(eqx.Module):
 
     most: float
 
-    def keep(self, births: Births, drift: Drift) -> Float[Array, " windows"]:
+    def keep(self, starts: Starts, drift: Drift) -> Float[Array, " windows"]:
         """The probability to go on, in each window."""
-        enough = LEAST_SHARE * births.correction
+        enough = LEAST_SHARE * starts.correction
         return jnp.where(rows.norm(drift.sigmas) > self.most, jnp.minimum(enough, 1), 1.0)
 
     def draw(
@@ -105,8 +105,8 @@ class Restarts(eqx.Module):
         return jax.vmap(jax.random.uniform)(keys) >= keep[window]
 
     def share_after(
-        self, births: Births, keep: Float[Array, " windows"]
+        self, starts: Starts, keep: Float[Array, " windows"]
     ) -> Float[Array, " windows"]:
         """The probability to be in each window, one update later."""
-        older = jnp.roll(births.share * keep, 1).at[0].set(0.0)
+        older = jnp.roll(starts.share * keep, 1).at[0].set(0.0)
         return older.at[0].set(1 - jnp.sum(older))
