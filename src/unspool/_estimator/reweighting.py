@@ -51,7 +51,7 @@ class Weights(eqx.Module):
         return rows.join_arms(self.plus, self.minus)
 
     def weigh(self, plus: PairValues | float, minus: PairValues | float) -> Coefficients:
-        r"""Those of $\tfrac12 \sum_\pm w_\pm \ell_\pm (\pm z - \delta)$, given both arms' losses."""
+        r"""Those of $\tfrac12 \sum_\pm w_\pm \ell_\pm (\pm z - \delta)$ for both losses."""
         plus, minus = self.plus * plus, self.minus * minus
         return Coefficients((plus - minus) / 2, -(plus + minus) / 2)
 
