@@ -98,8 +98,9 @@ def lorenz(seeds):
 def summarize(losses):
     """Of rows of losses, one every `EVERY` updates."""
     means = np.lib.stride_tricks.sliding_window_view(losses, AVERAGED, axis=1).mean(axis=2)
-    # The mean that ends with an evaluation, from the first evaluation after which all are low.
-    evaluations = AVERAGED + means.shape[1] - np.argmax(~(means[:, ::-1] < BELOW), axis=1)
+    means = np.pad(means, ((0, 0), (1, 0)), constant_values=np.inf)
+    # So many evaluations have been made when the first mean ends after which all are low.
+    evaluations = AVERAGED - 1 + means.shape[1] - np.argmax(~(means[:, ::-1] < BELOW), axis=1)
     arrival = np.where(means[:, -1] < BELOW, EVERY * evaluations, np.inf)
     tails = losses[:, -losses.shape[1] // 5 :].mean(axis=1)
     median = np.median(arrival)

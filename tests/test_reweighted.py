@@ -276,7 +276,7 @@ def test_an_arm_keeps_the_same_bits_from_start_to_end(kind):
 REFUSED = {
     "max_weight must be at least 1": lambda: unspool.ReweightedNRES(4, 3, 0.1, max_weight=0.5),
     "restart_drift must be above 0": lambda: unspool.ReweightedNRES(4, 3, 0.1, restart_drift=0.0),
-    "all there from the first update": lambda: unspool.ReweightedNRES(
+    "spread over the episode at first": lambda: unspool.ReweightedNRES(
         4, 3, 0.1, restart_drift=1.0, phases=unspool.Staggered()
     ),
     "couples the directions of different": lambda: unspool.ReweightedNRES(

@@ -121,9 +121,9 @@ class ReweightedNRES(AbstractEstimator):
             raise ValueError(
                 f"restart_drift must be above 0, in sigmas, or None, got {self.restart_drift!r}"
             )
-        if self.restart_drift is not None and self.phases.ramps:
+        if self.restart_drift is not None and not self.phases.num_warmup_windows(2):
             raise ValueError(
-                "restart_drift is for workers that are all there from the first update, got "
+                "restart_drift is for workers that are spread over the episode at first, got "
                 f"phases={self.phases!r}: have EvenPhases()"
             )
 
@@ -153,10 +153,9 @@ class ReweightedNRES(AbstractEstimator):
         layout = Layout(self.pairs_per_group, own=2)
         still = rows.repeat(rows.repeat(params, 1), layout.num_arms)
         trajectory = engine.start(rows.zeros_like(params), rows.repeat(key, 1), still)
-        learned = jax.tree.map(jnp.asarray, scale.init())
-        stamp = scale.stamp(learned, jnp.zeros((), int))
-        starts = Starts.of(params, stamp, plan.num_windows)
-        learned = Learned(Baseline.of(plan.num_windows), learned, starts)
+        sigma = jax.tree.map(jnp.asarray, scale.init())
+        starts = Starts.of(params, scale.stamp(sigma, jnp.zeros((), int)), plan.num_windows)
+        learned = Learned(Baseline.of(plan.num_windows), sigma, starts)
         return begin_workers(key, plan, Origin(trajectory, None, layout, learned))
 
     def _check_able(self, engine: AbstractEngine, num_params: int) -> None:

@@ -132,6 +132,7 @@ class ReweightedWindow(NamedTuple):
 
         return jax.lax.cond(jnp.any(self.roster.reset), begin, lambda: before)
 
+    @rows.widening
     def _weigh(self, weights: Weights, plus: PairValues, minus: PairValues) -> Coefficients:
         """The coefficients of the gradients of pairs, baselines taken off their losses."""
         found = weights.weigh(plus, minus)
@@ -142,6 +143,7 @@ class ReweightedWindow(NamedTuple):
         b = self._of_pairs(self.workers.learned.baseline.value[self.place])
         return jax.tree.map(lambda x, y: x - b * y, found, weights.weigh(1.0, 1.0))
 
+    @rows.widening
     def _sum_gradients(
         self, found: Coefficients, pairs: Pairs, drift: Drift, healthy: PairMask
     ) -> Params:
@@ -151,6 +153,7 @@ class ReweightedWindow(NamedTuple):
         of_drift = rows.scale(found.drift * share, self._of_pairs(drift.score))
         return rows.masked_sum(jax.tree.map(jnp.add, of_noise, of_drift), healthy)
 
+    @rows.widening
     def _deposit(self, weights: Weights, losses: RowLosses, healthy: PairMask) -> Deposits:
         """What the pairs add to the baselines of their windows."""
         used = self.workers.layout.arms_of(healthy)

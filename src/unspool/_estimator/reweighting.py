@@ -37,6 +37,7 @@ class Weights(eqx.Module):
     minus: PairValues
 
     @classmethod
+    @rows.widening
     def of(cls, noise: PairTree, drift: Params, most: float | None) -> "Weights":
         """Those of standard normal directions, given each group's drift; `most` clips them."""
         along = jax.vmap(lambda z: rows.dot(z, drift))(noise)
@@ -50,6 +51,7 @@ class Weights(eqx.Module):
         """Those of all arms of pairs: the first of each, then the second of each."""
         return rows.join_arms(self.plus, self.minus)
 
+    @rows.widening
     def weigh(self, plus: PairValues | float, minus: PairValues | float) -> Coefficients:
         r"""Those of $\tfrac12 \sum_\pm w_\pm \ell_\pm (\pm z - \delta)$ for both losses."""
         plus, minus = self.plus * plus, self.minus * minus
@@ -81,6 +83,7 @@ class Baseline(eqx.Module):
         known = self.weights > 0
         return jnp.where(known, self.losses / jnp.where(known, self.weights, 1), 0)
 
+    @rows.widening
     def learn(self, deposits: Deposits) -> "Baseline":
         """With what some more pairs add."""
         fade = _MEMORY**deposits.visits
