@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from .. import _rows as rows
 from .._custom_types import Clocks, PairMask, PairValues, Params, RowLosses
 from .._engine import AbstractEngine, Trajectories
-from .directions import AbstractDirections, Draw
+from .directions import AbstractDirections, Draw, draw_once
 from .estimate import Moments, WindowRun, WindowSums, accumulate
 from .perturbation import PairTree, Perturbation, perturb_each
 from .perturbed_state import Deposits
@@ -115,7 +115,9 @@ class ReweightedWindow(NamedTuple):
             one = Draw(workers.noise_key, numbers, block, workers.num_pairs)
             return settings.directions.draw(self.params, one)
 
-        noise = jax.vmap(draw, in_axes=1, out_axes=1)(numbers)
+        noise = draw_once(
+            lambda: jax.vmap(draw, in_axes=1, out_axes=1)(numbers), jnp.any(self.roster.running)
+        )
         dither = draw_dither(workers.noise_key, numbers, jnp.zeros_like(numbers))
         stamp = self._of_pairs(starts.stamp)
         perturbation = perturb_each(starts.params, noise, settings.scale, stamp, dither)
