@@ -40,7 +40,7 @@ def main():
         options.write.write_bytes(pickle.dumps(make_all(options.only)))
         return
     mine, others = (collect(root, options.only) for root in (ROOT, options.checkout))
-    differences = {name: compare(mine[name], others[name]) for name in mine}
+    differences = {name: compare(mine[name], others[name]) for name in mine if name in others}
     for name, difference in differences.items():
         print(f"{name:45} {difference:.1e}" if difference else f"{name:45} same bits")
     same = sum(difference == 0 for difference in differences.values())
@@ -177,6 +177,9 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
 }
+if hasattr(unspool, "ReweightedNRES"):  # which checkouts before this one have not
+    ESTIMATORS["ReweightedNRES"] = unspool.ReweightedNRES(3, 3, 0.1)
+    ESTIMATORS["ReweightedNRES of odd windows"] = unspool.ReweightedNRES(3, 5, decaying)
 # The name that it had in checkouts before this one.
 several = getattr(unspool, "JointProblem", None) or getattr(unspool, "JointEngine")  # noqa: B009
 PROBLEMS = {

@@ -27,6 +27,7 @@ ESTIMATORS = {
     "GPES, period above window": unspool.GPES(3, 3, 6, SIGMA),
     "GPES, period below window": unspool.GPES(4, 6, 2, SIGMA),
     "NRES": unspool.NRES(3, 3, SIGMA),
+    "ReweightedNRES": unspool.ReweightedNRES(3, 3, SIGMA),
     "ESSingle": unspool.ESSingle(4, 3, SIGMA),
     "ControlledGPES": unspool.ControlledGPES(3, 3, 3, SIGMA),
     "DODGE": unspool.DODGE(3, 3),
@@ -103,9 +104,10 @@ def test_every_exported_estimator_is_tested():
     assert exported == tested | {"PESAnalytic"}
 
 
-# `Chunked` is its estimator up to rounding, as `test_contract.py` checks, and `ESSingle` is `NRES`
-# but for where workers start: one problem of each kind will do.
-SAME = {"Chunked", "ESSingle"}
+# `Chunked` is its estimator up to rounding, as `test_contract.py` checks, `ESSingle` is `NRES` but
+# for where workers start, and `ReweightedNRES` is while parameters stay: one problem of each kind
+# will do.
+SAME = {"Chunked", "ESSingle", "ReweightedNRES"}
 ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # Where episodes are alike and losses polynomials, `test_exact_means.py` knows the means exactly;
 # where they end early, an estimator that smooths nothing has nothing to see.

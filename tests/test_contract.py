@@ -18,6 +18,7 @@ ESTIMATORS = {
     "PES": unspool.PES(4, 3, 0.1),
     "GPES": unspool.GPES(4, 6, 3, 0.1),
     "NRES": unspool.NRES(4, 3, 0.1),
+    "ReweightedNRES": unspool.ReweightedNRES(4, 3, 0.1),
     "ESSingle": unspool.ESSingle(4, 3, 0.1),
     "PESAnalytic": unspool.PESAnalytic(4, 3, 0.1),
     "ControlledGPES": unspool.ControlledGPES(4, 3, 6, 0.1),

@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     EVALUATION = 8
     CHAIN = 9
     PART = 10
+    RESTART = 11
 
 
 def seeded_key(seed: IntScalar | int) -> RandomKey:

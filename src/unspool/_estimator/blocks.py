@@ -21,7 +21,8 @@ def update_block(workers: Workers, block: Workers, start: IntScalar | int) -> Wo
     (arms, groups), (new_arms, new_groups) = _split(workers), _split(block)
     arms = rows.update_slice(arms, new_arms, start, axis=1)
     groups = rows.update_slice(groups, new_groups, start, axis=0)
-    return replace(_join(workers, arms, groups), update=block.update)
+    # What all share has moved on in the same way in each block.
+    return replace(_join(workers, arms, groups), update=block.update, learned=block.learned)
 
 
 def _split(workers: Workers) -> tuple[dict[str, Any], dict[str, Any]]:

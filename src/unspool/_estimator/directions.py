@@ -1,6 +1,7 @@
 """Directions in which parameters are perturbed."""
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 from jaxtyping import Array, Float, Int, PyTree
 
 from .. import _rows as rows
-from .._custom_types import IntScalar, Params, RandomKey
+from .._custom_types import BoolScalar, IntScalar, Params, RandomKey
 from .._random import numbered
 
 Directions = PyTree[Float[Array, "pairs ..."]]
@@ -54,6 +55,16 @@ class AbstractDirections(eqx.Module):
     @abc.abstractmethod
     def draw(self, params: Params, draw: Draw) -> Directions:
         """The directions of a group's pairs, of the parameters' tree."""
+
+
+def draw_once(draw: Callable[[], PyTree], needed: BoolScalar) -> PyTree:
+    """The result of `draw()`, or zeros where it is not needed."""
+    no_draw = lambda: rows.zeros_like(jax.eval_shape(draw))
+    # On the CPU XLA would fuse the draw into each arm and into the gradient, and so take most
+    # of its logarithms and polynomials three times. What comes out of a branch it keeps. Other
+    # devices would wait for the branch.
+    branch = lambda: jax.lax.cond(needed, draw, no_draw)
+    return jax.lax.platform_dependent(cpu=branch, default=draw)
 
 
 class GaussianDirections(AbstractDirections):

@@ -27,7 +27,7 @@ from .roster import Census, Roster
 
 
 class Estimate(eqx.Module):
-    """One estimate of a gradient.
+    r"""One estimate of a gradient.
 
     - `grad`: a tree like the parameters, ready for optax; `None` where nothing is trained.
     - `noise`: half of the difference between the workers of even and of odd numbers: as noisy as
@@ -41,8 +41,9 @@ class Estimate(eqx.Module):
       window; `waiting`, workers that failed in an earlier window of an episode that is not at its
       end yet; `useful_steps`, problem steps run in episodes that were not done; `episodes`,
       episodes that began; for perturbed estimators, `derivative_std`, the standard deviation of the
-      directional derivatives; and with a control variate `uncontrolled`, groups of workers where it
-      was not finite and was left out.
+      directional derivatives; with a control variate `uncontrolled`, groups of workers where it was
+      not finite and was left out; and with importance weights $w$ `effective_workers`, the number
+      of equally weighted workers that is worth as much, $(\sum w)^2 / \sum w^2$.
     """
 
     grad: PyTree[Float[Array, "..."]]
@@ -56,7 +57,8 @@ class Estimate(eqx.Module):
 
 def shapes_of_stats(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
     """The statistics that an estimate will have, before there is one."""
-    kinds = {"grad_norm": float, "variance": float, "derivative_std": float}
+    floats = "grad_norm", "variance", "derivative_std", "effective_workers"
+    kinds = dict.fromkeys(floats, float)
     names = "grad_norm", "dropped", "waiting", "useful_steps", "episodes", *plan.extra_stats
     kind = lambda name: jnp.result_type(kinds.get(name, int))
     return {name: jax.ShapeDtypeStruct((), kind(name)) for name in names}
@@ -86,6 +88,7 @@ class WindowSums(eqx.Module):
     - `derivatives`: directional derivatives of healthy pairs, where there are any.
     - `deposits`: what is to be added to the learning state.
     - `uncontrolled`: groups whose control variate was not finite and was left out.
+    - `weights`: importance weights of healthy pairs' arms, where there are any.
     """
 
     gradient: Params
@@ -99,6 +102,7 @@ class WindowSums(eqx.Module):
     uncontrolled: IntScalar | None = None
     contrast: Params | None = None
     squares: Scalar | None = None
+    weights: Moments | None = None
 
 
 class WindowRun(NamedTuple):
@@ -224,6 +228,10 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         stats["derivative_std"] = std / plan.steps_per_window
     if sums.uncontrolled is not None:
         stats["uncontrolled"] = sums.uncontrolled
+    if sums.weights is not None:
+        # Of two arms for each pair. Without any weight there is no worker either.
+        first, second = sums.weights
+        stats["effective_workers"] = first**2 / (2 * jnp.where(second > 0, second, 1))
     losses = jnp.stack([part.sums.loss / part.sums.steps for part in found])
     result = _judge(found, total, rows.all_finite(one)[0])
     result = RESULTS.where(ran_out, RESULTS.counts_ran_out, result)

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PyTree, UInt32
+from jaxtyping import Array, Float, PyTree, Shaped, UInt32
 
 from .. import _rows as rows
 from .._custom_types import Params
@@ -47,14 +47,28 @@ def perturb(
     A schedule that moves on during an episode then biases nothing. Without `dither` no arm is
     shifted.
     """
-
-    def one(noise, stamp, dither):
-        sigma = spread_scale(scale.at(stamp), params)
-        along, score = _scale(noise, sigma)
-        pair = (None, None) if dither is None else hold_pair(params, along, sigma, dither)
-        return along, score, *pair
-
+    one = lambda *drawn: _perturb_pair(params, scale, *drawn)
     return Perturbation(*jax.vmap(jax.vmap(one))(noise, stamp, dither))
+
+
+def perturb_each(
+    params: PyTree[Shaped[Array, "workers ..."]],
+    noise: PairTree,
+    scale: AbstractSigma,
+    stamp: PyTree,
+    dither: UInt32[Array, "pairs workers"],
+) -> Perturbation:
+    """As `perturb`, where each worker has parameters of its own."""
+    one = lambda params, *drawn: _perturb_pair(params, scale, *drawn)
+    of_pairs = jax.vmap(jax.vmap(one), in_axes=(None, 0, 0, 0))
+    return Perturbation(*of_pairs(params, noise, stamp, dither))
+
+
+def _perturb_pair(params: Params, scale: AbstractSigma, noise: Params, stamp: PyTree, dither):
+    sigma = spread_scale(scale.at(stamp), params)
+    along, score = _scale(noise, sigma)
+    pair = (None, None) if dither is None else hold_pair(params, along, sigma, dither)
+    return along, score, *pair
 
 
 @rows.widening

@@ -12,7 +12,7 @@ from .._custom_types import Clocks, PairMask, PairValues, Params, RowLosses
 from .._engine import AbstractEngine
 from .controlled import apply_control
 from .direction_cache import DirectionCache
-from .directions import Draw
+from .directions import Draw, draw_once
 from .estimate import GradientSums, Moments, WindowRun, WindowSums, accumulate
 from .perturbation import PairTree, Perturbation, perturb
 from .perturbed_state import Carried, Deposits
@@ -110,12 +110,7 @@ class PerturbedWindow(NamedTuple):
     def _draw_once(self, block: Clocks) -> PairTree:
         """The directions in use, where they are not kept in memory."""
         draw = lambda: self._draw_directions(self.roster.episode, block)
-        no_draw = lambda: rows.zeros_like(jax.eval_shape(draw))
-        # On the CPU XLA would fuse the draw into each arm and into the gradient, and so take most
-        # of its logarithms and polynomials three times. What comes out of a branch it keeps. Other
-        # devices would wait for the branch.
-        branch = lambda: jax.lax.cond(jnp.any(self.roster.running), draw, no_draw)
-        return jax.lax.platform_dependent(cpu=branch, default=draw)
+        return draw_once(draw, jnp.any(self.roster.running))
 
     def _draw_directions(self, episode: Clocks, block: Clocks) -> PairTree:
         workers, directions = self.workers, self.tableau.directions

@@ -175,13 +175,14 @@ class Workers(eqx.Module):
         # Weights of the next window are looked up here and kept: a branch of their own at its
         # start would cost a small problem as much again.
         def learn_now():
-            begun = rows.repeat(self.each.episode != before.each.episode, self.layout.pairs)
-            attempted = ~before.failed | begun
+            begun = self.each.episode != before.each.episode
+            attempted = ~before.failed | rows.repeat(begun, self.layout.pairs)
             healthy = attempted & ~self.failed
             stood_for = jnp.sum(rows.repeat(before.each.gain, self.layout.pairs), where=healthy)
             census = Census(jnp.sum(attempted), jnp.sum(healthy), stood_for)
             known = self.survival.after_even_updates(jnp.maximum(before.update, 0), attempted.size)
-            window_before = jax.lax.div(t - 1, window)
+            started = jnp.where(begun, 0, before.trajectories.clock.t)
+            window_before = jax.lax.div(started, window)
             survival = known.observe(window_before, attempted, attempted & self.failed)
             window_after = jax.lax.div(jnp.where(self._finds_end(engine), 0, t), window)
             weights = survival.weigh(window_after, self.num_pairs, engine.ends_early)

@@ -129,7 +129,10 @@ def _facts(made: Callable[..., Any]) -> dict[str, str]:
     if len(table) != 2 or not (isinstance(made, type) and issubclass(made, AbstractEstimator)):
         return {}
     header, row = ([strip_markup(x) for x in line.strip("|").split("|")] for line in table)
-    facts = dict(zip(header, row, strict=True)) | {"estimand": made.estimand}
+    facts = dict(zip(header, row, strict=True))
+    # Where it depends on settings, the class has a property, and the table what is usual.
+    if isinstance(made.estimand, str):
+        facts["estimand"] = made.estimand
     return {name: facts[name] for name in ("estimand", "derivatives", "steps per estimate")}
 
 
