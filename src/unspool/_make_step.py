@@ -102,10 +102,18 @@ def make_step(
             value=estimate.loss,
             stats=estimate.stats,
             sigma=estimator.current_sigma(state.workers),
+            pace=estimator.current_pace(state.workers),
             num_windows=plan.num_windows,
         )
         moved = apply_optimizer(optimizer, estimate.grad, state.optimizer, state.trained, told)
-        made = MadeUpdate(estimate.grad, told.stats, moved.updates, moved.params, plan.num_windows)
+        made = MadeUpdate(
+            grad=estimate.grad,
+            stats=told.stats,
+            updates=moved.updates,
+            params=moved.params,
+            num_windows=plan.num_windows,
+            ends_round=plan.ends_round(workers[0].update),
+        )
         new = moved.params, moved.state, estimator.after_update(workers, made)
         choose = lambda new, old: old if new is old else jnp.where(usable, new, old)
         trained, optimizer_state, workers = jax.tree.map(
@@ -162,6 +170,7 @@ def _join(
         value=jax.ShapeDtypeStruct((), jnp.result_type(float)),
         stats=shapes_of_stats(plan),
         sigma=jax.eval_shape(lambda: estimator.current_sigma(workers)),
+        pace=jax.eval_shape(lambda: estimator.current_pace(workers)),
         num_windows=plan.num_windows,
     )
     optimizer_state = start_optimizer(optimizer, trained, told)
@@ -175,5 +184,5 @@ def begin_anew(
     key = jax.random.fold_in(as_key(key), state.update)
     workers = estimator.init(problem, state.params, key=key)
     anew = eqx.tree_at(lambda state: state.workers, state, workers)
-    updates = lambda state: [part.update for part in state.workers]
-    return eqx.tree_at(updates, anew, updates(state))
+    kept = lambda state: [(part.update, part.learned) for part in state.workers]
+    return eqx.tree_at(kept, anew, kept(state), is_leaf=lambda x: x is None)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped, UInt32
 
-from ._custom_types import IntScalar, Params, RealScalar, WorkerMask, WorkerValues
+from ._custom_types import IntScalar, Params, RealScalar, Scalar, WorkerMask, WorkerValues
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -182,6 +182,14 @@ def ravel(tree: PyTree) -> tuple[Float[Array, " entries"], Callable[[Array], PyT
 def norm(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerValues:
     """The Euclidean norm of each worker's tree."""
     return jnp.sqrt(dot(tree, tree))
+
+
+@widening
+def squared_norm(tree: PyTree[Float[Array, "..."]], mask: Bool[Array, "..."]) -> Scalar:
+    """The sum of the squared norms of the rows in `mask`, whose axes lead those of every leaf."""
+    kept = select(mask, tree, zeros_like(tree))
+    squares = [jnp.sum(jnp.square(x), dtype=jnp.result_type(float)) for x in jax.tree.leaves(kept)]
+    return sum(squares, jnp.zeros(()))
 
 
 def all_finite(tree: PyTree[Float[Array, "workers ..."]]) -> WorkerMask:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._estimator import AbstractEstimator
+from ._estimator.sigma import root_mean_square
 from ._estimator.survival import LEAST_SURVIVAL
 from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 from ._joint import JointProblem
@@ -39,6 +40,8 @@ class Record(NamedTuple):
     - `sequential_steps`: steps that had to follow one another, warming up included.
     - `loss`, `grad_norm`: means over the updates since the last record.
     - `dropped`: workers that failed since the last record.
+    - `sigma`: the scale of the noise in the last update, of a tree the root mean square; NaN where
+      nothing is perturbed.
     - `result`: the worst outcome since the last record, a member of `RESULTS`.
     - `params`: the parameters, of the tree in which they were given, with NumPy arrays; those that
       the optimizer recommends, where it trains others, as schedule-free ones do.
@@ -55,6 +58,7 @@ class Record(NamedTuple):
     loss: float
     grad_norm: float
     dropped: int
+    sigma: float
     result: RESULTS
     params: Any
     state: TrainState
@@ -71,9 +75,12 @@ class Record(NamedTuple):
             "steps": f"{self.steps}",
             "warmup_steps": f"{self.warmup_steps}",
             "dropped": f"{self.dropped}",
+            "sigma": show_number(self.sigma),
             "result": name_result(self.result),
             "params": show_tree(self.params),
         }
+        if math.isnan(self.sigma):
+            del facts["sigma"]
         if facts["result"] == "successful":
             del facts["dropped"], facts["result"]
         return facts
@@ -111,13 +118,15 @@ def compile_updates(job, state, log_every: int) -> Program:
     """
 
     def run(job, state, count):
+        _, estimator, _ = job
         _, step = make_step(*job)
 
         def update(index, carry):
             state, history = carry
+            sigma = root_mean_square(estimator.current_sigma(state.workers))
             state, estimate = step(state)
             severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
-            found = estimate.stats | {"loss": estimate.loss, "severity": severity}
+            found = estimate.stats | {"loss": estimate.loss, "severity": severity, "sigma": sigma}
             note = lambda known, new: known.at[index].set(new.astype(known.dtype), mode="drop")
             return state, {name: note(known, found[name]) for name, known in history.items()}
 
@@ -127,6 +136,7 @@ def compile_updates(job, state, log_every: int) -> Program:
             "dropped": jnp.zeros(log_every, int),
             "waiting": jnp.zeros(log_every, int),
             "useful_steps": jnp.zeros(log_every, int),
+            "sigma": jnp.zeros(log_every),
             "severity": jnp.zeros((log_every, len(_BY_SEVERITY)), bool),
         }
         return jax.lax.fori_loop(0, count, update, (state, nothing))
@@ -185,6 +195,7 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
             loss=_mean_of_known(history["loss"]),
             grad_norm=float(np.mean(history["grad_norm"])),
             dropped=dropped,
+            sigma=float(history["sigma"][-1]),
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
             params=map_arrays(_as_numpy, state.recommended),
             state=state,

@@ -64,6 +64,10 @@ class AbstractEstimator(eqx.Module):
         """The scale of the noise that is drawn now; `None` where nothing is perturbed."""
         return None
 
+    def pace_of(self, workers: Workers) -> PyTree[Any]:
+        """The scale that steps of `scale_by_sigma` follow; `None` where nothing is perturbed."""
+        return None
+
     def init(self, problem: AnyProblem, params: Params, *, key: KeyLike) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
 
@@ -116,6 +120,10 @@ class AbstractEstimator(eqx.Module):
         """The scale of the noise that is drawn now, as a number or a tree like the parameters;
         `None` where nothing is perturbed."""
         return self.sigma_of(state[0])
+
+    def current_pace(self, state: EstimatorState) -> PyTree[Any]:
+        """The scale that steps of `scale_by_sigma` follow, as `current_sigma`."""
+        return self.pace_of(state[0])
 
     def after_update(self, state: EstimatorState, made: MadeUpdate) -> EstimatorState:
         """The state once the parameters have been updated, from which a scale may follow."""

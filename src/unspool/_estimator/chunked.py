@@ -81,6 +81,9 @@ class Chunked(AbstractEstimator):
     def sigma_of(self, workers):
         return self.estimator.sigma_of(workers)
 
+    def pace_of(self, workers):
+        return self.estimator.pace_of(workers)
+
     def advance(self, engine, params, workers):
         def advance(held, start, size):
             moved, found = held

@@ -36,8 +36,9 @@ class Estimate(eqx.Module):
       workers that failed in an earlier window of an episode that is not at its end yet;
       `useful_steps`, problem steps run in episodes that were not done; `episodes`, episodes that
       began; for perturbed estimators, `derivative_std`, the standard deviation of the
-      directional derivatives; and with a control variate `uncontrolled`, groups of workers where it
-      was not finite and was left out.
+      directional derivatives; with a control variate `uncontrolled`, groups of workers where it
+      was not finite and was left out; and with an `Annealing` sigma `noise_norm`, the root of the
+      mean of `grad_norm` squared if pairs had no common gradient.
     """
 
     grad: PyTree[Float[Array, "..."]]
@@ -50,7 +51,7 @@ class Estimate(eqx.Module):
 
 def shapes_of_stats(plan: Plan) -> dict[str, jax.ShapeDtypeStruct]:
     """The statistics that an estimate will have, before there is one."""
-    kinds = {"grad_norm": float, "derivative_std": float}
+    kinds = {"grad_norm": float, "derivative_std": float, "noise_norm": float}
     names = "grad_norm", "dropped", "waiting", "useful_steps", "episodes", *plan.extra_stats
     kind = lambda name: jnp.result_type(kinds.get(name, int))
     return {name: jax.ShapeDtypeStruct((), kind(name)) for name in names}
@@ -78,6 +79,7 @@ class WindowSums(eqx.Module):
     - `derivatives`: directional derivatives of healthy pairs, where there are any.
     - `deposits`: what is to be added to the learning state.
     - `uncontrolled`: groups whose control variate was not finite and was left out.
+    - `noise`: the sum of the squared norms of pairs' gradients times shares, where it is asked for.
     """
 
     gradient: Params
@@ -89,6 +91,7 @@ class WindowSums(eqx.Module):
     derivatives: Moments | None = None
     deposits: PyTree[Any] = None
     uncontrolled: IntScalar | None = None
+    noise: Scalar | None = None
 
 
 class WindowRun(NamedTuple):
@@ -146,7 +149,9 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     If counts `ran_out` it is no number, as nobody may go on with it.
     """
     add = lambda x, y: jax.tree.map(jnp.add, x, y)
-    grad = ft.reduce(add, [_mean_gradient(*part, plan.steps_per_window) for part in found])
+    grad = ft.reduce(
+        add, [rows.scale(_stand_for(part.census, plan), part.sums.gradient) for part in found]
+    )
     mean = lambda g, p: jnp.where(ran_out, jnp.nan, g / len(found)).astype(p.dtype)
     grad = jax.tree.map(mean, grad, params)
     sums, census = total = ft.reduce(add, found)
@@ -162,6 +167,8 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         first, second = (x / census.healthy for x in sums.derivatives)
         std = jnp.sqrt(jnp.maximum(second - first**2, 0))
         stats["derivative_std"] = std / plan.steps_per_window
+    if sums.noise is not None:
+        stats["noise_norm"] = _noise_norm(found, plan)
     if sums.uncontrolled is not None:
         stats["uncontrolled"] = sums.uncontrolled
     losses = jnp.stack([part.sums.loss / part.sums.steps for part in found])
@@ -170,13 +177,23 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     return Estimate(grad, jnp.mean(losses), result, stats)
 
 
-def _mean_gradient(sums: WindowSums, census: Census, steps_per_window: float) -> Params:
+def _stand_for(census: Census, plan: Plan) -> Scalar:
+    """The factor that makes the mean over workers' gradients of their sum."""
     # Of the pairs that came into the window so many as are healthy stand for all: given that
     # there is one, this is right whoever failed. That fewer came than without failures is by
     # chance and has its weight already.
     scale = census.attempted / jnp.where(census.stood_for > 0, census.stood_for, 1)
-    scale = scale / steps_per_window
-    return jax.tree.map(lambda x: x * scale, sums.gradient)
+    return scale / plan.steps_per_window
+
+
+def _noise_norm(found: list[ProblemSums], plan: Plan) -> Scalar:
+    """The norm that the gradient would have if those of pairs pointed anywhere."""
+    squares = [
+        _stand_for(part.census, plan) ** 2 * part.sums.noise
+        for part in found
+        if part.sums.noise is not None
+    ]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares))) / len(found)
 
 
 def _judge(found: list[ProblemSums], total: ProblemSums, finite: BoolScalar) -> RESULTS:

@@ -11,9 +11,10 @@ from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
 from .base import AbstractEstimator
-from .combinations import check_combination
+from .combinations import check_combination, check_rounds
 from .estimate import WindowSums
 from .perturbed_state import (
+    current_pace,
     current_sigma,
     init_carried,
     init_learned,
@@ -54,7 +55,7 @@ class AbstractPerturbed(AbstractEstimator):
         )
         check_divides("num_workers", self.num_workers, "pairs_per_group", pairs)
         check_period(window, period)
-        check_combination(tableau)
+        check_combination(tableau, self.num_workers)
 
     def plan(self, horizon: int) -> Plan:
         tableau = self.tableau
@@ -74,14 +75,15 @@ class AbstractPerturbed(AbstractEstimator):
             needs_derivatives=tableau.probe.needs_derivatives,
             needs_copies=tableau.rejoins,
             pairs_per_group=tableau.pairs,
-            extra_stats=("derivative_std",) + ("uncontrolled",) * (tableau.control is not None),
+            extra_stats=tableau.extra_stats,
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         tableau, plan = self.tableau, self.plan(engine.horizon)
+        check_rounds(tableau, engine)
         tableau.directions.check(rows.ravel(params)[0].size, tableau.pairs)
         branches, carried = init_carried(tableau, engine, params, key)
-        learned = init_learned(tableau, plan.num_windows)
+        learned = init_learned(tableau, plan.num_windows, params)
         layout = tableau.probe.layout(tableau.pairs)
         return begin_workers(key, plan, Origin(branches.trajectories, carried, layout, learned))
 
@@ -95,6 +97,9 @@ class AbstractPerturbed(AbstractEstimator):
 
     def sigma_of(self, workers: Workers) -> PyTree[Any]:
         return current_sigma(self.tableau, workers)
+
+    def pace_of(self, workers: Workers) -> PyTree[Any]:
+        return current_pace(self.tableau, workers)
 
     def learn_from_update(self, workers: Workers, made: MadeUpdate) -> Workers:
         return learn_scale(self.tableau.scale, workers, made)

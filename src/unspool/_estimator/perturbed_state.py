@@ -76,16 +76,16 @@ def init_carried(
     lasts = W < T <= K and not tableau.rejoins
     before_all = jnp.full((1, 1), -1)
     cache = DirectionCache(still, still, before_all) if keep and lasts else None
-    stamp = tableau.scale.stamp(tableau.scale.init(), jnp.zeros((), int))
+    stamp = tableau.scale.stamp(tableau.scale.init(params), jnp.zeros((), int))
     stamp = of_pairs(jax.tree.map(jnp.asarray, stamp))
     return branches, Carried(branches.tangent, still if sums_scores else None, stamp, cache)
 
 
-def init_learned(tableau: Tableau, num_windows: int) -> Learned:
+def init_learned(tableau: Tableau, num_windows: int, params: Params) -> Learned:
     """The knowledge before the first deposit."""
     control = None if tableau.control is None else tableau.control.init()
     by_window = rows.repeat(jax.tree.map(lambda x: jnp.asarray(x, float), control), num_windows)
-    return Learned(by_window, jax.tree.map(jnp.asarray, tableau.scale.init()))
+    return Learned(by_window, jax.tree.map(jnp.asarray, tableau.scale.init(params)))
 
 
 def learn_control(
@@ -104,6 +104,12 @@ def current_sigma(tableau: Tableau, workers: Workers) -> PyTree[Any]:
     """The scale of a direction that is drawn now."""
     scale, update = tableau.scale, jnp.maximum(workers.update, 0)
     return scale.at(scale.stamp(workers.learned.sigma, update)) if tableau.probe.smooths else None
+
+
+def current_pace(tableau: Tableau, workers: Workers) -> PyTree[Any]:
+    """The scale that steps follow."""
+    scale, update = tableau.scale, jnp.maximum(workers.update, 0)
+    return scale.pace(workers.learned.sigma, update) if tableau.probe.smooths else None
 
 
 def learn_scale(scale: AbstractSigma, workers: Workers, made: MadeUpdate) -> Workers:

@@ -208,6 +208,8 @@ class PerturbedWindow(NamedTuple):
         gradient = rows.masked_sum(found.gradient, healthy)
         sums = accumulate(self.roster, layout, run, gradient)
         sums = replace(sums, derivatives=Moments.of(found.derivative, healthy))
+        if self.tableau.scale.needs_noise:
+            sums = replace(sums, noise=rows.squared_norm(found.gradient, healthy))
         if control is not None:
             sums = replace(sums, **self._deposit(found, healthy))
         done = after.arms.done | ~jnp.isfinite(found.losses)

@@ -21,5 +21,6 @@ class MetricsLine(Struct, frozen=True, kw_only=True):
     loss: float | None = None
     grad_norm: float | None = None
     dropped: int = 0
+    sigma: float | None = None
     result: str = "successful"
     params: Numbers | None = None
