@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from . import _rows as rows
-from ._custom_types import BoolScalar, IntScalar, Params, Scalar
-from ._estimator.sigma import spread_scale
+from ._custom_types import IntScalar, Params, Scalar
+from ._estimator.sigma import root_mean_square, spread_scale
+
+_KEPT = 0.8
+"""The share of an episode's drift that still counts after the next."""
 
 
 def scale_by_sigma() -> optax.GradientTransformationExtraArgs:
@@ -49,28 +52,27 @@ def scale_by_sigma() -> optax.GradientTransformationExtraArgs:
 class DriftState(NamedTuple):
     """The state of `clip_by_drift`.
 
-    - `sum`: the steps of this episode so far, uncut.
-    - `last`: those of the last whole episode.
+    - `sum`: the uncut steps of this episode so far.
+    - `drift`: that of earlier episodes in units of the parameters, 0 while none is over.
     - `made`: steps of this episode.
-    - `is_known`: true once an episode is over.
     """
 
     sum: Params
-    last: Params
+    drift: Scalar
     made: IntScalar
-    is_known: BoolScalar
 
 
 def clip_by_drift(limit: float) -> optax.GradientTransformationExtraArgs:
-    r"""Cuts steps so that an episode's sum of them is `limit` sigmas at most, as measured.
+    r"""Cuts steps so that an episode's sum of them is about `limit` sigmas at most, as measured.
 
     $$ \Delta\theta \leftarrow \min\Big(1, \frac{\mathrm{limit}}{d}\Big)\, \Delta\theta, \qquad
        d = \mathrm{rms}\Big( \frac{1}{\sigma} \sum_{\text{episode}} \Delta\theta \Big) $$
 
-    with the root mean square over all parameters, of the uncut steps of the last whole episode or
-    of this one so far, whichever is more. During the first episode, steps are taken to point all
-    the same way. Chained after any optimizer, whose learning rate is then the largest that it may
-    have. The limit follows sigma, as `scale_by_sigma` does. Two trees like the parameters are kept.
+    with the root mean square over all parameters. The sum is that of uncut steps, of this episode
+    so far or of the last one, whichever is more; that of an earlier one counts 0.8 times as much
+    with every episode since. In the first, steps are taken to point all the same way. Chained
+    after any optimizer, whose learning rate is then the largest that it may have. The limit
+    follows sigma, as `scale_by_sigma` does. A tree like the parameters is kept.
 
     **Arguments:**
 
@@ -89,23 +91,29 @@ def clip_by_drift(limit: float) -> optax.GradientTransformationExtraArgs:
         raise ValueError(f"limit must be a number of sigmas above 0, got {limit!r}")
 
     def init(params):
-        still = rows.widen(rows.zeros_like(params))
-        return DriftState(still, still, jnp.zeros((), int), jnp.array(False))
+        return DriftState(
+            sum=rows.widen(rows.zeros_like(params)),
+            drift=jnp.zeros(()),
+            made=jnp.zeros((), int),
+        )
 
     @rows.widening
     def update(updates, state, params=None, *, pace=None, num_windows=1, **others):
         pace = _as_tree("clip_by_drift", pace, updates)
+        # In units of the parameters, so that it is more sigmas once sigma has fallen.
+        unit = root_mean_square(pace)
         total = jax.tree.map(lambda x, step: (x + step).astype(x.dtype), state.sum, updates)
-        straight = num_windows * _drift(updates, pace)
-        known = jnp.where(state.is_known, _drift(state.last, pace), straight)
-        drift = jnp.maximum(known, _drift(total, pace))
-        factor = jnp.minimum(1, limit / jnp.where(drift > 0, drift, limit))
+        straight = num_windows * unit * _drift(updates, pace)
+        before = jnp.where(state.drift > 0, state.drift, straight)
+        drift = jnp.maximum(before, unit * _drift(total, pace))
+        factor = jnp.minimum(1, limit * unit / jnp.where(drift > 0, drift, unit * limit))
         ends = state.made + 1 >= num_windows
         new = DriftState(
             sum=rows.select(ends, rows.zeros_like(total), total),
-            last=rows.select(ends, total, state.last),
+            drift=jnp.where(
+                ends, jnp.maximum(unit * _drift(total, pace), _KEPT * before), state.drift
+            ),
             made=jnp.where(ends, 0, state.made + 1),
-            is_known=state.is_known | ends,
         )
         return jax.tree.map(lambda step: (step * factor).astype(step.dtype), updates), new
 

@@ -64,7 +64,7 @@ class AnnealConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     agreement: float = 0.6
     decay: float = 0.98
     patience: int = 5
-    drift: float = 2.0
+    drift: float = 1.0
 
 
 class AbstractConfig(
