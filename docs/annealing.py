@@ -72,6 +72,7 @@ def main():
             panels, (updates, updates, looks), (sigmas, rates, losses(params)), strict=True
         ):
             y = np.broadcast_to(np.asarray(y), (len(SEEDS), len(x)))
+            x, y = (x, y) if x is looks else (x[::5], y[:, ::5])
             low, middle, high = np.quantile(y, (0, 0.5, 1), axis=0)
             axes.plot(x, middle, line, color=color, label=label)
             axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)

@@ -240,7 +240,7 @@ def test_mlflows_usual_store_is_a_database(somewhere, monkeypatch):
 
 
 def test_numbers_that_are_not_finite_are_in_no_curve(somewhere):
-    record = unspool.Record(1, 0.5, 8, 8, 0, 8, np.nan, np.inf, 0, None, None, None)
+    record = unspool.Record(1, 0.5, 8, 8, 0, 8, np.nan, np.inf, 0, np.nan, None, None, None)
     logger = unspool.log.TensorBoard("events")
     logger.start({"none": None, "many": [1, 2]})
     logger.log_record(record)
