@@ -67,7 +67,7 @@ def test_steps_of_an_episode_are_cut_to_the_limit():
     # Noise adds up to less, and each of its steps may be larger than a fifth of the limit.
     rng = np.random.default_rng(0)
     noise = [jnp.asarray(rng.choice([-1.0, 1.0], 2000)) for _ in range(50)]
-    left = drift(noise, 2.0, 0.1)[5:].reshape(-1, 5, 2000)
+    left = drift(noise, 2.0, 0.1)[25:].reshape(-1, 5, 2000)
     np.testing.assert_allclose(np.mean(left.sum(1) ** 2, axis=1) ** 0.5, 0.2, rtol=0.1)
     assert np.all(abs(left) > 0.2 / 5 * 1.8)
 
