@@ -4,8 +4,9 @@
 
 Every setting was chosen with seeds 1000 to 1011: for each side in 96 tries on Lorenz and in 48 on
 toy regression. Before these, 54 tries on Lorenz were of an annealing that judged Adam's steps in
-place of gradients; 8 more chose how `clip_by_drift` forgets, and its limit. What is reported is of seeds 0 to 23, with which nothing was chosen; and for
-steps that are cut by drift of seeds 24 to 47, because its rule was changed after seeing the first.
+place of gradients; 8 more chose how `clip_by_drift` forgets, and its limit. What is reported is of
+seeds 0 to 23, with which nothing was chosen; and for steps that are cut by drift of seeds 24 to 47,
+because its rule was changed after seeing the first.
 
 A run arrives where its loss is at the threshold at every later look too. That is later than the
 first time, and later still in a longer run, where losses lie close to the threshold. The tail is

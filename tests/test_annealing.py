@@ -12,6 +12,7 @@ import unspool
 from support.cli import FAST, lines, read
 from support.cli import somewhere as somewhere
 from unspool import extend, problems
+from unspool._make_step import begin_anew
 from unspool._progress import make_notes
 from unspool.cli.__main__ import main
 
@@ -305,6 +306,13 @@ def test_training_goes_on_to_the_same_bits_and_shows_how_sigma_falls(tmp_path):
         "level": True, "slope": True,
     }  # fmt: skip
     assert rest.sigma == whole[-1].sigma
+
+
+def test_episodes_that_begin_anew_keep_what_is_learned():
+    """As those of simulators do that are gone when a run goes on."""
+    (record,) = unspool.train(CUBIC, ANNEALED, FOLLOWING, num_updates=20, key=KEY, log_every=20)
+    anew = begin_anew(CUBIC, ANNEALED, record.state, key=KEY)
+    assert anew.workers[0].learned.sigma.level == record.state.workers[0].learned.sigma.level < 1
 
 
 def test_other_numbers_are_the_same_program():

@@ -37,8 +37,8 @@ def scale_by_sigma() -> optax.GradientTransformationExtraArgs:
     >>> init, step = unspool.make_step(problem, estimator, optimizer)
     >>> before = init(jnp.array(0.5), key=jax.random.key(0))
     >>> after, _ = jax.jit(step)(before)
-    >>> print(f"{before.params - after.params:.4f} of at most {0.5 * 0.3 / 50:.4f}")
-    0.0030 of at most 0.0030
+    >>> print(f"{before.params - after.params:.4f} of at most {0.5 * 0.3 / 10:.4f}")
+    0.0150 of at most 0.0150
     """
 
     def update(updates, state, params=None, *, pace=None, num_windows=1, **others):

@@ -1,6 +1,7 @@
 """Training as a pair of pure functions, and its state."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -180,9 +181,12 @@ def _join(
 def begin_anew(
     problem: AnyProblem, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
 ) -> TrainState:
-    """The state with new episodes, in place of those whose simulators are gone."""
+    """The state with new episodes, in place of those whose simulators are gone.
+
+    What workers have learned together is kept.
+    """
     key = jax.random.fold_in(as_key(key), state.update)
     workers = estimator.init(problem, state.params, key=key)
-    anew = eqx.tree_at(lambda state: state.workers, state, workers)
-    kept = lambda state: [(part.update, part.learned) for part in state.workers]
-    return eqx.tree_at(kept, anew, kept(state), is_leaf=lambda x: x is None)
+    pairs = zip(workers, state.workers, strict=True)
+    anew = [replace(new, update=old.update, learned=old.learned) for new, old in pairs]
+    return replace(state, workers=tuple(anew))

@@ -149,9 +149,7 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     If counts `ran_out` it is no number, as nobody may go on with it.
     """
     add = lambda x, y: jax.tree.map(jnp.add, x, y)
-    grad = ft.reduce(
-        add, [rows.scale(_stand_for(part.census, plan), part.sums.gradient) for part in found]
-    )
+    grad = ft.reduce(add, [_mean_gradient(*part, plan) for part in found])
     mean = lambda g, p: jnp.where(ran_out, jnp.nan, g / len(found)).astype(p.dtype)
     grad = jax.tree.map(mean, grad, params)
     sums, census = total = ft.reduce(add, found)
@@ -177,8 +175,13 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
     return Estimate(grad, jnp.mean(losses), result, stats)
 
 
-def _stand_for(census: Census, plan: Plan) -> Scalar:
-    """The factor that makes the mean over workers' gradients of their sum."""
+def _mean_gradient(sums: WindowSums, census: Census, plan: Plan) -> Params:
+    factor = _mean_factor(census, plan)
+    return jax.tree.map(lambda x: x * factor, sums.gradient)
+
+
+def _mean_factor(census: Census, plan: Plan) -> Scalar:
+    """The factor that makes the mean of gradients of a sum over workers."""
     # Of the pairs that came into the window so many as are healthy stand for all: given that
     # there is one, this is right whoever failed. That fewer came than without failures is by
     # chance and has its weight already.
@@ -189,7 +192,7 @@ def _stand_for(census: Census, plan: Plan) -> Scalar:
 def _noise_norm(found: list[ProblemSums], plan: Plan) -> Scalar:
     """The norm that the gradient would have if those of pairs pointed anywhere."""
     squares = [
-        _stand_for(part.census, plan) ** 2 * part.sums.noise
+        _mean_factor(part.census, plan) ** 2 * part.sums.noise
         for part in found
         if part.sums.noise is not None
     ]
