@@ -357,6 +357,8 @@ def test_the_command_line_anneals_and_goes_on(somewhere, capsys):
     assert main(["train", "--resume", "runs/a", "--num-updates", "6"]) == 0
     config = unspool.TrainConfig.read("runs/a/config.json")
     assert config.anneal == unspool.AnnealConfig(floor=0.1, drift=1.5)
+    unspool.TrainConfig.write(config, "a.toml")
+    assert unspool.TrainConfig.read("a.toml").anneal == config.anneal
     assert main([*typed[:3], *FAST, "--config", "runs/a/config.json", "--no-anneal"]) == 0
     assert main(["train", "cubic", "bptt", *FAST, "--anneal"]) == 2
     assert "BPTT has no sigma that could fall" in capsys.readouterr().err
