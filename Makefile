@@ -61,7 +61,7 @@ demo: $(STAMP) ## Reproduce the Lorenz figure.
 
 # Those of runs/NAME are drawn of what is there, else of docs/data; LONG=1 measures for an hour more.
 figures: $(STAMP) ## Draw the pictures of the docs anew.
-	for name in experiments growth lag smoothing bouncing_ball $(if $(LONG),tuning learned_optimizers); do \
+	for name in annealing experiments growth lag smoothing bouncing_ball $(if $(LONG),tuning learned_optimizers); do \
 		$(BIN)/python docs/$$name.py || exit 1; done
 
 acceptance: $(STAMP) ## Run the slow tests, and check the published numbers; this takes long.

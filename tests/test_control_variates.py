@@ -170,7 +170,7 @@ class Halving(extend.AbstractSigma):
 
     start: float = 0.4
 
-    def init(self):
+    def init(self, params):
         return jnp.array(self.start)
 
     def stamp(self, learned, update):

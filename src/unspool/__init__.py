@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ._config.compare_config import CompareConfig as CompareConfig
 from ._config.errors import ConfigError as ConfigError
+from ._config.train_config import AnnealConfig as AnnealConfig
 from ._config.train_config import Spec as Spec
 from ._config.train_config import TrainConfig as TrainConfig
 from ._lazy import load_on_demand as _load_on_demand

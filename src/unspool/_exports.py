@@ -17,8 +17,11 @@ from ._config.errors import ConfigError as ConfigError
 from ._config.load_object import load_object as load_object
 from ._config.run import resume_run as resume_run
 from ._config.run import train_run as train_run
+from ._config.train_config import AnnealConfig as AnnealConfig
 from ._config.train_config import Spec as Spec
 from ._config.train_config import TrainConfig as TrainConfig
+from ._drift import clip_by_drift as clip_by_drift
+from ._drift import scale_by_sigma as scale_by_sigma
 from ._engine import AbstractEngine as AbstractEngine
 from ._engine import Arms as Arms
 from ._engine import Clock as Clock
@@ -29,6 +32,7 @@ from ._engine import Trajectories as Trajectories
 from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
+from ._estimator.annealing import Annealing as Annealing
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES

@@ -1,6 +1,7 @@
 """Training as a pair of pure functions, and its state."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -105,10 +106,18 @@ def make_step(
             value=estimate.loss,
             stats=estimate.stats,
             sigma=estimator.current_sigma(state.workers),
+            pace=estimator.current_pace(state.workers),
             num_windows=plan.num_windows,
         )
         moved = apply_optimizer(optimizer, estimate.grad, state.optimizer, state.trained, told)
-        made = MadeUpdate(estimate.grad, told.stats, moved.updates, moved.params, plan.num_windows)
+        made = MadeUpdate(
+            grad=estimate.grad,
+            stats=told.stats,
+            updates=moved.updates,
+            params=moved.params,
+            num_windows=plan.num_windows,
+            ends_round=plan.ends_round(workers[0].update),
+        )
         meter = state.meter.after(
             estimate, moved.params, told.sigma, state.update + 1, plan.num_windows
         )
@@ -168,6 +177,7 @@ def _join(
         value=jax.ShapeDtypeStruct((), jnp.result_type(float)),
         stats=shapes_of_stats(plan),
         sigma=jax.eval_shape(lambda: estimator.current_sigma(workers)),
+        pace=jax.eval_shape(lambda: estimator.current_pace(workers)),
         num_windows=plan.num_windows,
     )
     optimizer_state = start_optimizer(optimizer, trained, told)
@@ -178,9 +188,12 @@ def _join(
 def begin_anew(
     problem: AnyProblem, estimator: AbstractEstimator, state: TrainState, *, key: KeyLike
 ) -> TrainState:
-    """The state with new episodes, in place of those whose simulators are gone."""
+    """The state with new episodes, in place of those whose simulators are gone.
+
+    What workers have learned together is kept.
+    """
     key = jax.random.fold_in(as_key(key), state.update)
     workers = estimator.init(problem, state.params, key=key)
-    anew = eqx.tree_at(lambda state: state.workers, state, workers)
-    updates = lambda state: [part.update for part in state.workers]
-    return eqx.tree_at(updates, anew, updates(state))
+    pairs = zip(workers, state.workers, strict=True)
+    anew = [replace(new, update=old.update, learned=old.learned) for new, old in pairs]
+    return replace(state, workers=tuple(anew))

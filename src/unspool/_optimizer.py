@@ -22,12 +22,14 @@ class Told(NamedTuple):
     - `sigma`: the scale of the noise that is drawn now, a number or a tree; `None` where nothing is
       perturbed.
     - `num_windows`: windows of an episode, each of which has an update.
+    - `pace`: the scale that steps of `scale_by_sigma` follow, which is `sigma` by default.
     """
 
     value: Any
     stats: dict[str, Any]
     sigma: Any
     num_windows: int
+    pace: Any = None
 
 
 class RatedOptimizer(eqx.Module):

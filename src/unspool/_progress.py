@@ -30,10 +30,23 @@ def show_progress(total: int, done: int, unit: str, stream: Any) -> Iterator[Sho
 
 def with_progress(records: Iterator[Record], num_updates: int, made: int) -> Iterator[Record]:
     """The records of a training up to `num_updates`, each of which moves a bar on stderr."""
+    note = make_notes()
     with show_progress(num_updates, made, "updates", sys.stderr) as show:
         for record in records:
-            show(record.update, f"loss {record.loss:.6g}")
+            show(record.update, note(record))
             yield record
+
+
+def make_notes() -> Callable[[Record], str]:
+    """The notes to show beside the records of a training: the loss, and a sigma that changes."""
+    seen = []
+
+    def note(record: Record) -> str:
+        seen.append(record.sigma)
+        changes = record.sigma == record.sigma != seen[0]
+        return f"loss {record.loss:.6g}" + (f", sigma {record.sigma:.3g}" if changes else "")
+
+    return note
 
 
 def _in_notebook() -> bool:

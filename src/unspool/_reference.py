@@ -161,7 +161,7 @@ def _score_sample(
             jax.random.bits(jax.random.fold_in(k, 1), x.shape, jnp.uint32)
             for k, x in zip(keys, wide, strict=True)
         ]
-        sigma = spread_scale(scale.at(scale.stamp(scale.init(), update(block * K))), params)
+        sigma = spread_scale(scale.at(scale.stamp(scale.init(params), update(block * K))), params)
         return noise, jax.tree.leaves(sigma), bits
 
     @rows.widening

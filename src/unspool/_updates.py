@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._estimator import AbstractEstimator
+from ._estimator.sigma import root_mean_square
 from ._estimator.survival import LEAST_SURVIVAL
 from ._failure_rate import FailureRate, none_has_come_through, survive_too_rarely
 from ._joint import JointProblem
@@ -44,6 +45,8 @@ class Record(NamedTuple):
       and the squared norm of the gradient over it, over some five episodes; NaN before the first.
     - `lag`: how far the parameters went in the last episode, in sigmas; NaN without a sigma.
     - `dropped`: workers that failed since the last record.
+    - `sigma`: the scale of the noise in the last update, of a tree the root mean square; NaN where
+      nothing is perturbed.
     - `result`: the worst outcome since the last record, a member of `RESULTS`.
     - `params`: the parameters, of the tree in which they were given, with NumPy arrays; those that
       the optimizer recommends, where it trains others, as schedule-free ones do.
@@ -64,6 +67,7 @@ class Record(NamedTuple):
     signal_to_noise: float
     lag: float
     dropped: int
+    sigma: float
     result: RESULTS
     params: Any
     state: TrainState
@@ -80,9 +84,12 @@ class Record(NamedTuple):
             "steps": f"{self.steps}",
             "warmup_steps": f"{self.warmup_steps}",
             "dropped": f"{self.dropped}",
+            "sigma": show_number(self.sigma),
             "result": name_result(self.result),
             "params": show_tree(self.params),
         }
+        if math.isnan(self.sigma):
+            del facts["sigma"]
         if facts["result"] == "successful":
             del facts["dropped"], facts["result"]
         return facts
@@ -120,13 +127,15 @@ def compile_updates(job, state, log_every: int) -> Program:
     """
 
     def run(job, state, count):
+        _, estimator, _ = job
         _, step = make_step(*job)
 
         def update(index, carry):
             state, history = carry
+            sigma = root_mean_square(estimator.current_sigma(state.workers))
             state, estimate = step(state)
             severity = jnp.array([estimate.result == outcome for outcome in _BY_SEVERITY])
-            found = estimate.stats | {"loss": estimate.loss, "severity": severity}
+            found = estimate.stats | {"loss": estimate.loss, "severity": severity, "sigma": sigma}
             note = lambda known, new: known.at[index].set(new.astype(known.dtype), mode="drop")
             notes = {name: note(history[name], found[name]) for name in history if name in found}
             return state, history | notes
@@ -138,6 +147,7 @@ def compile_updates(job, state, log_every: int) -> Program:
             "waiting": jnp.zeros(log_every, int),
             "useful_steps": jnp.zeros(log_every, int),
             "variance": jnp.full(log_every, jnp.nan),
+            "sigma": jnp.zeros(log_every),
             "severity": jnp.zeros((log_every, len(_BY_SEVERITY)), bool),
         }
         return jax.lax.fori_loop(0, count, update, (state, nothing))
@@ -198,6 +208,7 @@ def make_records(training: Training, throw: bool = True) -> Iterator[Record]:
             update_variance=_mean_of_known(history["variance"]),
             **state.meter.read()._asdict(),
             dropped=dropped,
+            sigma=float(history["sigma"][-1]),
             result=RESULTS.successful if worst is None else _BY_SEVERITY[worst],
             params=map_arrays(_as_numpy, state.recommended),
             state=state,

@@ -33,6 +33,7 @@ LAYERS = (
         "_chains",
         "_check_unbiased",
         "_diagnose",
+        "_drift",
         "_evaluate",
         "_failure_rate",
         "_limits",

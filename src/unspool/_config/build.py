@@ -11,7 +11,9 @@ import msgspec
 import optax
 
 from .._custom_types import RandomKey
+from .._drift import clip_by_drift
 from .._estimator import AbstractEstimator
+from .._estimator.annealing import Annealing
 from .._estimator.chunked import Chunked
 from .._joint import AnyProblem, JointProblem, as_joint
 from .._optimizer import AnyOptimizer, RatedOptimizer, as_optimizer
@@ -20,7 +22,7 @@ from .._show import one_line
 from .errors import ConfigError, noting, suggest
 from .names import PARTS, Found, find, with_momentum
 from .options import REQUIRED, Option, find_options, missing_arguments
-from .train_config import Spec, TrainConfig, check_positive, is_spec
+from .train_config import AnnealConfig, Spec, TrainConfig, check_positive, is_spec
 
 _DEFAULTS = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
 _SHOWN_DEFAULTS = {"window": "a tenth of the horizon", "period": "the window"}
@@ -89,6 +91,9 @@ def build_training(config: TrainConfig, start: str | Path = ".") -> Training:
     with noting("in the problem"):
         joint = as_joint(problem)
     estimator_spec, estimator = make_object("estimator", config.estimator, start, joint.horizon)
+    if config.anneal is not None:
+        with noting("in the estimator"):
+            estimator = _anneal(estimator, config.anneal)
     config = msgspec.structs.replace(
         config,
         problem=problem_spec,
@@ -164,6 +169,18 @@ def make_object(what: str, spec: Spec, start: Path, horizon: int = 0) -> tuple[S
     return _construct(found, chosen, start, doing)
 
 
+def _anneal(estimator: AbstractEstimator, config: AnnealConfig) -> AbstractEstimator:
+    """The estimator with a sigma that falls."""
+    sigma = getattr(estimator, "sigma", None)
+    if sigma is None:
+        raise ConfigError(
+            f"{type(estimator).__name__} has no sigma that could fall: leave out anneal, or take "
+            "an estimator that perturbs, such as NRES"
+        )
+    options = {k: v for k, v in msgspec.to_builtins(config).items() if k != "drift"}
+    return dataclasses.replace(estimator, sigma=Annealing(sigma, **options))
+
+
 def _make_optimizer(config: TrainConfig, start: Path) -> tuple[TrainConfig, AnyOptimizer]:
     """The optimizer with its schedule, and the settings with all options of both."""
     spec, of_schedule = with_momentum(config.optimizer), config.schedule
@@ -186,8 +203,12 @@ def _make_optimizer(config: TrainConfig, start: Path) -> tuple[TrainConfig, AnyO
     def make(rate):
         rated = {"learning_rate": schedule(rate)} if takes_rate else {}
         thing = found.thing(**spec.options | rated) if found.takes_options else found.thing
-        made, clip = as_optimizer(thing), config.clip_norm
-        return made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
+        parts, clip = [as_optimizer(thing)], config.clip_norm
+        if clip is not None:
+            parts = [optax.clip_by_global_norm(clip), *parts]
+        if config.anneal is not None:
+            parts = [*parts, clip_by_drift(config.anneal.drift)]
+        return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
     with noting("in the optimizer"):
         optimizer = make(learning_rate)

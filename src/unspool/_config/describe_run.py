@@ -25,6 +25,8 @@ def describe_run(training: Training, params: Params) -> dict[str, Any]:
     """The entries of `config.json` that reports read."""
     config, estimator = training.config, describe(training.estimator)
     typed = {k: v for k, v in config.estimator.options.items() if not is_spec(v)}
+    if config.anneal is not None:
+        typed.pop("sigma", None)
     estimator["options"] |= typed
     trained, _ = split(params)
     num_params = sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
@@ -57,6 +59,8 @@ def describe_optimizer(config: TrainConfig) -> dict[str, Any]:
         options["schedule"] = {"name": schedule, "options": config.schedule.options}
     if config.clip_norm is not None:
         options["clip_norm"] = config.clip_norm
+    if config.anneal is not None:
+        options["drift"] = config.anneal.drift
     return {"name": name, "options": options}
 
 

@@ -52,14 +52,24 @@ def _choose(path: Path, known: dict[str, Any]) -> Any:
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those that are `None`, and without empty tables of options."""
+    """The settings without those that are `None`, and without empty tables of options.
 
-    def trim(value: Any) -> Any:
+    An option that is `None` is a choice, and stays.
+    """
+
+    def trim(value: Any, without_none: bool = True) -> Any:
         if not isinstance(value, dict):
             return value
-        return {k: trim(v) for k, v in value.items() if not (k == "options" and v == {})}
+        is_empty = lambda name, item: (
+            (name == "options" and item == {}) or (without_none and item is None)
+        )
+        return {
+            name: trim(item, without_none and name != "options")
+            for name, item in value.items()
+            if not is_empty(name, item)
+        }
 
-    return {name: trim(value) for name, value in values.items() if value is not None}
+    return trim(values)
 
 
 def _find_none(value: Any, name: str = "") -> str | None:

@@ -39,6 +39,34 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, repr_omit_de
     options: dict[str, Any] = {}
 
 
+class AnnealConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a sigma that falls, and of steps that follow it.
+
+    They are those of `Annealing`, which starts at the estimator's sigma, and of `clip_by_drift`.
+
+    **Arguments:**
+
+    - `floor`: least sigma; by default a tenth of the estimator's.
+    - `factor`: what sigma is multiplied by when it falls, between 0 and 1.
+    - `agreement`: cosine between episodes below which it falls, from -1 to 1.
+    - `decay`: what steps are multiplied by in every update at the floor, at most 1.
+    - `patience`: episodes that sigma waits for a first signal before it falls.
+    - `drift`: sigmas that parameters move in an episode at most, in the root mean square.
+
+    **Example:**
+
+    >>> unspool.AnnealConfig(floor=0.01).factor
+    0.5
+    """
+
+    floor: float | None = None
+    factor: float = 0.5
+    agreement: float = 0.6
+    decay: float = 0.98
+    patience: int = 5
+    drift: float = 1.0
+
+
 class AbstractConfig(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True
 ):
@@ -48,6 +76,7 @@ class AbstractConfig(
     optimizer: Spec = Spec("adam", {"learning_rate": 0.01})
     schedule: Spec | None = None
     clip_norm: float | None = None
+    anneal: AnnealConfig | None = None
     seconds: float | None = None
     float64: bool = False
     log_every: int | None = None
@@ -99,6 +128,7 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     - `optimizer`: one of optax by name with its options, or a function of yours that makes one.
     - `schedule`: a schedule of optax by name, which the learning rate is the start or the peak of.
     - `clip_norm`: the norm that gradients are cut to.
+    - `anneal`: how sigma falls, and steps with it; the learning rate is then the largest.
     - `num_updates`: updates to make in all, at least 1.
     - `seconds`: seconds of training, compilation left out, after which it ends at the next record,
       however many updates are left.
@@ -114,10 +144,10 @@ class TrainConfig(AbstractConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     - `log`: loggers, by name with their options: `tensorboard`, `wandb`, `mlflow`, or yours.
     - `label`: what reports call the run.
 
-    With `None`, gradients are not cut, updates alone end the training, there is a record every
-    hundredth of all updates, an evaluation every tenth (with `seconds`, after every twentieth of
-    them too) and a checkpoint every fifth, all workers run at once, and the label is the
-    estimator's name. There is an evaluation at the start and at the end in any case.
+    With `None`, gradients are not cut, sigma stays as it is, updates alone end the training, there
+    is a record every hundredth of all updates, an evaluation every tenth (with `seconds`, after
+    every twentieth of them too) and a checkpoint every fifth, all workers run at once, and the
+    label is the estimator's name. There is an evaluation at the start and at the end in any case.
 
     **Raises:** `ValueError` for a number out of range.
 

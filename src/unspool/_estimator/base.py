@@ -1,6 +1,7 @@
 """The interface of every estimator: state in, estimate and state out."""
 
 import abc
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._custom_types import KeyLike, Params, RandomKey
+from .._custom_types import IntScalar, KeyLike, Params, RandomKey
 from .._engine import AbstractEngine
 from .._joint import AnyProblem, JointProblem, as_joint
 from .._params import check_params, split, strip_weak_type
@@ -17,7 +18,7 @@ from .._random import as_key, part_keys
 from .._show import show
 from .estimate import Estimate, ProblemSums, WindowSums, finalize
 from .plan import Plan
-from .sigma import MadeUpdate
+from .sigma import AbstractSigma, MadeUpdate
 from .workers import Workers
 
 _IN_64_BITS = 'in 64 bits: jax.config.update("jax_enable_x64", True)'
@@ -52,17 +53,14 @@ class AbstractEstimator(eqx.Module):
     ) -> tuple[WindowSums, Workers]:
         """One window of every worker at hand. Those that fail are left out."""
 
+    @property
+    def scale(self) -> AbstractSigma | None:
+        """The scale of the noise; `None` where nothing is perturbed."""
+        return None
+
     def learn(self, workers: Workers, sums: WindowSums) -> Workers:
         """The workers with what the sums over all of them add to their knowledge."""
         return workers
-
-    def learn_from_update(self, workers: Workers, made: MadeUpdate) -> Workers:
-        """The workers with what an update of the parameters adds to their knowledge."""
-        return workers
-
-    def sigma_of(self, workers: Workers) -> PyTree[Any]:
-        """The scale of the noise that is drawn now; `None` where nothing is perturbed."""
-        return None
 
     def init(self, problem: AnyProblem, params: Params, *, key: KeyLike) -> EstimatorState:
         """The state before the first estimate: workers spread over the episode.
@@ -115,11 +113,32 @@ class AbstractEstimator(eqx.Module):
     def current_sigma(self, state: EstimatorState) -> PyTree[Any]:
         """The scale of the noise that is drawn now, as a number or a tree like the parameters;
         `None` where nothing is perturbed."""
-        return self.sigma_of(state[0])
+        if self.scale is None:
+            return None
+        return self.scale.at(self.scale.stamp(state[0].learned.sigma, _next_update(state)))
+
+    def current_pace(self, state: EstimatorState) -> PyTree[Any]:
+        """The scale that steps of `scale_by_sigma` follow, as `current_sigma`."""
+        if self.scale is None:
+            return None
+        return self.scale.pace(state[0].learned.sigma, _next_update(state))
 
     def after_update(self, state: EstimatorState, made: MadeUpdate) -> EstimatorState:
         """The state once the parameters have been updated, from which a scale may follow."""
-        return tuple(self.learn_from_update(workers, made) for workers in state)
+        scale = self.scale
+        if scale is None or not scale.learns:
+            return state
+
+        def learn(workers):
+            sigma = scale.after_update(workers.learned.sigma, made)
+            return replace(workers, learned=workers.learned._replace(sigma=sigma))
+
+        return tuple(map(learn, state))
+
+
+def _next_update(state: EstimatorState) -> IntScalar:
+    """The number of the next update. What is drawn during warm-up has the scale of the first."""
+    return jnp.maximum(state[0].update, 0)
 
 
 def _enter(

@@ -66,6 +66,10 @@ class Chunked(AbstractEstimator):
     def estimand(self) -> str:
         return self.estimator.estimand
 
+    @property
+    def scale(self):
+        return self.estimator.scale
+
     def plan(self, horizon):
         return self.estimator.plan(horizon)
 
@@ -74,12 +78,6 @@ class Chunked(AbstractEstimator):
 
     def learn(self, workers, sums):
         return self.estimator.learn(workers, sums)
-
-    def learn_from_update(self, workers, made):
-        return self.estimator.learn_from_update(workers, made)
-
-    def sigma_of(self, workers):
-        return self.estimator.sigma_of(workers)
 
     def advance(self, engine, params, workers):
         def advance(held, start, size):

@@ -1,13 +1,19 @@
 """Combinations that one estimator may not have, and why."""
 
+from .._engine import AbstractEngine
 from .directions import AbstractDirections
 from .tableau import Tableau
 
 
-def check_combination(tableau: Tableau) -> None:
-    """Raises `ValueError` for parts that together would bias the estimates."""
+def check_combination(tableau: Tableau, num_workers: int) -> None:
+    """Raises `ValueError` for parts that together would bias the estimates of so many pairs.
+
+    A scale that changes where a round of episodes ends depends on earlier rounds alone. Directions
+    that are coupled within a round, and last an episode, are normal whatever that scale is.
+    """
+    is_round = tableau.period is None and not tableau.directions.couples_rounds(num_workers)
     for what, learns in _LEARNS.items():
-        if learns(tableau):
+        if learns(tableau) and not (is_round and what == _SCALE and tableau.scale.waits_for_rounds):
             refuse_coupling(tableau.directions, tableau.pairs, what)
 
 
@@ -25,10 +31,24 @@ def refuse_coupling(directions: AbstractDirections, pairs: int, what: str) -> No
         )
 
 
+def check_rounds(tableau: Tableau, engine: AbstractEngine) -> None:
+    """Raises `ValueError` where a scale waits for rounds that there are not."""
+    if not (tableau.scale.learns and tableau.directions.couples_episodes(tableau.pairs)):
+        return
+    if not (engine.fixed_length and engine.copies_states):
+        raise ValueError(
+            f"{type(tableau.directions).__name__} couples the directions of a round of episodes, "
+            "and with a scale of the noise that is learned all episodes of a round must begin "
+            "after the round before; those that end early, have random lengths, or begin anew "
+            "where a training goes on do not: use GaussianDirections"
+        )
+
+
+_SCALE = "the scale of the noise"
 _LEARNS = {
     "the coefficient of the control": lambda t: (
         t.control is not None and t.control.init() is not None
     ),
-    "the scale of the noise": lambda t: t.scale.learns,
+    _SCALE: lambda t: t.scale.learns,
 }
 """Ways for an estimator to learn from its own noise, and whether it does."""

@@ -48,6 +48,10 @@ class AbstractDirections(eqx.Module):
     def couples_episodes(self, pairs: int) -> bool:
         """True if directions of different groups, of so many pairs each, depend on one another."""
 
+    def couples_rounds(self, num_directions: int) -> bool:
+        """True if directions of different rounds, of so many each, depend on one another."""
+        return True
+
     def check(self, num_params: int, pairs: int) -> None:
         """Raises `ValueError` if so many parameters, or groups of so many pairs, cannot be had."""
         return
@@ -86,6 +90,9 @@ class GaussianDirections(AbstractDirections):
     keep: bool | None = eqx.field(default=None, kw_only=True)
 
     def couples_episodes(self, pairs: int) -> bool:
+        return False
+
+    def couples_rounds(self, num_directions: int) -> bool:
         return False
 
     def draw(self, params: Params, draw: Draw) -> Directions:

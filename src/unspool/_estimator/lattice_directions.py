@@ -52,6 +52,9 @@ class LatticeDirections(AbstractDirections):
     def couples_episodes(self, pairs: int) -> bool:
         return True
 
+    def couples_rounds(self, num_directions: int) -> bool:
+        return False
+
     def check(self, num_params: int, pairs: int) -> None:
         if num_params > self.most_params:
             raise ValueError(

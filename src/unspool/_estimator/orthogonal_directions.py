@@ -53,6 +53,9 @@ class OrthogonalDirections(AbstractDirections):
     def couples_episodes(self, pairs: int) -> bool:
         return pairs % self.size > 0
 
+    def couples_rounds(self, num_directions: int) -> bool:
+        return num_directions % self.size > 0
+
     def check(self, num_params: int, pairs: int) -> None:
         if self.size > num_params:
             raise ValueError(

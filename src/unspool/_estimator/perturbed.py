@@ -1,9 +1,6 @@
 """Kernel A: estimators that perturb the parameters and weigh derivatives with scores."""
 
 import abc
-from typing import Any
-
-from jaxtyping import PyTree
 
 from .. import _rows as rows
 from .._counts import check_count, check_divides
@@ -11,18 +8,12 @@ from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
 from .._target import Target
 from .base import AbstractEstimator
-from .combinations import check_combination
+from .combinations import check_combination, check_rounds
 from .estimate import WindowSums
-from .perturbed_state import (
-    current_sigma,
-    init_carried,
-    init_learned,
-    learn_control,
-    learn_scale,
-)
+from .perturbed_state import init_carried, init_learned, learn_control
 from .perturbed_window import PerturbedWindow
 from .plan import Plan
-from .sigma import MadeUpdate
+from .sigma import AbstractSigma
 from .tableau import Tableau, check_period
 from .workers import Origin, Workers, begin_workers
 
@@ -46,6 +37,10 @@ class AbstractPerturbed(AbstractEstimator):
     def tableau(self) -> Tableau:
         """This member's row of the table."""
 
+    @property
+    def scale(self) -> AbstractSigma | None:
+        return self.tableau.scale if self.tableau.probe.smooths else None
+
     def __check_init__(self):
         tableau = self.tableau
         window, period, pairs = tableau.window, tableau.period, tableau.pairs
@@ -54,7 +49,7 @@ class AbstractPerturbed(AbstractEstimator):
         )
         check_divides("num_workers", self.num_workers, "pairs_per_group", pairs)
         check_period(window, period)
-        check_combination(tableau)
+        check_combination(tableau, self.num_workers)
 
     def plan(self, horizon: int) -> Plan:
         tableau = self.tableau
@@ -74,16 +69,15 @@ class AbstractPerturbed(AbstractEstimator):
             needs_derivatives=tableau.probe.needs_derivatives,
             needs_copies=tableau.rejoins,
             pairs_per_group=tableau.pairs,
-            extra_stats=("derivative_std",)
-            + ("variance",) * (num_groups > 1)
-            + ("uncontrolled",) * (tableau.control is not None),
+            extra_stats=(*tableau.extra_stats, *("variance",) * (num_groups > 1)),
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
         tableau, plan = self.tableau, self.plan(engine.horizon)
+        check_rounds(tableau, engine)
         tableau.directions.check(rows.ravel(params)[0].size, tableau.pairs)
         branches, carried = init_carried(tableau, engine, params, key)
-        learned = init_learned(tableau, plan.num_windows)
+        learned = init_learned(tableau, plan.num_windows, params)
         layout = tableau.probe.layout(tableau.pairs)
         return begin_workers(key, plan, Origin(branches.trajectories, carried, layout, learned))
 
@@ -94,9 +88,3 @@ class AbstractPerturbed(AbstractEstimator):
 
     def learn(self, workers: Workers, sums: WindowSums) -> Workers:
         return learn_control(self.tableau.control, workers, sums.deposits)
-
-    def sigma_of(self, workers: Workers) -> PyTree[Any]:
-        return current_sigma(self.tableau, workers)
-
-    def learn_from_update(self, workers: Workers, made: MadeUpdate) -> Workers:
-        return learn_scale(self.tableau.scale, workers, made)

@@ -15,7 +15,6 @@ from .control import AbstractControl
 from .direction_cache import DirectionCache
 from .perturbation import PairTree, Perturbation
 from .probe import Branches
-from .sigma import AbstractSigma, MadeUpdate
 from .tableau import Tableau
 from .workers import Workers
 
@@ -76,16 +75,16 @@ def init_carried(
     lasts = W < T <= K and not tableau.rejoins
     before_all = jnp.full((1, 1), -1)
     cache = DirectionCache(still, still, before_all) if keep and lasts else None
-    stamp = tableau.scale.stamp(tableau.scale.init(), jnp.zeros((), int))
+    stamp = tableau.scale.stamp(tableau.scale.init(params), jnp.zeros((), int))
     stamp = of_pairs(jax.tree.map(jnp.asarray, stamp))
     return branches, Carried(branches.tangent, still if sums_scores else None, stamp, cache)
 
 
-def init_learned(tableau: Tableau, num_windows: int) -> Learned:
+def init_learned(tableau: Tableau, num_windows: int, params: Params) -> Learned:
     """The knowledge before the first deposit."""
     control = None if tableau.control is None else tableau.control.init()
     by_window = rows.repeat(jax.tree.map(lambda x: jnp.asarray(x, float), control), num_windows)
-    return Learned(by_window, jax.tree.map(jnp.asarray, tableau.scale.init()))
+    return Learned(by_window, jax.tree.map(jnp.asarray, tableau.scale.init(params)))
 
 
 def learn_control(
@@ -98,18 +97,3 @@ def learn_control(
     updated = jax.vmap(control.update)(known, deposits.sums)
     learned = workers.learned._replace(control=rows.select(deposits.visits > 0, updated, known))
     return replace(workers, learned=learned)
-
-
-def current_sigma(tableau: Tableau, workers: Workers) -> PyTree[Any]:
-    """The scale of a direction that is drawn now."""
-    scale, update = tableau.scale, jnp.maximum(workers.update, 0)
-    return scale.at(scale.stamp(workers.learned.sigma, update)) if tableau.probe.smooths else None
-
-
-def learn_scale(scale: AbstractSigma, workers: Workers, made: MadeUpdate) -> Workers:
-    """The groups, with the scale that follows from an update."""
-    if not scale.learns:
-        return workers
-    made = made._replace(learned=workers.learned.control)
-    sigma = scale.after_update(workers.learned.sigma, made)
-    return replace(workers, learned=workers.learned._replace(sigma=sigma))

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from .._custom_types import BoolScalar, IntScalar
 from .._target import Target
 from .phases import AbstractPhases, EvenPhases
 
@@ -49,6 +50,13 @@ class Plan(NamedTuple):
     def num_warmup_windows(self) -> int:
         """Windows that `init` runs so that groups start at different places."""
         return self.phases.num_warmup_windows(self.num_windows)
+
+    def ends_round(self, num_updates: IntScalar) -> BoolScalar:
+        """True if so many updates have been made that the next one begins a round of episodes.
+
+        Where all episodes have one length, a worker begins one in each round.
+        """
+        return (num_updates + self.num_warmup_windows) % self.num_windows == 0
 
     @property
     def steps_per_window(self) -> float:

@@ -1,10 +1,9 @@
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
 
 from .. import _rows as rows
 from .._counts import check_count, check_divides
@@ -20,7 +19,7 @@ from .phases import AbstractPhases, EvenPhases
 from .plan import Plan
 from .reweighted_window import Learned, ReweightedWindow, Reweighting
 from .reweighting import Baseline
-from .sigma import MadeUpdate, Sigma, as_scale, as_sigma
+from .sigma import AbstractSigma, Sigma, as_scale, as_sigma
 from .starts import Restarts, Starts
 from .workers import Origin, Workers, begin_workers
 
@@ -132,6 +131,10 @@ class ReweightedNRES(AbstractEstimator):
         clipped = self.max_weight is not None
         return "smoothed gradient" + ", with weights clipped" * clipped
 
+    @property
+    def scale(self) -> AbstractSigma:
+        return as_scale(self.sigma)
+
     def plan(self, horizon: int) -> Plan:
         window = min(self.window, horizon)
         return Plan(
@@ -149,12 +152,12 @@ class ReweightedNRES(AbstractEstimator):
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        plan, scale = self.plan(engine.horizon), as_scale(self.sigma)
+        plan, scale = self.plan(engine.horizon), self.scale
         self._check_able(engine, rows.ravel(params)[0].size)
         layout = Layout(self.pairs_per_group, own=2)
         still = rows.repeat(rows.repeat(params, 1), layout.num_arms)
         trajectory = engine.start(rows.zeros_like(params), rows.repeat(key, 1), still)
-        sigma = jax.tree.map(jnp.asarray, scale.init())
+        sigma = jax.tree.map(jnp.asarray, scale.init(params))
         starts = Starts.of(params, scale.stamp(sigma, jnp.zeros((), int)), plan.num_windows)
         learned = Learned(Baseline.of(plan.num_windows), sigma, starts)
         return begin_workers(key, plan, Origin(trajectory, None, layout, learned))
@@ -176,8 +179,7 @@ class ReweightedNRES(AbstractEstimator):
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[WindowSums, Workers]:
         restarts = None if self.restart_drift is None else Restarts(self.restart_drift)
-        scale = as_scale(self.sigma)
-        settings = Reweighting(self.directions, scale, self.max_weight, restarts)
+        settings = Reweighting(self.directions, self.scale, self.max_weight, restarts)
         num_steps = self.plan(engine.horizon).num_sequential_steps
         return ReweightedWindow.of(settings, engine, params, workers, num_steps).run(num_steps)
 
@@ -185,16 +187,4 @@ class ReweightedNRES(AbstractEstimator):
         learned = workers.learned
         return replace(
             workers, learned=learned._replace(baseline=learned.baseline.learn(sums.deposits))
-        )
-
-    def sigma_of(self, workers: Workers) -> PyTree[Any]:
-        scale, update = as_scale(self.sigma), jnp.maximum(workers.update, 0)
-        return scale.at(scale.stamp(workers.learned.sigma, update))
-
-    def learn_from_update(self, workers: Workers, made: MadeUpdate) -> Workers:
-        scale, learned = as_scale(self.sigma), workers.learned
-        if not scale.learns:
-            return workers
-        return replace(
-            workers, learned=learned._replace(sigma=scale.after_update(learned.sigma, made))
         )

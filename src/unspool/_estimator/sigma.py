@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .._custom_types import IntScalar, Params
+from .._custom_types import BoolScalar, IntScalar, Params, Scalar
 from .._params import match
 from .._show import show
 
@@ -23,7 +23,8 @@ class MadeUpdate(NamedTuple):
     - `updates`: what the optimizer has added to the parameters.
     - `params`: the parameters since.
     - `num_windows`: windows of an episode.
-    - `learned`: what the control of the estimator has learned, for each window.
+    - `ends_round`: true if every worker has begun an episode since the last such update, and none
+      will begin another before the next update.
     """
 
     grad: Params
@@ -31,7 +32,7 @@ class MadeUpdate(NamedTuple):
     updates: Params
     params: Params
     num_windows: int
-    learned: PyTree[Any] = None
+    ends_round: BoolScalar
 
 
 class AbstractSigma(eqx.Module):
@@ -40,6 +41,9 @@ class AbstractSigma(eqx.Module):
     A direction keeps the scale that it was drawn with, of which the estimator keeps a `stamp`: a
     few numbers for each pair. What is learned changes after updates alone: estimates that nobody
     trains with have one scale.
+
+    `waits_for_rounds` promises that what is learned changes the scale after updates alone that end
+    a round. Directions that are coupled within a round then do not depend on their scale.
 
     **Example:**
 
@@ -55,10 +59,12 @@ class AbstractSigma(eqx.Module):
     0.1
     """
 
+    waits_for_rounds: ClassVar[bool] = False
+
     __repr__ = show
 
-    def init(self) -> PyTree[Any]:
-        """The knowledge before the first update; by default none."""
+    def init(self, params: Params) -> PyTree[Any]:
+        """The knowledge before the first update of such parameters; by default none."""
         return None
 
     @abc.abstractmethod
@@ -72,6 +78,10 @@ class AbstractSigma(eqx.Module):
     def at(self, stamp: PyTree[Any]) -> PyTree[Any]:
         """The scale: a number, or a tree like the parameters of numbers or arrays."""
 
+    def pace(self, learned: PyTree[Any], update: IntScalar) -> PyTree[Any]:
+        """The scale that steps of `scale_by_sigma` follow; by default that of the noise."""
+        return self.at(self.stamp(learned, update))
+
     def after_update(self, learned: PyTree[Any], made: MadeUpdate) -> PyTree[Any]:
         """The knowledge after an update; by default that from before."""
         return learned
@@ -79,7 +89,7 @@ class AbstractSigma(eqx.Module):
     @property
     def learns(self) -> bool:
         """True if anything is learned."""
-        return bool(jax.tree.leaves(self.init()))
+        return type(self).after_update is not AbstractSigma.after_update
 
 
 class ConstantSigma(AbstractSigma):
@@ -150,6 +160,14 @@ def as_scale(sigma: Sigma) -> AbstractSigma:
     if isinstance(sigma, AbstractSigma):
         return sigma
     return ScheduledSigma(sigma) if callable(sigma) else ConstantSigma(sigma)
+
+
+def root_mean_square(value: PyTree[Any]) -> Scalar:
+    """That of the numbers of a scale, whatever it is a scale of; NaN for none."""
+    leaves = jax.tree.leaves(value)
+    count = sum(jnp.size(leaf) for leaf in leaves)
+    squares = [jnp.sum(jnp.square(jnp.asarray(leaf, float))) for leaf in leaves]
+    return jnp.sqrt(sum(squares, jnp.zeros(())) / count) if count else jnp.array(jnp.nan)
 
 
 def spread_scale(value: PyTree[Any], params: Params) -> Params:

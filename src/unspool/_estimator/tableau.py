@@ -34,6 +34,15 @@ class Tableau(eqx.Module):
     pairs: int = 1
 
     @property
+    def extra_stats(self) -> tuple[str, ...]:
+        """Names of the statistics that not every estimator has."""
+        known = {
+            "derivative_std": True,
+            "uncontrolled": self.control is not None,
+        }
+        return tuple(name for name, is_there in known.items() if is_there)
+
+    @property
     def scale(self) -> AbstractSigma:
         """The object that `sigma` stands for."""
         return as_scale(self.sigma)

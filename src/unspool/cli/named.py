@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from .._config import names
 from .._config.build import LEARNING_RATE, takes_learning_rate
 from .._config.docs import first_sentence
 from .._config.options import Option, find_options
-from .._config.train_config import AbstractConfig, Spec, check_positive
+from .._config.train_config import AbstractConfig, AnnealConfig, Spec, check_positive
 from .loggers import log_option, log_settings, logger_parts
 from .parse import Group
-from .parts import Part, find_part, groups_of, optimizer_parts, scan, schedule_part
+from .parts import Part, find_part, groups_of, optimizer_parts, scan, schedule_part, with_defaults
 
 
 class Named(NamedTuple):
@@ -22,6 +24,7 @@ class Named(NamedTuple):
     optimizer: list[Part]
     schedule: list[Part]
     loggers: list[Part]
+    anneal: list[Option]
 
     def settings(self, given: Mapping[str, Any], start: Path) -> dict[str, Any]:
         """The entries of settings, from all that was parsed."""
@@ -30,18 +33,22 @@ class Named(NamedTuple):
         if takes_learning_rate(names.find("optimizer", spec.name, start)):
             check_positive("learning_rate", rate)
             options["learning_rate"] = rate
+        wants_anneal = given["anneal"] or self.anneal
+        anneal = AnnealConfig(**given.get("annealing", {})) if wants_anneal else None
         schedules = [Spec(part.spec.name, part.values(given)) for part in self.schedule]
         return {
             "problem": Spec(self.problem.spec.name, self.problem.values(given)),
             "optimizer": Spec(spec.name, options),
             "schedule": schedules[0] if schedules else None,
+            "anneal": anneal,
             "log": log_settings(self.loggers, given),
         }
 
     def groups(self, argv: Sequence[str], is_asked: bool) -> dict[str, Group]:
         """The options as groups; in the help those of the optimizer only if it is named."""
         shown = [] if is_asked and scan(argv, "--optimizer") is None else self.optimizer
-        return groups_of([self.problem, *shown, *self.schedule, *self.loggers])
+        groups = groups_of([self.problem, *shown, *self.schedule, *self.loggers])
+        return groups | {"annealing": Group(self.anneal, "anneal.")}
 
 
 def find_named(
@@ -59,7 +66,18 @@ def find_named(
         list(optimizer_parts(optimizer or Spec("adam"), start, taken)),
         [schedule_part(schedule, start)] if schedule and has_schedule else [],
         logger_parts(base.log if base else (), argv, start),
+        _anneal_options(base, argv),
     )
+
+
+def _anneal_options(base: AbstractConfig | None, argv: Sequence[str]) -> list[Option]:
+    """The options of a sigma that falls, if one is asked for."""
+    asked = [word for word in argv if word.startswith(("--anneal", "--no-anneal"))]
+    before = base.anneal if base else None
+    if asked[-1:] == ["--no-anneal"] or not (asked or before):
+        return []
+    options = find_options(AnnealConfig)
+    return with_defaults(options, msgspec.to_builtins(before) if before else {})
 
 
 def own_options(
@@ -77,6 +95,12 @@ def own_options(
     return [
         Option("optimizer", str, optimizer.name, "one of optax; with it, --help has its options"),
         Option("learning_rate", float, rate, "its step size, above 0"),
+        Option(
+            "anneal",
+            bool,
+            base is not None and base.anneal is not None,
+            "let sigma fall, and steps with it; with it, --help has its options",
+        ),
         Option("schedule", str | None, schedule, "course of the learning rate", "constant"),
         log_option(base.log if base else ()),
         *(

@@ -15,7 +15,7 @@ from .._config.build import Training
 from .._config.run_records import run_records
 from .._logger import AbstractLogger
 from .._params import split
-from .._progress import show_progress
+from .._progress import make_notes, show_progress
 from .._run import Run
 from .._train import Compiled
 from .._updates import Record
@@ -28,12 +28,13 @@ def run_loop(
     """Trains to the end, or until a signal; returns the exit code."""
     total = training.config.num_updates
     records = run_records(training, run, compiled, loggers)
+    note = make_notes()
     record, made = None, max(run.checkpoints, default=0)
     try:
         shown = show_progress(total, made, "updates", sys.stdout)
         with _signals() as caught, shown as show_update:
             for record in records:
-                show_update(record.update, f"loss {record.loss:.6g}")
+                show_update(record.update, note(record))
                 if caught() and record.update < total:
                     # The state is gone once another record is asked for.
                     run.save(record)

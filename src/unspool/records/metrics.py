@@ -25,5 +25,6 @@ class MetricsLine(Struct, frozen=True, kw_only=True):
     signal_to_noise: float | None = None
     lag: float | None = None
     dropped: int = 0
+    sigma: float | None = None
     result: str = "successful"
     params: Numbers | None = None
