@@ -135,11 +135,12 @@ class WithoutSign(unspool.LatticeDirections):
 
 
 LATTICE, PAIR = unspool.LatticeDirections(), unspool.OrthogonalDirections(2)
+ONE = unspool.WindowGradientControl()
 ESTIMATORS = {
     "NRES": unspool.NRES(4, 3, 0.1, directions=LATTICE),
     "PES": unspool.PES(4, 3, 0.1, directions=LATTICE),
     "GPES": unspool.GPES(4, 3, 6, 0.1, directions=LATTICE),
-    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, 0.1, directions=LATTICE),
+    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, 0.1, control=ONE, directions=LATTICE),
     "DODGE": unspool.DODGE(4, 3, directions=LATTICE),
     "orthogonal PES": unspool.PES(4, 3, 0.1, directions=PAIR),
     "orthogonal pairs of a group": unspool.NRES(4, 3, 0.1, directions=PAIR, pairs_per_group=2),

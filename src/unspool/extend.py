@@ -2,7 +2,6 @@
 
 from ._estimator.control import AbstractControl as AbstractControl
 from ._estimator.control import AnalyticNewestControl as AnalyticNewestControl
-from ._estimator.control import WindowGradientControl as WindowGradientControl
 from ._estimator.directions import AbstractDirections as AbstractDirections
 from ._estimator.directions import Draw as Draw
 from ._estimator.influence import AbstractInfluence as AbstractInfluence

@@ -4,6 +4,7 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
@@ -50,8 +51,75 @@ class AbstractControl(eqx.Module):
         return learned
 
 
+class FittedWindowControl(AbstractControl):
+    r"""As much of the window's own gradient as earlier episodes say is of use.
+
+    $$ a_k = \frac{\sum_v d^{\,v} \sum D \; p_k \cdot \sigma z}
+       {\sum_v d^{\,v} \sum (p_k \cdot \sigma z)^2} $$
+
+    The coefficient of least squares, over the pairs that were in window $k$ in earlier visits $v$,
+    counted back from the last one: updates in which none was there do not count. It may be far
+    above one, where what a window says of itself is said again by those before it, and is near
+    zero where a window's gradient says nothing. Before the first visit it is zero, so that the
+    estimate is that without a control.
+
+    A pair whose numbers are too large for sums of squares counts as the largest that fits; where
+    all are too small for squares, the coefficient is zero.
+
+    **Arguments:**
+
+    - `decay`: how much of an earlier visit is left one visit later, above 0 and at most 1.
+
+    **Raises:** `ValueError` for a decay out of range.
+
+    **Example:**
+
+    >>> control = unspool.FittedWindowControl(decay=0.9)
+    >>> estimator = unspool.ControlledNRES(num_workers=100, window=10, sigma=0.1, control=control)
+    >>> learned = control.update(control.init(), control.deposit(jnp.array(6.0), jnp.array(3.0)))
+    >>> print(f"{control.coefficient(learned):.1f}")
+    2.0
+    """
+
+    decay: float = 0.95
+
+    def __check_init__(self):
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
+
+    def init(self):
+        return {"product": 0.0, "square": 0.0}
+
+    def coefficient(self, learned):
+        product, square = learned["product"], learned["square"]
+        known = square >= jnp.finfo(square.dtype).tiny
+        return jnp.where(known, product / jnp.where(known, square, 1), 0)
+
+    def deposit(self, derivative, explained):
+        # Their squares leave room for sums over ten million pairs.
+        most = float(jnp.finfo(derivative.dtype).max) ** 0.4
+        size = jnp.maximum(jnp.abs(derivative), jnp.abs(explained))
+        excess = jnp.maximum(size / most, 1)
+        derivative, explained = derivative / excess, explained / excess
+        return {"product": derivative * explained, "square": explained**2}
+
+    def update(self, learned, deposits):
+        return jax.tree.map(lambda old, new: self.decay * old + new, learned, deposits)
+
+
 class WindowGradientControl(AbstractControl):
-    """The window's own gradient as a control variate, with a coefficient of one."""
+    """The window's own gradient as a control variate, with a coefficient of one.
+
+    Right where most of the gradient is within a window. Nothing is learned, so that it goes with
+    directions that are drawn together across episodes, such as `LatticeDirections()`.
+
+    **Example:**
+
+    >>> control = unspool.WindowGradientControl()
+    >>> estimator = unspool.ControlledNRES(num_workers=100, window=10, sigma=0.1, control=control)
+    >>> float(control.coefficient(control.init()))
+    1.0
+    """
 
     def coefficient(self, learned):
         return jnp.ones(())

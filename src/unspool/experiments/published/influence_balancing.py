@@ -17,6 +17,7 @@ from ... import (
     ESSingle,
     PESAnalytic,
     TruncatedES,
+    WindowGradientControl,
 )
 from ..._counts import check_fields
 from ..._custom_types import RandomKey
@@ -110,6 +111,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         check_fields(self)
 
     def entries(self) -> tuple[Entry, ...]:
+        control = WindowGradientControl()
         return (
             self._entry("RTRL", RTRL(100, 1)),
             self._entry("UORO", UORO(100, 1)),
@@ -117,7 +119,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
             self._entry("ESSingle", ESSingle(500, 1, sigma=_SIGMA)),
             self._entry("PES", PES(500, 1, sigma=_SIGMA)),
             self._entry("PES+Analytic", PESAnalytic(500, 1, sigma=_SIGMA)),
-            self._entry("ControlledPES", ControlledGPES(500, 1, 1, sigma=_SIGMA)),
+            self._entry("ControlledPES", ControlledGPES(500, 1, 1, sigma=_SIGMA, control=control)),
             self._entry("TES", TruncatedES(500, 1, sigma=_SIGMA)),
             self._entry("TBPTT 1", TBPTT(1, 1)),
             self._entry("TBPTT 10", TBPTT(1, 10)),

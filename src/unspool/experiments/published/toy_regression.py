@@ -5,7 +5,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
+from ... import (
+    NRES,
+    PES,
+    RTRL,
+    TBPTT,
+    UORO,
+    ControlledGPES,
+    PESAnalytic,
+    TruncatedES,
+    WindowGradientControl,
+)
 from ..._counts import check_fields
 from ...problems import ToyRegression
 from ...records import Claim, Details, Expectation
@@ -45,11 +55,12 @@ class ToyRegressionExperiment(AbstractExperiment):
         return cls(num_updates=20_000)
 
     def entries(self) -> tuple[Entry, ...]:
+        controlled = ControlledGPES(50, 10, 10, sigma=0.3, control=WindowGradientControl())
         return (
             self._entry("NRES", NRES(50, 10, sigma=0.3)),
             self._entry("PES", PES(50, 10, sigma=0.3)),
             self._entry("PES+Analytic", PESAnalytic(50, 10, sigma=0.3)),
-            self._entry("ControlledPES", ControlledGPES(50, 10, 10, sigma=0.3)),
+            self._entry("ControlledPES", controlled),
             self._entry("TES", TruncatedES(50, 10, sigma=1.0)),
             self._entry("TBPTT", TBPTT(1, 10)),
             self._entry("RTRL", RTRL(1, 10)),
