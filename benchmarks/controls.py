@@ -85,7 +85,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         ("optimum", optimum),
     ):
         found[f"Lorenz, {name}"] = lambda place=place: Case(
-            problems.Lorenz(), jnp.array(place), of_lorenz, 60
+            problems.Lorenz(), jnp.array(place), of_lorenz, 30
         )
     of_net = {"num_workers": 40, "window": 10, "sigma": 0.01, "pairs_per_group": 4}
     for name, shares in (("fixed data", True), ("data of each group", False)):

@@ -29,6 +29,7 @@ from ._engine import Trajectories as Trajectories
 from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
+from ._estimator.automatic_directions import AutomaticDirections as AutomaticDirections
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
 from ._estimator.control import FittedWindowControl as FittedWindowControl

@@ -170,6 +170,13 @@ def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any
     }  # fmt: skip
 
 
+def is_exported(thing: type | str) -> bool:
+    """True for a class that the library exports, or its name."""
+    if isinstance(thing, str):
+        return hasattr(_library(), thing)
+    return getattr(_library(), thing.__name__, None) is thing
+
+
 def matching(name: str, choices: Mapping[str, Any]) -> Any:
     """The choice of this name, however it is hyphenated; `None` if there is none."""
     return {_normalize(known): value for known, value in choices.items()}.get(_normalize(name))

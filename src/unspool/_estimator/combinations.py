@@ -1,5 +1,8 @@
 """Combinations that one estimator may not have, and why."""
 
+from dataclasses import replace
+
+from .directions import Use
 from .tableau import Tableau
 
 
@@ -12,13 +15,24 @@ def check_combination(tableau: Tableau) -> None:
     if not tableau.directions.couples_episodes(tableau.pairs):
         return
     name = type(tableau.directions).__name__
-    for what, learns in _LEARNS.items():
-        if learns(tableau):
-            raise ValueError(
-                f"{name} couples the directions of different episodes, and {what} is learned on "
-                "earlier ones, which would bias the estimates: use GaussianDirections, or "
-                "OrthogonalDirections of a size that divides pairs_per_group"
-            )
+    for what in _learned(tableau):
+        raise ValueError(
+            f"{name} couples the directions of different episodes, and {what} is learned on "
+            "earlier ones, which would bias the estimates: use GaussianDirections, or "
+            "OrthogonalDirections of a size that divides pairs_per_group"
+        )
+
+
+def with_directions(tableau: Tableau, num_params: int, num_pairs: int) -> Tableau:
+    """The row of the table, with the directions that are drawn for so many parameters and pairs."""
+    lasts, learns = tableau.period is None, bool(_learned(tableau))
+    use = Use(num_params, num_pairs, tableau.pairs, lasts, learns)
+    return replace(tableau, directions=tableau.directions.choose(use))
+
+
+def _learned(tableau: Tableau) -> list[str]:
+    """The parts that learn from the noise of earlier episodes."""
+    return [what for what, learns in _LEARNS.items() if learns(tableau)]
 
 
 _LEARNS = {

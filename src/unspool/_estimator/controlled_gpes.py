@@ -2,8 +2,9 @@ from typing import ClassVar
 
 import equinox as eqx
 
+from .automatic_directions import AutomaticDirections
 from .control import AbstractControl, FittedWindowControl
-from .directions import AbstractDirections, GaussianDirections
+from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .phases import AbstractPhases, EvenPhases
 from .probe import ControlledAntithetic
@@ -45,7 +46,7 @@ class ControlledGPES(AbstractPerturbed):
     - `control`: the coefficient: `FittedWindowControl()`, or `WindowGradientControl()` for one.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
       or, for up to three parameters, `LatticeDirections()`. With a fitted control they must not be
-      drawn together across episodes.
+      drawn together across episodes; by default they are not.
     - `phases`: where in their episodes workers start: `EvenPhases()`, `IndependentPhases()`, or
       `Staggered()`, which runs no window before the first update.
 
@@ -69,7 +70,7 @@ class ControlledGPES(AbstractPerturbed):
     sigma: Sigma = eqx.field(converter=as_sigma)
     pairs_per_group: int = eqx.field(default=1, kw_only=True)
     control: AbstractControl = eqx.field(default=FittedWindowControl(), kw_only=True)
-    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    directions: AbstractDirections = eqx.field(default=AutomaticDirections(), kw_only=True)
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("vicol2021", "li2023")

@@ -5,13 +5,13 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from .. import _rows as rows
 from .._counts import check_count, check_divides
 from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
+from .._params import count_numbers
 from .._target import Target
 from .base import AbstractEstimator
-from .combinations import check_combination
+from .combinations import check_combination, with_directions
 from .estimate import WindowSums
 from .perturbed_state import (
     current_sigma,
@@ -46,6 +46,10 @@ class AbstractPerturbed(AbstractEstimator):
     def tableau(self) -> Tableau:
         """This member's row of the table."""
 
+    def tableau_for(self, params: Params) -> Tableau:
+        """The row, with the directions that are drawn for these parameters."""
+        return with_directions(self.tableau, count_numbers(params), self.num_workers)
+
     def __check_init__(self):
         tableau = self.tableau
         window, period, pairs = tableau.window, tableau.period, tableau.pairs
@@ -78,8 +82,8 @@ class AbstractPerturbed(AbstractEstimator):
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        tableau, plan = self.tableau, self.plan(engine.horizon)
-        tableau.directions.check(rows.ravel(params)[0].size, tableau.pairs)
+        tableau, plan = self.tableau_for(params), self.plan(engine.horizon)
+        tableau.directions.check(count_numbers(params), tableau.pairs)
         branches, carried = init_carried(tableau, engine, params, key)
         learned = init_learned(tableau, plan.num_windows)
         layout = tableau.probe.layout(tableau.pairs)
@@ -88,7 +92,7 @@ class AbstractPerturbed(AbstractEstimator):
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[WindowSums, Workers]:
-        return PerturbedWindow.of(self.tableau, engine, params, workers).run()
+        return PerturbedWindow.of(self.tableau_for(params), engine, params, workers).run()
 
     def learn(self, workers: Workers, sums: WindowSums) -> Workers:
         return learn_control(self.tableau.control, workers, sums.deposits)

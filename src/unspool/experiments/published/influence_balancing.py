@@ -30,6 +30,7 @@ from ...problems import InfluenceBalancing
 from ...records import Chart, Claim, Details, Marker, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
 from ..prose import prose
+from .as_published import as_published
 from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000
@@ -131,13 +132,15 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         every = max(1, self.num_updates // 150)
         evaluation = EvaluationPlan(LossAtEnd(InfluenceBalancing(500)), every)
         problem = InfluenceBalancing(_HORIZON)
-        return Entry(label, problem, estimator, sgd(_RATE), self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), sgd(_RATE), self.num_updates, every, evaluation
+        )
 
     def measurements(self) -> tuple[Measurement, ...]:
         return tuple(self._measurement(label) for label in _COMPARED)
 
     def _measurement(self, label: str) -> Measurement:
-        estimator = _COMPARED[label](1, 1, sigma=_SIGMA)
+        estimator = as_published(_COMPARED[label](1, 1, sigma=_SIGMA))
         steps = _EPISODES * _UNROLLS * estimator.plan(_UNROLLS).num_steps
         measure = lambda key, _: _relative_errors(estimator, key)
         return Measurement(_measured(label), steps, measure)

@@ -22,6 +22,7 @@ from ...records import Claim, Details, Expectation
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..losses import surface
 from ..prose import prose
+from .as_published import as_published
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class ToyRegressionExperiment(AbstractExperiment):
         problem, optimizer = ToyRegression(), adam(1e-2, b1=0.99)
         every = max(1, self.num_updates // 500)
         evaluation = EvaluationPlan(problem, every)
-        return Entry(label, problem, estimator, optimizer, self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), optimizer, self.num_updates, every, evaluation
+        )
 
     def details(self):
         axis = np.linspace(-5, 5, 161)
