@@ -3,31 +3,28 @@
     python benchmarks/controls.py FILE.json [--only WORD]
 
 At each place: the variance of one estimate, and of the mean over the estimates of an episode, each
-over that of `NRES` with as many pairs, the same keys and the same groups, with intervals of 95 % by
-the jackknife over seeds. The first two episodes, in which coefficients have not seen much, are left
-out. The cost is CPU time of an estimate over that of `NRES`, the unperturbed arms and their reverse
-pass included. What FILE.json holds of other places is kept.
+over that of `NRES` with as many pairs, the same keys, groups and directions, with intervals of
+95 % by the jackknife over seeds. The first two episodes, in which coefficients have not seen much,
+are left out. The cost is CPU time of an estimate over that of `NRES`, unperturbed arms and their
+reverse pass included. What FILE.json holds of other places is kept.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from variance import Case, compare
 
 import unspool
 from unspool import data, problems
 from unspool._describe import environment
 from unspool.problems import learned_optimizer
-
-EPISODES_LEFT_OUT, EPISODES_MEASURED = 2, 2
 
 
 class Recurrent(unspool.AbstractProblem):
@@ -58,15 +55,6 @@ class Recurrent(unspool.AbstractProblem):
         hidden = jnp.tanh(params["hidden"] @ hidden + params["input"] @ inputs + params["bias"])
         loss = (params["output"] @ hidden + params["level"] - target) ** 2
         return (hidden, target), loss
-
-
-class Case(NamedTuple):
-    """A problem at some parameters, how `NRES` estimates its gradient, and with how many seeds."""
-
-    problem: Any
-    params: Any
-    settings: dict[str, Any]
-    num_seeds: int
 
 
 def cases() -> dict[str, Callable[[], Case]]:
@@ -117,65 +105,11 @@ def trained(problem, settings, num_seeds):
 
 def measure(case: Case) -> dict[str, Any]:
     """The ratios at one place."""
-    plain, controlled = unspool.NRES(**case.settings), unspool.ControlledNRES(**case.settings)
-    found, cost = zip(
-        *(estimates(case, estimator) for estimator in (plain, controlled)), strict=True
-    )
-    update, episode = (ratio(*map(of, found)) for of in (of_updates, of_episodes))
+    independent = case.settings | {"directions": unspool.GaussianDirections()}
+    plain, controlled = unspool.NRES(**independent), unspool.ControlledNRES(**independent)
     size = sum(np.size(x) for x in jax.tree.leaves(case.params))
     settings = case.settings | {"horizon": case.problem.horizon, "num_params": size}
-    return {
-        "update": update,
-        "episode": episode,
-        "cost": round(cost[1] / cost[0], 2),
-        "num_seeds": case.num_seeds,
-        "settings": settings,
-    }
-
-
-def estimates(case: Case, estimator) -> tuple[np.ndarray, float]:
-    """Gradients of seeds x episodes x windows, and the CPU seconds of an estimate."""
-    num_windows = estimator.plan(case.problem.horizon).num_windows
-    num_updates = num_windows * (EPISODES_LEFT_OUT + EPISODES_MEASURED)
-
-    @eqx.filter_jit
-    def run(state):
-        def step(state, _):
-            estimate, state = estimator.estimate(case.problem, case.params, state)
-            return state, jax.flatten_util.ravel_pytree(estimate.grad)[0]
-
-        return jax.lax.scan(step, state, length=num_updates)[1]
-
-    grads, seconds = [], []
-    for key in jax.random.split(jax.random.key(7), case.num_seeds):
-        state = jax.block_until_ready(estimator.init(case.problem, case.params, key=key))
-        before = time.process_time()
-        grads.append(np.asarray(run(state), float))
-        seconds.append(time.process_time() - before)
-    grads = np.stack(grads).reshape(case.num_seeds, -1, num_windows, grads[0].shape[-1])
-    # The first of all includes compilation.
-    return grads[:, EPISODES_LEFT_OUT:], float(np.median(seconds[1:])) / num_updates
-
-
-def of_updates(grads):
-    return grads.reshape(len(grads), -1)
-
-
-def of_episodes(grads):
-    return grads.mean(axis=2).reshape(len(grads), -1)
-
-
-def ratio(plain: np.ndarray, controlled: np.ndarray) -> list[float]:
-    """The second total variance over the first, with the ends of its interval."""
-    total = lambda values: values.var(axis=0, ddof=1).sum()
-    log_ratio = lambda *pair: np.log(total(pair[1]) / total(pair[0]))
-    whole, count = log_ratio(plain, controlled), len(plain)
-    left_out = [
-        log_ratio(*(np.delete(values, i, axis=0) for values in (plain, controlled)))
-        for i in range(count)
-    ]
-    error = np.std(left_out) * (count - 1) ** 0.5
-    return [float(f"{np.exp(whole + z * error):.3g}") for z in (0, -1.96, 1.96)]
+    return compare(case, plain, controlled) | {"settings": settings}
 
 
 def main():

@@ -144,6 +144,7 @@ ESTIMATORS = {
     "GPES": unspool.GPES(4, 3, 6, 0.1, directions=LATTICE),
     "ControlledGPES": unspool.ControlledGPES(4, 3, 3, 0.1, control=ONE, directions=LATTICE),
     "DODGE": unspool.DODGE(4, 3, directions=LATTICE),
+    "PES by default": unspool.PES(20, 3, 0.1),
     "orthogonal PES": unspool.PES(4, 3, 0.1, directions=PAIR),
     "orthogonal pairs of a group": unspool.NRES(4, 3, 0.1, directions=PAIR, pairs_per_group=2),
 }
@@ -155,7 +156,7 @@ def exact(estimator):
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name not in ("PES", "DODGE")) for name in ESTIMATORS]
+    "name", [slow(name, when=name not in ("PES by default", "DODGE")) for name in ESTIMATORS]
 )
 def test_the_mean_is_that_of_independent_directions(name, float64):
     estimator, problem = ESTIMATORS[name], problems.Cubic(horizon=12)
@@ -276,6 +277,7 @@ def misses(num_workers, directions, count=2000, num_updates=24):
     return [np.stack(jax.tree.leaves(x)) for x in found]
 
 
+@pytest.mark.slow
 def test_directions_that_are_coupled_do_no_harm_along_a_training(float64):
     """Later episodes of a round are not independent of those that have moved the parameters.
 
