@@ -43,7 +43,7 @@ def cases():
     found["TruncatedES, Lorenz, start"] = start, partial(unspool.TruncatedES, **lorenz)
     whole = partial(unspool.FullES, num_workers=20, sigma=0.04)
     found["FullES, Lorenz, start"] = start._replace(num_seeds=100), whole
-    for num_params in (4, 10, 40, 100):
+    for num_params in (4, 10, 20, 100):
         found[f"NRES, linear, {num_params} parameters"] = at_start(Wide(num_params), small)
     found["NRES, lynx and hare"] = at_start(lynx_hare(), small)
     return found

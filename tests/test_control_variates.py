@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 KEY = jax.random.key(0)
 CUBIC = problems.Cubic(horizon=12)
-FITTED_CONTROL = unspool.FittedWindowControl()
+FITTED_CONTROL = unspool.FittedWindowControl(fewest_pairs=1)
 
 
 class Newest(extend.AbstractControl):
@@ -53,10 +53,10 @@ def check(estimator, problem=CUBIC, **options):
 
 
 FITTED = {
-    "several pairs": unspool.ControlledNRES(4, 3, 0.1),
-    "a group": unspool.ControlledNRES(4, 3, 0.1, pairs_per_group=2),
+    "several pairs": unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL),
+    "a group": unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL, pairs_per_group=2),
     "the newest visit alone": unspool.ControlledNRES(1, 3, 0.1, control=Newest()),
-    "in chunks": unspool.Chunked(unspool.ControlledNRES(4, 3, 0.1), 2),
+    "in chunks": unspool.Chunked(unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL), 2),
     "odd windows": unspool.ControlledNRES(3, 5, 0.1, control=Newest()),
 }
 
@@ -94,7 +94,7 @@ def test_the_first_visit_of_a_window_has_no_control_and_later_ones_have_less_noi
     spread = lambda found: np.asarray(found)[:, 20:].std((0, 1))
     assert np.all(spread(learned) < 0.9 * spread(plain))
     # A deposit is read one update later at the earliest: warm-up alone is before these.
-    fresh, _ = grads(unspool.ControlledNRES(4, 12, 0.1), CUBIC, 2)
+    fresh, _ = grads(unspool.ControlledNRES(4, 12, 0.1, control=FITTED_CONTROL), CUBIC, 2)
     others, _ = grads(unspool.NRES(4, 12, 0.1), CUBIC, 2)
     np.testing.assert_allclose(fresh[:, 0], others[:, 0], rtol=1e-9)
     assert np.all(np.abs(fresh[:, 1] - others[:, 1]) > 1e-6)
@@ -150,6 +150,18 @@ def test_sums_of_squares_neither_overflow_nor_vanish_unseen(dtype):
         assert FITTED_CONTROL.coefficient(learned) == pytest.approx(expected, rel=1e-5), visits
     small = FITTED_CONTROL.deposit(*(jnp.asarray(smallest, dtype) for _ in range(2)))
     assert FITTED_CONTROL.coefficient(small) == 0
+
+
+def test_a_coefficient_waits_for_enough_pairs():
+    control = unspool.FittedWindowControl(decay=0.9, fewest_pairs=3)
+    learned, found = control.init(), []
+    for _ in range(5):
+        learned = control.update(learned, control.deposit(jnp.array(2.0), jnp.array(1.0)))
+        found.append(float(control.coefficient(learned)))
+    # What is left of three is 2.71, of four 3.44.
+    np.testing.assert_allclose(found, [0, 0, 0, 2, 2], rtol=1e-9)
+    with pytest.raises(ValueError, match="fewest_pairs must be an integer of at least 1, got 0"):
+        unspool.FittedWindowControl(fewest_pairs=0)
 
 
 @pytest.mark.parametrize("decay", [0.0, -1.0, 1.5, float("nan")])

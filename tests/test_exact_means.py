@@ -115,7 +115,8 @@ class ForAllWindows(unspool.ControlledNRES):
 @pytest.mark.parametrize("window", [2, slow(4)])
 def test_a_fitted_coefficient_changes_no_mean(kind, is_exact, window):
     """Of estimates of the second and third episode, over all noises of these and the first."""
-    estimator, problems = kind(1, window, SIGMA), every_kind()
+    control = unspool.FittedWindowControl(fewest_pairs=1)
+    estimator, problems = kind(1, window, SIGMA, control=control), every_kind()
     count = estimator.plan(HORIZON).num_windows
     later = lambda windows: average(jax.tree.map(lambda g: g[count : 2 * count], windows))
     found = mean_of_perturbed(estimator, problems, later, num_episodes=3)

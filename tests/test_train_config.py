@@ -267,7 +267,10 @@ def test_a_run_names_the_parts_that_its_estimator_has_by_default():
     assert many["directions"]["name"] == "unspool:LatticeDirections"
     controlled = Spec("controlled-nres", {"num_workers": 2})
     options = unspool.build_training(simple(estimator=controlled)).config.estimator.options
-    assert options["control"] == {"name": "unspool:FittedWindowControl", "options": {"decay": 0.95}}
+    assert options["control"] == {
+        "name": "unspool:FittedWindowControl",
+        "options": {"decay": 0.95, "fewest_pairs": 8},
+    }
 
 
 def with_workers(count, **options):
