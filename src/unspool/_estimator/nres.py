@@ -50,7 +50,7 @@ class NRES(AbstractPerturbed):
     >>> workers = estimator.init(problem, params, key=jax.random.key(0))
     >>> estimate, workers = estimator.estimate(problem, params, workers)
     >>> print(f"{estimate.grad:.0f}")  # the gradient is 36, the rest is noise
-    40
+    34
 
     **Reference:** Li, Harrison, Sohl-Dickstein, Smith, Metz (2023), arXiv 2304.12180.
     """
