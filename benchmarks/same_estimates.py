@@ -154,6 +154,8 @@ def decaying(update):
     return 0.2 * 0.9**update
 
 
+# Checkouts before this one had no other control.
+ONE = {"control": unspool.WindowGradientControl()} if hasattr(unspool, "ControlledNRES") else {}
 ESTIMATORS = {
     "FullES": unspool.FullES(4, 0.1),
     "TruncatedES": unspool.TruncatedES(4, 3, 0.1),
@@ -167,7 +169,7 @@ ESTIMATORS = {
     "ESSingle": unspool.ESSingle(4, 3, 0.1),
     "NRES in chunks": unspool.Chunked(unspool.NRES(5, 3, 0.1), 2),
     "PES in chunks": unspool.Chunked(unspool.PES(5, 3, 0.1), 2),
-    "ControlledGPES": unspool.ControlledGPES(3, 3, 3, 0.1),
+    "ControlledGPES": unspool.ControlledGPES(3, 3, 3, 0.1, **ONE),
     "PESAnalytic": unspool.PESAnalytic(3, 3, 0.1),
     "DODGE": unspool.DODGE(3, 3),
     "DODGE with a period": unspool.DODGE(4, 6, 3),

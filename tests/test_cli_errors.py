@@ -58,7 +58,7 @@ MISTAKES = {
     "train mine.py:Undefined nres": "params must be finite, got 1 of 2 entries NaN",
     "train mine.py:Clumsy nres": "add got incompatible shapes",
     "train mine.py:Fractional nres": "horizon must be an integer of at least 1, got 2.5",
-    "train cubic nres --directions round": "no directions 'round'; there are: gaussian, lattice",
+    "train cubic nres --directions round": "no directions 'round'; there are: automatic, gaussian",
     "train cubic nres --directions orthogonal": "missing: --directions.size INT",
     "train cubic nres --directions.size 2": "there is no option --directions.size",
     "train cubic nres --b3 1": "there is no option --b3; did you mean --b",

@@ -30,6 +30,7 @@ ESTIMATORS = {
     "ReweightedNRES": unspool.ReweightedNRES(3, 3, SIGMA),
     "ESSingle": unspool.ESSingle(4, 3, SIGMA),
     "ControlledGPES": unspool.ControlledGPES(3, 3, 3, SIGMA),
+    "ControlledNRES": unspool.ControlledNRES(3, 3, SIGMA),
     "DODGE": unspool.DODGE(3, 3),
     "DODGE with a period": unspool.DODGE(4, 6, 3),
     "ForwardGradient": unspool.ForwardGradient(3, 3),
@@ -40,6 +41,7 @@ ESTIMATORS = {
     "Chunked": unspool.Chunked(unspool.NRES(3, 3, SIGMA), 2),
 }
 SMOOTHING = ("FullES", "TruncatedES", "PES", "GPES, period above window", "NRES", "ControlledGPES")
+SMOOTHING += ("ControlledNRES",)
 ODD_WINDOWS = {
     "TruncatedES": unspool.TruncatedES(3, 5, SIGMA),
     "PES": unspool.PES(3, 5, SIGMA),
@@ -47,6 +49,7 @@ ODD_WINDOWS = {
     "NRES": unspool.NRES(3, 5, SIGMA),
     "ESSingle": unspool.ESSingle(3, 5, SIGMA),
     "ControlledGPES": unspool.ControlledGPES(3, 5, 5, SIGMA),
+    "ControlledNRES": unspool.ControlledNRES(3, 5, SIGMA),
     "PESAnalytic": unspool.PESAnalytic(3, 5, 1e-3),
     "DODGE": unspool.DODGE(3, 5),
     "ForwardGradient": unspool.ForwardGradient(3, 5),

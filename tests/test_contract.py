@@ -22,6 +22,7 @@ ESTIMATORS = {
     "ESSingle": unspool.ESSingle(4, 3, 0.1),
     "PESAnalytic": unspool.PESAnalytic(4, 3, 0.1),
     "ControlledGPES": unspool.ControlledGPES(4, 3, 6, 0.1),
+    "ControlledNRES": unspool.ControlledNRES(4, 3, 0.1),
     "DODGE": unspool.DODGE(4, 3),
     "ForwardGradient": unspool.ForwardGradient(4, 3),
     "BPTT": unspool.BPTT(2),
@@ -79,7 +80,7 @@ class Motley(unspool.AbstractProblem):
 
 
 NEED_DERIVATIVES = {"BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"}
-NEED_DERIVATIVES |= {"ControlledGPES", "PESAnalytic"}
+NEED_DERIVATIVES |= {"ControlledGPES", "ControlledNRES", "PESAnalytic"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
     [

@@ -1,9 +1,7 @@
 """Control variates: what is learned about them may not have seen the noise that it is used on."""
 
 import dataclasses
-from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,25 +16,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 KEY = jax.random.key(0)
 CUBIC = problems.Cubic(horizon=12)
-
-
-class Fitted(extend.AbstractControl):
-    """Least squares over the last few visits."""
-
-    memory: float = 0.95
-
-    def init(self):
-        return {"product": 0.0, "square": 0.0}
-
-    def coefficient(self, learned):
-        square = learned["square"]
-        return jnp.where(square > 0, learned["product"] / jnp.where(square > 0, square, 1.0), 0.0)
-
-    def deposit(self, derivative, explained):
-        return {"product": derivative * explained, "square": explained**2}
-
-    def update(self, learned, deposits):
-        return jax.tree.map(lambda old, new: self.memory * old + new, learned, deposits)
+FITTED_CONTROL = unspool.FittedWindowControl(fewest_pairs=1)
 
 
 class Newest(extend.AbstractControl):
@@ -55,31 +35,7 @@ class Newest(extend.AbstractControl):
         return deposits
 
 
-class Controlled(extend.AbstractPerturbed):
-    """`NRES` beside an unperturbed arm, with any control."""
-
-    num_workers: int
-    window: int
-    control: extend.AbstractControl = Fitted()
-    sigma: Any = eqx.field(default=0.1, converter=extend.as_sigma)
-    directions: extend.AbstractDirections = unspool.GaussianDirections()
-    pairs_per_group: int = 1
-    estimand: ClassVar[str] = "smoothed gradient"
-
-    @property
-    def tableau(self):
-        return extend.Tableau(
-            window=self.window,
-            period=None,
-            probe=extend.ControlledAntithetic(),
-            sigma=self.sigma,
-            control=self.control,
-            directions=self.directions,
-            pairs=self.pairs_per_group,
-        )
-
-
-class OneForAllWindows(Controlled):
+class OneForAllWindows(unspool.ControlledNRES):
     """The biased way: what windows have learned is pooled, and an episode reads its own noise."""
 
     def learn(self, workers, sums):
@@ -97,11 +53,11 @@ def check(estimator, problem=CUBIC, **options):
 
 
 FITTED = {
-    "several pairs": Controlled(4, 3),
-    "a group": Controlled(4, 3, pairs_per_group=2),
-    "the newest visit alone": Controlled(1, 3, Newest()),
-    "in chunks": unspool.Chunked(Controlled(4, 3), 2),
-    "odd windows": Controlled(3, 5, Newest()),
+    "several pairs": unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL),
+    "a group": unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL, pairs_per_group=2),
+    "the newest visit alone": unspool.ControlledNRES(1, 3, 0.1, control=Newest()),
+    "in chunks": unspool.Chunked(unspool.ControlledNRES(4, 3, 0.1, control=FITTED_CONTROL), 2),
+    "odd windows": unspool.ControlledNRES(3, 5, 0.1, control=Newest()),
 }
 
 
@@ -114,8 +70,8 @@ def test_a_fitted_coefficient_has_no_bias(name):
 def test_a_coefficient_that_has_seen_the_noise_is_found_out():
     problem = problems.LearnedStart(horizon=12)
     verdicts = [
-        check(kind(1, 3, Newest()), problem, num_chains=800).verdict
-        for kind in (Controlled, OneForAllWindows)
+        check(kind(1, 3, 0.1, control=Newest()), problem, num_chains=800).verdict
+        for kind in (unspool.ControlledNRES, OneForAllWindows)
     ]
     assert verdicts == ["unbiased", "biased"]
 
@@ -133,20 +89,122 @@ def grads(estimator, problem, num_estimates, num_keys=1):
 
 
 def test_the_first_visit_of_a_window_has_no_control_and_later_ones_have_less_noise():
-    learned, _ = grads(Controlled(8, 3), CUBIC, 40, 20)
+    learned, _ = grads(unspool.ControlledNRES(8, 3, 0.1), CUBIC, 40, 20)
     plain, _ = grads(unspool.NRES(8, 3, 0.1), CUBIC, 40, 20)
     spread = lambda found: np.asarray(found)[:, 20:].std((0, 1))
     assert np.all(spread(learned) < 0.9 * spread(plain))
     # A deposit is read one update later at the earliest: warm-up alone is before these.
-    fresh, _ = grads(Controlled(4, 12), CUBIC, 2)
+    fresh, _ = grads(unspool.ControlledNRES(4, 12, 0.1, control=FITTED_CONTROL), CUBIC, 2)
     others, _ = grads(unspool.NRES(4, 12, 0.1), CUBIC, 2)
     np.testing.assert_allclose(fresh[:, 0], others[:, 0], rtol=1e-9)
     assert np.all(np.abs(fresh[:, 1] - others[:, 1]) > 1e-6)
 
 
+class Kept(unspool.FittedWindowControl):
+    """Forgets all but the newest visit."""
+
+    def update(self, learned, deposits):
+        return deposits
+
+
+def visits(control, num_updates):
+    """What is known after each update of one worker, and the window that it was in."""
+    estimator = unspool.ControlledNRES(1, 3, 0.1, control=control)
+    params = CUBIC.init_params(key=KEY)
+    state = estimator.init_workers(CUBIC, params, KEY)
+    for _ in range(num_updates):
+        place = int(state[0].trajectories.clock.t[0]) // 3 % 4
+        _, state = estimator.estimate(CUBIC, params, state)
+        yield place, jax.tree.map(np.asarray, state[0].learned.control)
+
+
+def test_a_coefficient_is_that_of_least_squares_over_earlier_visits():
+    expected = {name: np.zeros(4) for name in FITTED_CONTROL.init()}
+    newest = [(place, known) for place, known in visits(Kept(), 12)]
+    for (place, known), (same, deposit) in zip(visits(FITTED_CONTROL, 12), newest, strict=True):
+        assert place == same
+        for name, sums in expected.items():
+            # The places where nobody was keep what they have.
+            sums[place] = 0.95 * sums[place] + deposit[name][place]
+            np.testing.assert_allclose(known[name], sums, rtol=1e-9)
+    ratios = jax.vmap(FITTED_CONTROL.coefficient)(jax.tree.map(jnp.asarray, known))
+    np.testing.assert_allclose(ratios, expected["product"] / expected["square"])
+    assert len(np.unique(ratios)) == 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_squares_neither_overflow_nor_vanish_unseen(dtype):
+    largest, smallest = np.finfo(dtype).max, np.finfo(dtype).tiny
+    cases = {
+        3.0: [(6.0, 2.0), (3.0, 1.0)],
+        0.0: [(0.0, 0.0)],
+        -2.0: [(1.0, 1.0), (-2e-2 * largest, 1e-2 * largest)],
+        1e-3: [(5.0, 1.0), (largest * 1e-3, largest)],
+    }
+    for expected, visits in cases.items():
+        learned = jax.tree.map(lambda x: jnp.asarray(x, dtype), FITTED_CONTROL.init())
+        for visit in visits:
+            deposit = FITTED_CONTROL.deposit(*(jnp.asarray(x, dtype) for x in visit))
+            many = jax.tree.map(lambda x: 1e6 * x, deposit)
+            learned = FITTED_CONTROL.update(learned, many)
+        assert FITTED_CONTROL.coefficient(learned) == pytest.approx(expected, rel=1e-5), visits
+    small = FITTED_CONTROL.deposit(*(jnp.asarray(smallest, dtype) for _ in range(2)))
+    assert FITTED_CONTROL.coefficient(small) == 0
+
+
+def test_a_coefficient_waits_for_enough_pairs():
+    control = unspool.FittedWindowControl(decay=0.9, fewest_pairs=3)
+    learned, found = control.init(), []
+    for _ in range(5):
+        learned = control.update(learned, control.deposit(jnp.array(2.0), jnp.array(1.0)))
+        found.append(float(control.coefficient(learned)))
+    # What is left of three is 2.71, of four 3.44.
+    np.testing.assert_allclose(found, [0, 0, 0, 2, 2], rtol=1e-9)
+    with pytest.raises(ValueError, match="fewest_pairs must be an integer of at least 1, got 0"):
+        unspool.FittedWindowControl(fewest_pairs=0)
+
+
+@pytest.mark.parametrize("decay", [0.0, -1.0, 1.5, float("nan")])
+def test_a_decay_is_a_share(decay):
+    with pytest.raises(ValueError, match="decay must be above 0 and at most 1, got"):
+        unspool.FittedWindowControl(decay=decay)
+
+
+class Steps(problems.Cubic):
+    """Losses without a derivative, or steps that JAX cannot differentiate backwards."""
+
+    kind: str = "jumps"
+
+    def step(self, params, state, t, *, key):
+        state, loss = super().step(params, state, t, key=key)
+        if self.kind == "jumps":
+            return state, jnp.floor(20 * loss)
+        if self.kind == "loops":
+            return jax.lax.while_loop(lambda x: x > 1, lambda x: x / 2, state), loss
+        shape = jax.ShapeDtypeStruct((), loss.dtype)
+        return state, jax.pure_callback(np.sin, shape, loss, vmap_method="broadcast_all")
+
+
+def test_without_derivatives_the_estimate_is_that_without_a_control():
+    found, learned = grads(unspool.ControlledNRES(4, 3, 0.1), Steps(horizon=12), 8)
+    plain, _ = grads(unspool.NRES(4, 3, 0.1), Steps(horizon=12), 8)
+    np.testing.assert_allclose(found, plain, rtol=1e-9)
+    assert np.any(plain != 0) and not np.any(learned.control["square"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("loops", "Reverse-mode differentiation"), ("calls", "do not support JVP")],
+)
+def test_steps_that_cannot_be_differentiated_are_refused_with_the_reason(kind, message):
+    with pytest.raises(ValueError, match=message):
+        grads(unspool.ControlledNRES(2, 3, 0.1), Steps(horizon=12, kind=kind), 1)
+
+
 def test_chunks_deposit_the_same():
-    whole, known = grads(Controlled(6, 3), CUBIC, 10)
-    chunked, same = grads(unspool.Chunked(Controlled(6, 3), 2), CUBIC, 10)
+    estimator = unspool.ControlledNRES(6, 3, 0.1)
+    whole, known = grads(estimator, CUBIC, 10)
+    chunked, same = grads(unspool.Chunked(estimator, 2), CUBIC, 10)
     np.testing.assert_allclose(chunked, whole, rtol=1e-9)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9), known, same)
     assert all(np.all(x != 0) for x in jax.tree.leaves(known.control))
@@ -155,12 +213,14 @@ def test_chunks_deposit_the_same():
 def test_what_is_learned_is_not_for_directions_that_are_coupled():
     message = "LatticeDirections couples .* the coefficient of the control is learned"
     with pytest.raises(ValueError, match=message):
-        Controlled(4, 3, directions=unspool.LatticeDirections())
+        unspool.ControlledNRES(4, 3, 0.1, directions=unspool.LatticeDirections())
     pair = unspool.OrthogonalDirections(2)
     with pytest.raises(ValueError, match="OrthogonalDirections of a size that divides"):
-        Controlled(4, 3, directions=pair)
+        unspool.ControlledNRES(4, 3, 0.1, directions=pair)
     # Within a group all is read before anything is deposited.
-    Controlled(4, 3, directions=pair, pairs_per_group=2)
+    unspool.ControlledNRES(4, 3, 0.1, directions=pair, pairs_per_group=2)
+    fixed = {"control": unspool.WindowGradientControl(), "directions": pair}
+    assert unspool.ControlledNRES(4, 3, 0.1, **fixed).directions == pair
     with pytest.raises(ValueError, match="the scale of the noise is learned"):
         unspool.NRES(4, 3, Halving(), directions=pair)
 
@@ -239,7 +299,11 @@ def test_statistics_are_known_before_there_is_an_estimate():
     from unspool._estimator.estimate import shapes_of_stats
 
     params = CUBIC.init_params(key=KEY)
-    for estimator in (unspool.TBPTT(2, 3), unspool.NRES(2, 3, 0.1), Controlled(2, 3)):
+    for estimator in (
+        unspool.TBPTT(2, 3),
+        unspool.NRES(2, 3, 0.1),
+        unspool.ControlledNRES(2, 3, 0.1),
+    ):
         state = estimator.init(CUBIC, params, key=KEY)
         stats = estimator.estimate(CUBIC, params, state)[0].stats
         expected = shapes_of_stats(estimator.plan(12))

@@ -136,7 +136,7 @@ class Stretched(unspool.GaussianDirections):
 
 
 PES = Probed(4, 3)
-CONTROL = extend.WindowGradientControl()
+CONTROL = unspool.WindowGradientControl()
 DEFECTS: dict[str, tuple[Any, Any, Any, Any]] = {
     # The problem, the estimator, and what of either has the defect.
     "the last step's loss is credited to the newest noise alone": (

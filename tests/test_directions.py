@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
 import numpy as np
+import optax
 import pytest
 
 import unspool
+from support.exact import polynomial
 from support.slow import slow
 from unspool import extend, problems
 from unspool._estimator.lattice_directions import _lattice_steps
@@ -135,12 +137,14 @@ class WithoutSign(unspool.LatticeDirections):
 
 
 LATTICE, PAIR = unspool.LatticeDirections(), unspool.OrthogonalDirections(2)
+ONE, INDEPENDENT = unspool.WindowGradientControl(), unspool.GaussianDirections()
 ESTIMATORS = {
     "NRES": unspool.NRES(4, 3, 0.1, directions=LATTICE),
     "PES": unspool.PES(4, 3, 0.1, directions=LATTICE),
     "GPES": unspool.GPES(4, 3, 6, 0.1, directions=LATTICE),
-    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, 0.1, directions=LATTICE),
+    "ControlledGPES": unspool.ControlledGPES(4, 3, 3, 0.1, control=ONE, directions=LATTICE),
     "DODGE": unspool.DODGE(4, 3, directions=LATTICE),
+    "PES by default": unspool.PES(20, 3, 0.1),
     "orthogonal PES": unspool.PES(4, 3, 0.1, directions=PAIR),
     "orthogonal pairs of a group": unspool.NRES(4, 3, 0.1, directions=PAIR, pairs_per_group=2),
 }
@@ -152,7 +156,7 @@ def exact(estimator):
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name not in ("PES", "DODGE")) for name in ESTIMATORS]
+    "name", [slow(name, when=name not in ("PES by default", "DODGE")) for name in ESTIMATORS]
 )
 def test_the_mean_is_that_of_independent_directions(name, float64):
     estimator, problem = ESTIMATORS[name], problems.Cubic(horizon=12)
@@ -185,6 +189,108 @@ def test_directions_in_memory_are_those_that_are_drawn():
             found.append(estimate.grad)
     for kept, drawn in zip(found[:9], found[9:], strict=True):
         jax.tree.map(ft.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), kept, drawn)
+
+
+CHOICES = {
+    (1, 20): LATTICE,
+    (3, 100): LATTICE,
+    (2, 19): INDEPENDENT,
+    (6, 18): INDEPENDENT,
+    (6, 48): unspool.OrthogonalDirections(6, keep=True),
+    (6, 100): unspool.OrthogonalDirections(5, keep=True),
+    (20, 100): unspool.OrthogonalDirections(20, keep=True),
+    (21, 100): INDEPENDENT,
+    (10, 101): INDEPENDENT,
+    (0, 100): INDEPENDENT,
+    (6, 48, 4): unspool.OrthogonalDirections(4, keep=True),
+    (2, 24, 4): LATTICE,
+    (2, 12, 4): unspool.OrthogonalDirections(2, keep=True),
+    # Fresh noise for each window would take a cohort for each window.
+    (10, 100, 1, False): INDEPENDENT,
+    (2, 100, 1, False): LATTICE,
+    # Within a group all is read before anything is deposited.
+    (2, 100, 1, True, True): INDEPENDENT,
+    (2, 12, 4, True, True): unspool.OrthogonalDirections(2, keep=True),
+    (6, 12, 4, True, True): unspool.OrthogonalDirections(4, keep=True),
+    (6, 12, 1, True, True): INDEPENDENT,
+}
+
+
+@pytest.mark.parametrize("use", CHOICES)
+def test_what_is_drawn_by_default(use):
+    chosen = unspool.AutomaticDirections().choose(extend.Use(*use))
+    assert chosen == CHOICES[use]
+    chosen.check(use[0], *use[2:3] or (1,))
+    assert not (use[4:] == (True,) and chosen.couples_episodes(use[2]))
+
+
+def estimates(estimator, problem, num_estimates=3):
+    params = problem.init_params(key=KEY)
+    state = estimator.init(problem, params, key=KEY)
+    found = []
+    for _ in range(num_estimates):
+        estimate, state = estimator.estimate(problem, params, state)
+        found += jax.tree.leaves(estimate.grad)
+    return np.concatenate([np.ravel(x) for x in found])
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "directions"),
+    [
+        (unspool.NRES, problems.Cubic(horizon=12), LATTICE),
+        (unspool.PES, problems.Cubic(horizon=12), LATTICE),
+        (unspool.NRES, problems.LinearQuadratic(), unspool.OrthogonalDirections(4, keep=True)),
+        (unspool.PES, problems.LinearQuadratic(), INDEPENDENT),
+        (unspool.ControlledNRES, problems.Cubic(horizon=12), INDEPENDENT),
+    ],
+)
+def test_an_estimator_draws_what_is_chosen_for_its_parameters(make, problem, directions):
+    by_default, named = make(20, 3, 0.1), make(20, 3, 0.1, directions=directions)
+    np.testing.assert_array_equal(estimates(by_default, problem), estimates(named, problem))
+
+
+def misses(num_workers, directions, count=2000, num_updates=24):
+    """The mean of what estimates are off by along a training, for each seed and parameter."""
+    problem = polynomial(loss=(-1.0, 0.5, 0.0))  # No noise moves its gradient.
+
+    def total(params):
+        def step(state, t):
+            return problem.step(params, state, t, key=None)
+
+        start = problem.init_state(params, key=None)
+        return jnp.mean(jax.lax.scan(step, start, jnp.arange(problem.horizon))[1])
+
+    estimator = unspool.NRES(num_workers, 2, 0.3, directions=directions)
+    init, step = unspool.make_step(problem, estimator, optax.sgd(0.01))
+
+    def train(key):
+        def update(state, _):
+            after, estimate = step(state)
+            exact = jax.grad(total)(state.params)
+            return after, (jax.tree.map(jnp.subtract, estimate.grad, exact), exact)
+
+        state = init(problem.init_params(key=KEY), key=key)
+        found = jax.lax.scan(update, state, length=num_updates)[1]
+        return jax.tree.map(jnp.mean, found)
+
+    found = jax.jit(jax.vmap(train))(jax.random.split(KEY, count))
+    return [np.stack(jax.tree.leaves(x)) for x in found]
+
+
+@pytest.mark.slow
+def test_directions_that_are_coupled_do_no_harm_along_a_training(float64):
+    """Later episodes of a round are not independent of those that have moved the parameters.
+
+    Which is seen with three workers, and no longer with as many as there have to be by default.
+    """
+    z = {}
+    for count in (3, 24):
+        (lattice, exact), (independent, _) = (misses(count, x) for x in (LATTICE, INDEPENDENT))
+        error = np.sqrt((lattice.var(1) + independent.var(1)) / lattice.shape[1])
+        z[count] = np.max(np.abs(lattice.mean(1) - independent.mean(1)) / error)
+    assert z[3] > 3.5 and z[24] < 3.5
+    # Three errors are two percent of the gradient.
+    assert 3 * np.max(error) < 0.025 * np.linalg.norm(exact.mean(1))
 
 
 @pytest.mark.parametrize(

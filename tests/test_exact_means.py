@@ -1,5 +1,7 @@
 """The mean of every estimator to the last digits, by quadrature over all that it draws."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from support.exact import (
     HORIZON,
     SIZE,
     Rigged,
+    average,
     error,
     gaussian,
     mean,
@@ -46,6 +49,7 @@ quadratics = lambda: stack(
     polynomial(start=(0.5, 0.0), fade=-0.9, loss=(0.2, 0.5, 0.0), share=STEPS),
 )
 
+ONE = unspool.WindowGradientControl()
 # Windows of two and three steps divide the episode of six; those of four and five do not.
 PERTURBED = {
     "FullES": unspool.FullES(2, SIGMA),
@@ -59,9 +63,9 @@ PERTURBED = {
     "NRES": unspool.NRES(3, 2, SIGMA),
     "NRES, odd": unspool.NRES(2, 5, SIGMA),
     "ESSingle": unspool.ESSingle(2, 2, SIGMA),
-    "ControlledGPES, period above window": unspool.ControlledGPES(2, 1, 2, SIGMA),
-    "ControlledGPES, period below window": unspool.ControlledGPES(2, 4, 2, SIGMA),
-    "ControlledGPES, no period": unspool.ControlledGPES(2, 2, None, SIGMA),
+    "ControlledGPES, period above window": unspool.ControlledGPES(2, 1, 2, SIGMA, control=ONE),
+    "ControlledGPES, period below window": unspool.ControlledGPES(2, 4, 2, SIGMA, control=ONE),
+    "ControlledNRES": unspool.ControlledNRES(2, 2, SIGMA, control=ONE),
     "DODGE": unspool.DODGE(2, 2),
     "DODGE, period above window": unspool.DODGE(2, 1, 2),
     "DODGE, period below window": unspool.DODGE(2, 4, 2),
@@ -93,6 +97,31 @@ def test_chunks_change_no_mean(workers_at_once):
     rig = lambda entry: unspool.Chunked(Rigged(estimator, entry), workers_at_once)
     found = mean(rig, gaussian(estimator.window), problems)
     assert np.max(error(found, promised(estimator.plan(HORIZON).target, problems))) < EXACT
+
+
+class ForAllWindows(unspool.ControlledNRES):
+    """The biased way: a coefficient for all windows, so that an episode reads its own noise."""
+
+    def learn(self, workers, sums):
+        workers = super().learn(workers, sums)
+        pool = lambda x: jnp.broadcast_to(jnp.sum(x), x.shape)
+        learned = workers.learned._replace(control=jax.tree.map(pool, workers.learned.control))
+        return dataclasses.replace(workers, learned=learned)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_exact"), [(unspool.ControlledNRES, True), (ForAllWindows, False)]
+)
+@pytest.mark.parametrize("window", [2, slow(4)])
+def test_a_fitted_coefficient_changes_no_mean(kind, is_exact, window):
+    """Of estimates of the second and third episode, over all noises of these and the first."""
+    control = unspool.FittedWindowControl(fewest_pairs=1)
+    estimator, problems = kind(1, window, SIGMA, control=control), every_kind()
+    count = estimator.plan(HORIZON).num_windows
+    later = lambda windows: average(jax.tree.map(lambda g: g[count : 2 * count], windows))
+    found = mean_of_perturbed(estimator, problems, later, num_episodes=3)
+    off = error(found, promised(estimator.plan(HORIZON).target, problems))
+    assert np.max(off) < EXACT if is_exact else np.max(off) > WRONG
 
 
 WITHOUT_NOISE = {
@@ -192,8 +221,8 @@ def test_controls_take_away_the_noise_of_what_they_explain():
         squares["NRES"] += (SIZE + 1) * aligned
     estimators = {
         "PESAnalytic": unspool.PESAnalytic(1, 2, SIGMA),
-        "ControlledGPES": unspool.ControlledGPES(1, 2, 2, SIGMA),
-        "NRES": unspool.ControlledGPES(1, 2, None, SIGMA),
+        "ControlledGPES": unspool.ControlledGPES(1, 2, 2, SIGMA, control=ONE),
+        "NRES": unspool.ControlledNRES(1, 2, SIGMA, control=ONE),
     }
     total = lambda windows: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(windows))
     problems = stack(polynomial(loss=(1.0, 0.0, 0.0)))

@@ -139,9 +139,13 @@ def test_the_only_worker(kind):
     assert found.stats["dropped"] == (kind != SOUND)
 
 
-def test_a_control_that_is_not_finite_is_left_out_and_counted():
+@pytest.mark.parametrize(
+    "control", [unspool.WindowGradientControl(), unspool.FittedWindowControl()]
+)
+def test_a_control_that_is_not_finite_is_left_out_and_counted(control):
     """The pair beside it goes on: what it estimates owes the control nothing but its variance."""
-    estimator, params = unspool.ControlledGPES(12, 3, 3, 0.01), jnp.array([0.7, 1.3])
+    estimator = unspool.ControlledGPES(12, 3, 3, 0.01, control=control)
+    params = jnp.array([0.7, 1.3])
     spoilt = {0: NO_DERIVATIVE, 5: NO_START, 7: NO_LOSS}
     problem = of_kinds(12, list(spoilt.items()))
     state = estimator.init(problem, params, key=KEY)
@@ -155,4 +159,30 @@ def test_a_control_that_is_not_finite_is_left_out_and_counted():
     for one in (estimator, unspool.GPES(12, 3, 3, 0.01)):
         state = one.init(all_spoilt, params, key=KEY)
         grads.append(one.estimate(all_spoilt, params, state)[0].grad)
+    np.testing.assert_allclose(*grads, rtol=1e-9)
+
+
+class Steep(unspool.AbstractProblem):
+    """Bounded losses, with derivatives whose squares overflow."""
+
+    horizon: int = 3
+
+    def init_params(self, *, key):
+        return jnp.array([0.7, 1.3])
+
+    def init_state(self, params, *, key):
+        return jnp.zeros(())
+
+    def step(self, params, state, t, *, key):
+        return state, jnp.sin(1e200 * params[0]) + params[1] ** 2
+
+
+def test_a_control_that_is_too_steep_to_use_is_left_out_and_counted():
+    params, grads = jnp.array([0.7, 1.3]), []
+    for estimator in (unspool.ControlledNRES(4, 3, 0.01), unspool.NRES(4, 3, 0.01)):
+        state = estimator.init(Steep(), params, key=KEY)
+        for _ in range(3):
+            found, state = estimator.estimate(Steep(), params, state)
+            assert found.stats["dropped"] == 0 and found.stats.get("uncontrolled", 4) == 4
+        grads.append(found.grad)
     np.testing.assert_allclose(*grads, rtol=1e-9)

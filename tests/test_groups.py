@@ -83,7 +83,10 @@ def test_an_estimate_is_the_mean_over_pairs_whatever_their_groups():
     linear = dataclasses.replace(CUBIC, horizon=6)
     grads = [
         [jax.tree.leaves(estimate.grad) for estimate, _ in run(estimator, linear, 2)]
-        for estimator in (unspool.FullES(4, 0.1, pairs_per_group=pairs) for pairs in (1, 2, 4))
+        for estimator in (
+            unspool.FullES(4, 0.1, pairs_per_group=pairs, directions=unspool.GaussianDirections())
+            for pairs in (1, 2, 4)
+        )
     ]
     np.testing.assert_allclose(grads[1:], [grads[0]] * 2, rtol=1e-9)
 

@@ -52,9 +52,8 @@ optimizer: {name: sgd, options: {learning_rate: 0.1, momentum: 0.5}}
 def simple(**changes) -> TrainConfig:
     """The settings of a short training."""
     fast = {"num_updates": 4, "num_episodes": 2}
-    return TrainConfig(
-        problem=Spec("cubic"), estimator=Spec("nres", {"num_workers": 2}), **fast | changes
-    )
+    fast |= {"problem": Spec("cubic"), "estimator": Spec("nres", {"num_workers": 2})}
+    return TrainConfig(**fast | changes)
 
 
 def build(command: str) -> unspool.Training:
@@ -255,3 +254,48 @@ def test_a_run_is_evaluated_about_ten_times():
     list(unspool.train_run(simple(num_updates=25), "run"))
     updates = [line["update"] for line in lines("run/evaluation.jsonl")]
     assert updates == [0, 3, 6, 9, 12, 15, 18, 21, 24, 25]
+
+
+def test_a_run_names_the_parts_that_its_estimator_has_by_default():
+    options = unspool.build_training(simple()).config.estimator.options
+    assert options["directions"] == {
+        "name": "unspool:GaussianDirections",
+        "options": {"keep": None},
+    }
+    assert options["phases"]["name"] == "unspool:EvenPhases"
+    many = unspool.build_training(with_workers(20)).config.estimator.options
+    assert many["directions"]["name"] == "unspool:LatticeDirections"
+    controlled = Spec("controlled-nres", {"num_workers": 2})
+    options = unspool.build_training(simple(estimator=controlled)).config.estimator.options
+    assert options["control"] == {
+        "name": "unspool:FittedWindowControl",
+        "options": {"decay": 0.95, "fewest_pairs": 8},
+    }
+
+
+def with_workers(count, **options):
+    return simple(estimator=Spec("nres", {"num_workers": count} | options))
+
+
+def test_a_run_of_before_goes_on_with_the_directions_that_it_began_with(somewhere):
+    list(unspool.train_run(with_workers(20, directions=Spec("gaussian")), "named"))
+    list(unspool.train_run(with_workers(20, directions=Spec("gaussian")), "before"))
+    config = read("before/config.json")
+    for name in ("directions", "phases"):
+        del config["settings"]["estimator"]["options"][name]
+    Path("before/config.json").write_text(json.dumps(config))
+    for directory in ("named", "before"):
+        assert len(list(unspool.resume_run(directory, num_updates=6))) == 2
+    assert lines("named/metrics.jsonl") == lines("before/metrics.jsonl")
+    assert read("before/config.json")["settings"] == read("named/config.json")["settings"]
+
+
+def test_what_is_chosen_is_said(capsys):
+    command = ["train", "cubic", "nres", *FAST, "--num-workers", "20"]
+    assert main([*command, "--directory", "chosen"]) == 0
+    assert (
+        "directions LatticeDirections by default; --directions gaussian" in capsys.readouterr().out
+    )
+    assert main([*command, "--directory", "named", "--directions", "gaussian"]) == 0
+    assert "by default" not in capsys.readouterr().out
+    assert lines("chosen/metrics.jsonl") != lines("named/metrics.jsonl")

@@ -328,8 +328,11 @@ class FromTheStart(unspool.AbstractProblem):
 
 @pytest.mark.parametrize(
     "estimator",
-    [unspool.ControlledGPES(1, 4, None, 0.1), unspool.PESAnalytic(1, 4, 0.1)],
-    ids=["ControlledGPES", "PESAnalytic"],
+    [
+        unspool.ControlledNRES(1, 4, 0.1, control=unspool.WindowGradientControl()),
+        unspool.PESAnalytic(1, 4, 0.1),
+    ],
+    ids=["ControlledNRES", "PESAnalytic"],
 )
 def test_a_control_goes_through_the_start_state(estimator):
     """Where it explains everything, one pair leaves no noise. Without a control there is some."""

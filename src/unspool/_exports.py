@@ -33,9 +33,13 @@ from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.annealing import Annealing as Annealing
+from ._estimator.automatic_directions import AutomaticDirections as AutomaticDirections
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
+from ._estimator.control import FittedWindowControl as FittedWindowControl
+from ._estimator.control import WindowGradientControl as WindowGradientControl
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
+from ._estimator.controlled_nres import ControlledNRES as ControlledNRES
 from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.es_single import ESSingle as ESSingle

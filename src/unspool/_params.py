@@ -43,6 +43,12 @@ def split(params: Params) -> tuple[Params, Fixed]:
     return trained, Fixed(arrays, (structure, tuple((type(leaf), leaf) for leaf in leaves)))
 
 
+def count_numbers(params: Params) -> int:
+    """How many numbers the leaves hold that are trained."""
+    leaves = jax.tree.leaves(params)
+    return sum(np.size(x) for x in leaves if jnp.issubdtype(jnp.result_type(x), jnp.inexact))
+
+
 def join(trained: Params, fixed: Fixed) -> Params:
     """The parameters as the user gave them."""
     structure, leaves = fixed.static

@@ -72,10 +72,10 @@ def table(nodes, weights, *shape):
     return Table(jnp.asarray(entries), jnp.asarray(weights[chosen].prod(axis=1)))
 
 
-def gaussian(period):
-    """The noises of an episode, each kept for so many steps."""
+def gaussian(period, num_episodes=1):
+    """The noises of episodes, each kept for so many steps."""
     num_blocks = -(-HORIZON // (period or HORIZON))
-    return table(*np.polynomial.hermite_e.hermegauss(3), num_blocks, SIZE)
+    return table(*np.polynomial.hermite_e.hermegauss(3), num_episodes, num_blocks, SIZE)
 
 
 def nothing():
@@ -84,7 +84,10 @@ def nothing():
 
 
 class Fixed(AbstractDirections):
-    """Directions that are looked up by the block, the same for all workers and episodes."""
+    """Directions that are looked up by the episode and the block, the same for all workers.
+
+    After as many episodes as there are in the table the first comes again.
+    """
 
     entry: jax.Array
 
@@ -92,7 +95,8 @@ class Fixed(AbstractDirections):
         return False
 
     def draw(self, params, draw):
-        level, slope = jnp.moveaxis(self.entry[draw.block], -1, 0)
+        episode = draw.numbers[0] // draw.num_directions % len(self.entry)
+        level, slope = self.entry[episode, draw.block]
         return {"level": level[None], "slope": slope[None]}
 
 
@@ -111,33 +115,37 @@ class Rigged(AbstractPerturbed):
     def tableau(self):
         return dataclasses.replace(self.estimator.tableau, directions=Fixed(self.entry))
 
+    def learn(self, workers, sums):
+        return self.estimator.learn(workers, sums)
+
 
 def average(windows):
     """Over the estimates of an episode."""
     return jax.tree.map(ft.partial(jnp.mean, axis=0), windows)
 
 
-def mean(rig, table, problems, of=average):
+def mean(rig, table, problems, of=average, num_episodes=1):
     """The mean of the estimator `rig(entry)`, in each of some problems.
 
-    Or of what `of` makes of the estimates of an episode, one a window.
+    Or of what `of` makes of the estimates of so many episodes, one a window.
     """
 
     @jax.jit
     @jax.vmap
     def of_problem(problem):
-        return table.mean(lambda entry: of(_windows(rig(entry), problem)))
+        return table.mean(lambda entry: of(_windows(rig(entry), problem, num_episodes)))
 
     return of_problem(problems)
 
 
-def mean_of_perturbed(estimator, problems, of=average):
-    table = gaussian(estimator.tableau.period)
-    return mean(lambda entry: Rigged(estimator, entry), table, problems, of)
+def mean_of_perturbed(estimator, problems, of=average, num_episodes=1):
+    table = gaussian(estimator.tableau.period, num_episodes)
+    rig = lambda entry: Rigged(estimator, entry)
+    return mean(rig, table, problems, of, num_episodes)
 
 
-def _windows(estimator, problem):
-    """The estimates of one episode. All workers' are alike, so that any as many make up one."""
+def _windows(estimator, problem, num_episodes):
+    """The estimates of some episodes. All workers' are alike, so that any as many make up one."""
     params = problem.init_params(key=None)
     state = estimator.init_workers(problem, params, jax.random.key(0))
     num_windows, num_warmup = (
@@ -149,7 +157,8 @@ def _windows(estimator, problem):
         estimate, state = estimator.estimate(problem, params, state)
         return state, estimate.grad
 
-    _, grads = jax.lax.scan(window, state, length=num_warmup + num_windows)
+    length = num_warmup + num_episodes * num_windows
+    _, grads = jax.lax.scan(window, state, length=length)
     return jax.tree.map(lambda g: g[num_warmup:], grads)
 
 
@@ -180,7 +189,7 @@ def promised(target, problems):
     def of_problem(problem):
         params = problem.init_params(key=None)
         no_shift = jax.tree.map(jnp.zeros_like, params)
-        return gaussian(K).mean(lambda entry: jax.grad(loss)(no_shift, problem, params, entry))
+        return gaussian(K).mean(lambda entry: jax.grad(loss)(no_shift, problem, params, entry[0]))
 
     return of_problem(problems)
 

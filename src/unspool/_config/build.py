@@ -22,6 +22,7 @@ from .._show import one_line
 from .errors import ConfigError, noting, suggest
 from .names import PARTS, Found, find, with_momentum
 from .options import REQUIRED, Option, find_options, missing_arguments
+from .parts import choose_directions, name_parts
 from .train_config import AnnealConfig, Spec, TrainConfig, check_positive, is_spec
 
 _DEFAULTS = {"num_workers": 100, "window": None, "period": None, "sigma": 0.1}
@@ -94,6 +95,9 @@ def build_training(config: TrainConfig, start: str | Path = ".") -> Training:
     if config.anneal is not None:
         with noting("in the estimator"):
             estimator = _anneal(estimator, config.anneal)
+    if find("estimator", estimator_spec.name, start).takes_options:
+        estimator = choose_directions(estimator, joint)
+        estimator_spec = name_parts(estimator_spec, estimator)
     config = msgspec.structs.replace(
         config,
         problem=problem_spec,

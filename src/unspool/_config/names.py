@@ -17,6 +17,7 @@ from .._black_box import AbstractBlackBox
 from .._engine import AbstractEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
+from .._estimator.control import AbstractControl
 from .._estimator.directions import AbstractDirections
 from .._estimator.phases import AbstractPhases
 from .._joint import JointProblem
@@ -33,13 +34,18 @@ _SCHEDULE_ARGUMENTS = {
     "decay_rate", "decay_steps", "end_value", "init_value", "peak_value", "power",
     "transition_steps", "value", "warmup_steps",
 }  # fmt: skip
-PARTS: dict[str, type] = {"directions": AbstractDirections, "phases": AbstractPhases}
+PARTS: dict[str, type] = {
+    "control": AbstractControl,
+    "directions": AbstractDirections,
+    "phases": AbstractPhases,
+}
 """The options of estimators that are objects of a kind of their own."""
 
 _WANTED = {
     "problem": "a subclass or an instance of unspool.AbstractProblem, AbstractHostProblem or "
     "AbstractSimulatorProblem",
     "estimator": "a subclass or an instance of unspool.AbstractEstimator",
+    "control": "a subclass or an instance of unspool.extend.AbstractControl",
     "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
     "phases": "a subclass or an instance of unspool.extend.AbstractPhases",
     "optimizer": "an optimizer of optax, or a function that makes one",
@@ -78,6 +84,12 @@ def estimators() -> dict[str, type[AbstractEstimator]]:
     """The exported estimators by the name they are typed with; `Chunked` is an option of all."""
     found = exported(_library(), AbstractEstimator)
     return {name: cls for name, cls in found.items() if cls is not Chunked}
+
+
+def controls() -> dict[str, type[AbstractControl]]:
+    """The exported controls: `fitted-window` and `window-gradient`."""
+    found = exported(_library(), AbstractControl)
+    return {name.removesuffix("-control"): cls for name, cls in found.items()}
 
 
 def directions() -> dict[str, type[AbstractDirections]]:
@@ -158,6 +170,13 @@ def exported(module: ModuleType, base: type | tuple[type, ...]) -> dict[str, Any
     }  # fmt: skip
 
 
+def is_exported(thing: type | str) -> bool:
+    """True for a class that the library exports, or its name."""
+    if isinstance(thing, str):
+        return hasattr(_library(), thing)
+    return getattr(_library(), thing.__name__, None) is thing
+
+
 def matching(name: str, choices: Mapping[str, Any]) -> Any:
     """The choice of this name, however it is hyphenated; `None` if there is none."""
     return {_normalize(known): value for known, value in choices.items()}.get(_normalize(name))
@@ -175,8 +194,8 @@ def find(what: str, name: str, start: Path) -> Found:
 
     **Arguments:**
 
-    - `what`: "problem", "estimator", "optimizer", "schedule", "directions", "phases", "logger",
-      "task", "learned optimizer", "training run" or "object".
+    - `what`: "problem", "estimator", "optimizer", "schedule", "control", "directions",
+      "phases", "logger", "task", "learned optimizer", "training run" or "object".
     - `start`: the directory that files and packages are looked for in.
 
     **Raises:** `ConfigError` for a name that is not there, or is of something else.
@@ -201,8 +220,8 @@ def _known(what: str) -> Mapping[str, Any]:
         modules = _library(), _problems, _control
         return {k: v for module in modules for k, v in exported(module, eqx.Module).items()}
     known = {"problem": problems, "estimator": estimators, "optimizer": optimizers}
-    known |= {"schedule": schedules, "directions": directions, "phases": phases}
-    known["logger"] = loggers
+    known |= {"schedule": schedules, "logger": loggers}
+    known |= {"control": controls, "directions": directions, "phases": phases}
     return known[what]()
 
 

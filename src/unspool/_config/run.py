@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import msgspec
 
 from .._custom_types import Params
 from .._logger import AbstractLogger
@@ -19,6 +20,7 @@ from .build import Training, build_training
 from .describe_run import describe_run, fingerprints
 from .errors import ConfigError, noting
 from .loggers import make_loggers
+from .parts import with_parts_of
 from .run_records import end_reached, run_records
 from .train_config import TrainConfig, from_data, to_data, with_limits
 
@@ -124,6 +126,10 @@ def run_settings(run: Run) -> tuple[TrainConfig, Path]:
             "no settings to build its objects from"
         )
     config = from_data(settings, str(run.directory / "config.json"))
+    # Those of an earlier version may leave out what has another default now.
+    described = run.config["estimator"]["options"]
+    estimator = with_parts_of(config.estimator, described)
+    config = msgspec.structs.replace(config, estimator=estimator)
     return config, (run.directory / run.config["from"]).resolve()
 
 

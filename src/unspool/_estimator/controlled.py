@@ -41,7 +41,8 @@ def apply_control(
     guess, derivative = measured.guess, measured.derivative
     if control is None:
         return Controlled(derivative)
-    known = rows.all_finite(guess)
+    # By its norm: of a guess whose squares overflow, the product with a direction may.
+    known = jnp.isfinite(rows.norm(guess))
     coefficient = jax.vmap(lambda learned, _: control.coefficient(learned))
     a = jnp.asarray(coefficient(learned, known), derivative.dtype)
     if not control.replaces_newest_score:

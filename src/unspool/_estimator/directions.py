@@ -32,6 +32,23 @@ class Draw(NamedTuple):
     num_directions: int
 
 
+class Use(NamedTuple):
+    """The estimator that directions are for.
+
+    - `num_params`: how many numbers are perturbed.
+    - `num_pairs`: pairs of all groups.
+    - `pairs_per_group`: how many of them share clock, keys and data.
+    - `lasts`: whether a direction lasts an episode.
+    - `learns`: whether something is learned on directions that is applied to later ones.
+    """
+
+    num_params: int
+    num_pairs: int
+    pairs_per_group: int = 1
+    lasts: bool = True
+    learns: bool = False
+
+
 class AbstractDirections(eqx.Module):
     r"""A joint draw of directions: a pure function of their numbers and blocks.
 
@@ -55,6 +72,10 @@ class AbstractDirections(eqx.Module):
     def check(self, num_params: int, pairs: int) -> None:
         """Raises `ValueError` if so many parameters, or groups of so many pairs, cannot be had."""
         return
+
+    def choose(self, use: "Use") -> "AbstractDirections":
+        """The directions that an estimator draws; by default these themselves."""
+        return self
 
     @abc.abstractmethod
     def draw(self, params: Params, draw: Draw) -> Directions:

@@ -2,7 +2,8 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .directions import AbstractDirections, GaussianDirections
+from .automatic_directions import AutomaticDirections
+from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .phases import AbstractPhases, EvenPhases
 from .probe import Tangent
@@ -32,7 +33,7 @@ class DODGE(AbstractPerturbed):
     - `period`: steps for which a direction is kept; it divides `window` or is a multiple of it. By
       default a direction is kept for the episode.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
-      or, for up to three parameters, `LatticeDirections()`.
+      or, for up to three parameters, `LatticeDirections()`; by default what is known to help.
     - `phases`: where in their episodes workers start: `EvenPhases()`, `IndependentPhases()`, or
       `Staggered()`, which runs no window before the first update.
 
@@ -53,7 +54,7 @@ class DODGE(AbstractPerturbed):
     num_workers: int
     window: int
     period: int | None = None
-    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    directions: AbstractDirections = eqx.field(default=AutomaticDirections(), kw_only=True)
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "gradient"
     references: ClassVar[tuple[str, ...]] = ("silver2022",)

@@ -2,7 +2,8 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .directions import AbstractDirections, GaussianDirections
+from .automatic_directions import AutomaticDirections
+from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .probe import Tangent
 from .tableau import Tableau
@@ -27,7 +28,7 @@ class ForwardGradient(AbstractPerturbed):
     - `num_workers`: directions.
     - `window`: steps between estimates.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
-      or, for up to three parameters, `LatticeDirections()`.
+      or, for up to three parameters, `LatticeDirections()`; by default what is known to help.
 
     **Raises:** `ValueError` for a count below 1.
 
@@ -44,7 +45,7 @@ class ForwardGradient(AbstractPerturbed):
 
     num_workers: int
     window: int
-    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    directions: AbstractDirections = eqx.field(default=AutomaticDirections(), kw_only=True)
     estimand: ClassVar[str] = "window gradient"
     references: ClassVar[tuple[str, ...]] = ("baydin2022",)
 

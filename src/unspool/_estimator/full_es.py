@@ -2,7 +2,8 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .directions import AbstractDirections, GaussianDirections
+from .automatic_directions import AutomaticDirections
+from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .probe import Antithetic
 from .sigma import Sigma, as_sigma
@@ -30,7 +31,7 @@ class FullES(AbstractPerturbed):
       to either.
     - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
-      or, for up to three parameters, `LatticeDirections()`.
+      or, for up to three parameters, `LatticeDirections()`; by default what is known to help.
 
     **Raises:** `ValueError` for a count below 1 or a sigma that is not positive.
 
@@ -48,7 +49,7 @@ class FullES(AbstractPerturbed):
     num_workers: int
     sigma: Sigma = eqx.field(converter=as_sigma)
     pairs_per_group: int = eqx.field(default=1, kw_only=True)
-    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    directions: AbstractDirections = eqx.field(default=AutomaticDirections(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("salimans2017",)
 

@@ -1,6 +1,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .. import _rows as rows
 from .._counts import check_count
@@ -75,13 +76,25 @@ class OrthogonalDirections(AbstractDirections):
 
         def draw_cohort(cohort):
             key = numbered(draw.key, cohort, draw.block)
-            normal = jax.random.normal(key, (flat.size, self.size), flat.dtype)
-            rotation, triangle = jnp.linalg.qr(normal)
-            # Columns with the signs of the diagonal are uniform among rotations, and their lengths
-            # independent of the rotation (Stewart, 1980).
-            lengths = jnp.sqrt(jnp.sum(triangle**2, axis=0)) * jnp.sign(jnp.diag(triangle))
-            return rows.scale(lengths, rotation.T)
+            normal = jax.random.normal(key, (flat.size, self.size), flat.dtype).T
+            # Uniform among rotations, and independent of the lengths (Stewart, 1980).
+            return rows.scale(rows.norm(normal), _orthonormal(normal))
 
         cohorts = draw.numbers[:: self.size] // self.size
         directions = jnp.concatenate(list(jax.vmap(draw_cohort)(cohorts)))
         return jax.vmap(unravel)(directions[draw.numbers - cohorts[0] * self.size])
+
+
+def _orthonormal(vectors: Float[Array, "size params"]) -> Float[Array, "size params"]:
+    """Each vector less its part along those before it, of length one (Gram and Schmidt).
+
+    The factorization of a library would leave the accelerator, matrix after matrix.
+    """
+
+    def add(j, found):
+        vector = vectors[j]
+        for _ in range(2):  # Once leaves what rounding adds; twice is enough (Kahan and Parlett).
+            vector = vector - (found @ vector) @ found
+        return found.at[j].set(vector / jnp.linalg.norm(vector))
+
+    return jax.lax.fori_loop(0, len(vectors), add, jnp.zeros_like(vectors))

@@ -2,13 +2,13 @@
 
 import abc
 
-from .. import _rows as rows
 from .._counts import check_count, check_divides
 from .._custom_types import Params, RandomKey
 from .._engine import AbstractEngine
+from .._params import count_numbers
 from .._target import Target
 from .base import AbstractEstimator
-from .combinations import check_combination, check_rounds
+from .combinations import check_combination, check_rounds, with_directions
 from .estimate import WindowSums
 from .perturbed_state import init_carried, init_learned, learn_control
 from .perturbed_window import PerturbedWindow
@@ -40,6 +40,10 @@ class AbstractPerturbed(AbstractEstimator):
     @property
     def scale(self) -> AbstractSigma | None:
         return self.tableau.scale if self.tableau.probe.smooths else None
+
+    def tableau_for(self, engine: AbstractEngine, params: Params) -> Tableau:
+        """The row, with the directions that are drawn for these parameters."""
+        return with_directions(self.tableau, engine, count_numbers(params), self.num_workers)
 
     def __check_init__(self):
         tableau = self.tableau
@@ -73,9 +77,9 @@ class AbstractPerturbed(AbstractEstimator):
         )
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        tableau, plan = self.tableau, self.plan(engine.horizon)
+        tableau, plan = self.tableau_for(engine, params), self.plan(engine.horizon)
         check_rounds(tableau, engine)
-        tableau.directions.check(rows.ravel(params)[0].size, tableau.pairs)
+        tableau.directions.check(count_numbers(params), tableau.pairs)
         branches, carried = init_carried(tableau, engine, params, key)
         learned = init_learned(tableau, plan.num_windows, params)
         layout = tableau.probe.layout(tableau.pairs)
@@ -84,7 +88,7 @@ class AbstractPerturbed(AbstractEstimator):
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[WindowSums, Workers]:
-        return PerturbedWindow.of(self.tableau, engine, params, workers).run()
+        return PerturbedWindow.of(self.tableau_for(engine, params), engine, params, workers).run()
 
     def learn(self, workers: Workers, sums: WindowSums) -> Workers:
         return learn_control(self.tableau.control, workers, sums.deposits)

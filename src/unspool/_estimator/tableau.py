@@ -2,8 +2,9 @@
 
 import equinox as eqx
 
+from .automatic_directions import AutomaticDirections
 from .control import AbstractControl
-from .directions import AbstractDirections, GaussianDirections
+from .directions import AbstractDirections
 from .phases import AbstractPhases, EvenPhases
 from .probe import AbstractProbe
 from .sigma import AbstractSigma, Sigma, as_scale
@@ -29,7 +30,7 @@ class Tableau(eqx.Module):
     sigma: Sigma = 1.0
     rejoins: bool = False
     phases: AbstractPhases = EvenPhases()
-    directions: AbstractDirections = GaussianDirections()
+    directions: AbstractDirections = AutomaticDirections()
     control: AbstractControl | None = None
     pairs: int = 1
 

@@ -2,7 +2,8 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from .directions import AbstractDirections, GaussianDirections
+from .automatic_directions import AutomaticDirections
+from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .phases import AbstractPhases, EvenPhases
 from .probe import CenteredAntithetic
@@ -35,7 +36,7 @@ class TruncatedES(AbstractPerturbed):
       to either.
     - `pairs_per_group`: how many pairs share clock, keys and data; `num_workers` is a multiple.
     - `directions`: how directions are drawn: `GaussianDirections()`, `OrthogonalDirections(size)`
-      or, for up to three parameters, `LatticeDirections()`.
+      or, for up to three parameters, `LatticeDirections()`; by default what is known to help.
     - `phases`: where in their episodes workers start: `EvenPhases()`, `IndependentPhases()`, or
       `Staggered()`, which runs no window before the first update.
 
@@ -56,7 +57,7 @@ class TruncatedES(AbstractPerturbed):
     window: int
     sigma: Sigma = eqx.field(converter=as_sigma)
     pairs_per_group: int = eqx.field(default=1, kw_only=True)
-    directions: AbstractDirections = eqx.field(default=GaussianDirections(), kw_only=True)
+    directions: AbstractDirections = eqx.field(default=AutomaticDirections(), kw_only=True)
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "smoothed window gradient"
     references: ClassVar[tuple[str, ...]] = ("metz2019",)

@@ -15,9 +15,10 @@ from .._config.describe_run import describe_optimizer
 from .._config.loggers import make_loggers
 from .._config.options import format_value
 from .._config.run import compile_run, create_run, reopen, run_settings
-from .._config.train_config import AbstractConfig, with_limits
+from .._config.train_config import AbstractConfig, TrainConfig, with_limits
 from .._counts import check_count
 from .._describe import describe
+from .._estimator.directions import GaussianDirections
 from .._run import Run
 from .errors import UsageError, as_flags, as_usage_errors
 from .named import is_help, wants_float64
@@ -53,6 +54,7 @@ def train(argv: Sequence[str]) -> int:
             training = build_training(asked.config)
             loggers = make_loggers(asked.config, training.start)
         _print_settings(training)
+        _print_choice(training, asked.config)
         with as_usage_errors("in the problem"):
             compiled = compile_run(training)
         directory = _make_directory(training, asked.directory)
@@ -145,6 +147,14 @@ def _print_settings(training: Training) -> None:
         options = found["options"].items()
         listed = ", ".join(f"{name} {_format_setting(value)}" for name, value in options)
         print(f"{part:<10}{found['name']}: {listed}")
+
+
+def _print_choice(training: Training, asked: TrainConfig) -> None:
+    """Prints which directions were chosen, where nobody has named any."""
+    chosen = getattr(training.estimator, "directions", GaussianDirections())
+    if "directions" not in asked.estimator.options and not isinstance(chosen, GaussianDirections):
+        name = type(chosen).__name__
+        print(f"directions {name} by default; --directions gaussian for independent ones")
     print("compiling", flush=True)
 
 

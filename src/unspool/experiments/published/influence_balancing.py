@@ -17,6 +17,7 @@ from ... import (
     ESSingle,
     PESAnalytic,
     TruncatedES,
+    WindowGradientControl,
 )
 from ..._counts import check_fields
 from ..._custom_types import RandomKey
@@ -29,6 +30,7 @@ from ...problems import InfluenceBalancing
 from ...records import Chart, Claim, Details, Marker, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, sgd
 from ..prose import prose
+from .as_published import as_published
 from .variance import Linearization, measured_series, window_estimates
 
 _HORIZON = 3000
@@ -110,6 +112,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         check_fields(self)
 
     def entries(self) -> tuple[Entry, ...]:
+        control = WindowGradientControl()
         return (
             self._entry("RTRL", RTRL(100, 1)),
             self._entry("UORO", UORO(100, 1)),
@@ -117,7 +120,7 @@ class InfluenceBalancingExperiment(AbstractExperiment):
             self._entry("ESSingle", ESSingle(500, 1, sigma=_SIGMA)),
             self._entry("PES", PES(500, 1, sigma=_SIGMA)),
             self._entry("PES+Analytic", PESAnalytic(500, 1, sigma=_SIGMA)),
-            self._entry("ControlledPES", ControlledGPES(500, 1, 1, sigma=_SIGMA)),
+            self._entry("ControlledPES", ControlledGPES(500, 1, 1, sigma=_SIGMA, control=control)),
             self._entry("TES", TruncatedES(500, 1, sigma=_SIGMA)),
             self._entry("TBPTT 1", TBPTT(1, 1)),
             self._entry("TBPTT 10", TBPTT(1, 10)),
@@ -129,13 +132,15 @@ class InfluenceBalancingExperiment(AbstractExperiment):
         every = max(1, self.num_updates // 150)
         evaluation = EvaluationPlan(LossAtEnd(InfluenceBalancing(500)), every)
         problem = InfluenceBalancing(_HORIZON)
-        return Entry(label, problem, estimator, sgd(_RATE), self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), sgd(_RATE), self.num_updates, every, evaluation
+        )
 
     def measurements(self) -> tuple[Measurement, ...]:
         return tuple(self._measurement(label) for label in _COMPARED)
 
     def _measurement(self, label: str) -> Measurement:
-        estimator = _COMPARED[label](1, 1, sigma=_SIGMA)
+        estimator = as_published(_COMPARED[label](1, 1, sigma=_SIGMA))
         steps = _EPISODES * _UNROLLS * estimator.plan(_UNROLLS).num_steps
         measure = lambda key, _: _relative_errors(estimator, key)
         return Measurement(_measured(label), steps, measure)

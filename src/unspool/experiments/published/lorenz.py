@@ -12,6 +12,7 @@ from ...records import Claim, Details, Expectation, Marker
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, sgd
 from ..losses import draw_shifts, surface
 from ..prose import prose
+from .as_published import as_published
 
 _SIGMA = 0.04
 
@@ -69,7 +70,13 @@ class LorenzExperiment(AbstractExperiment):
         )
         num_updates = max(1, round(self.updates * num_updates))
         return Entry(
-            label, Lorenz(), estimator, optimizer, num_updates, self.evaluate_every, evaluation
+            label,
+            Lorenz(),
+            as_published(estimator),
+            optimizer,
+            num_updates,
+            self.evaluate_every,
+            evaluation,
         )
 
     def details(self):

@@ -19,6 +19,7 @@ from ...problems._series import read_series
 from ...records import Chart, Claim, Details, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..prose import prose
+from .as_published import as_published
 
 _LOG_RATES = ("log growth", "log predation", "log death", "log conversion")
 _WINDOW = 100
@@ -102,7 +103,15 @@ class LynxHareExperiment(AbstractExperiment):
         problem, n = self._problem(), self.num_updates
         every = max(1, n // 100)
         optimizer = adam(0.02, tenth_after=n)
-        return Entry(label, problem, estimator, optimizer, n, every, EvaluationPlan(problem, every))
+        return Entry(
+            label,
+            problem,
+            as_published(estimator),
+            optimizer,
+            n,
+            every,
+            EvaluationPlan(problem, every),
+        )
 
     def details(self):
         is_default = self.data is None and self.vector_field is None

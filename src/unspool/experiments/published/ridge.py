@@ -19,6 +19,7 @@ from ...problems.schedules import Constant, Data, Model, ModelTraining, ValidLos
 from ...records import Chart, Claim, Details, Marker, Series
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..prose import prose
+from .as_published import as_published
 
 _SIGMA = 0.01
 _RATE = 3e-3
@@ -164,7 +165,9 @@ class RidgeExperiment(AbstractExperiment):
         problem = StartAnywhere(self.ridge.problem(self.horizon))
         evaluation = EvaluationPlan(problem, every, num_episodes=20)
         optimizer = adam(3e-3)
-        return Entry(label, problem, estimator, optimizer, self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), optimizer, self.num_updates, every, evaluation
+        )
 
     def details(self):
         ridge = self.ridge

@@ -5,13 +5,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import NRES, PES, RTRL, TBPTT, UORO, ControlledGPES, PESAnalytic, TruncatedES
+from ... import (
+    NRES,
+    PES,
+    RTRL,
+    TBPTT,
+    UORO,
+    ControlledGPES,
+    PESAnalytic,
+    TruncatedES,
+    WindowGradientControl,
+)
 from ..._counts import check_fields
 from ...problems import ToyRegression
 from ...records import Claim, Details, Expectation
 from ..base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ..losses import surface
 from ..prose import prose
+from .as_published import as_published
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,12 @@ class ToyRegressionExperiment(AbstractExperiment):
         return cls(num_updates=20_000)
 
     def entries(self) -> tuple[Entry, ...]:
+        controlled = ControlledGPES(50, 10, 10, sigma=0.3, control=WindowGradientControl())
         return (
             self._entry("NRES", NRES(50, 10, sigma=0.3)),
             self._entry("PES", PES(50, 10, sigma=0.3)),
             self._entry("PES+Analytic", PESAnalytic(50, 10, sigma=0.3)),
-            self._entry("ControlledPES", ControlledGPES(50, 10, 10, sigma=0.3)),
+            self._entry("ControlledPES", controlled),
             self._entry("TES", TruncatedES(50, 10, sigma=1.0)),
             self._entry("TBPTT", TBPTT(1, 10)),
             self._entry("RTRL", RTRL(1, 10)),
@@ -60,7 +72,9 @@ class ToyRegressionExperiment(AbstractExperiment):
         problem, optimizer = ToyRegression(), adam(1e-2, b1=0.99)
         every = max(1, self.num_updates // 500)
         evaluation = EvaluationPlan(problem, every)
-        return Entry(label, problem, estimator, optimizer, self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), optimizer, self.num_updates, every, evaluation
+        )
 
     def details(self):
         axis = np.linspace(-5, 5, 161)

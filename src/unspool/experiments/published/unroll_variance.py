@@ -19,6 +19,7 @@ from ...problems.character_lstm import GETTYSBURG
 from ...records import Chart, Details, Series
 from ..base import AbstractExperiment, Measurement
 from ..prose import prose
+from .as_published import as_published
 from .variance import Linearization, measured_series, window_estimates
 
 _SIGMA = 1e-3
@@ -117,7 +118,8 @@ class UnrollVarianceExperiment(AbstractExperiment):
             )
 
     def _measurement(self, label: str, window: int) -> Measurement:
-        estimator = _ESTIMATORS[label](self.num_particles // 2, window, sigma=_SIGMA)
+        of_label = _ESTIMATORS[label](self.num_particles // 2, window, sigma=_SIGMA)
+        estimator = as_published(of_label)
         steps = _NUM_SEQUENCES * estimator.plan(self.horizon).num_steps * (self.horizon // window)
 
         def measure(key: RandomKey, _) -> tuple[list[float], float]:

@@ -17,6 +17,7 @@ from ....problems.control import AbstractMujocoProblem
 from ....records import Claim, Details, Expectation
 from ...base import AbstractExperiment, Entry, EvaluationPlan, Optimizer, Picture, Trace
 from ...prose import prose
+from ..as_published import as_published
 
 _FRAMES, _FRAME_SIZE = 8, (240, 180)
 
@@ -62,7 +63,7 @@ class AbstractControlExperiment(AbstractExperiment):
         every = min(self.evaluate_every, num_updates)
         plan = EvaluationPlan(self.problem, every, self.num_episodes)
         rounded = num_updates - num_updates % every
-        return Entry(label, self.problem, estimator, optimizer, rounded, every, plan)
+        return Entry(label, self.problem, as_published(estimator), optimizer, rounded, every, plan)
 
     def details(self):
         return Details(

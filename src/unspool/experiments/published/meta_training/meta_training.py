@@ -21,6 +21,7 @@ from ....problems.learned_optimizer import MLPOptimizer, OptimizerTraining, Task
 from ....records import Chart
 from ...base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer, Trace, adam
 from ...prose import prose
+from ..as_published import as_published
 from ..incumbent import format_differences, format_final_losses
 from ..variance import geometric_series, measured_series, variance_of_one_worker
 
@@ -115,7 +116,7 @@ class AbstractMetaTraining(AbstractExperiment):
         # Whole segments between records: a shorter last one would be compiled for itself.
         num_updates -= num_updates % every
         plan = EvaluationPlan(problem, every)
-        return Entry(label, problem, estimator, optimizer, num_updates, every, plan)
+        return Entry(label, problem, as_published(estimator), optimizer, num_updates, every, plan)
 
     def measurements(self) -> tuple[Measurement, ...]:
         return tuple(map(self._measurement, self.periods))

@@ -17,6 +17,7 @@ from ....records.files import as_array
 from ...base import AbstractExperiment, Entry, EvaluationPlan, adam
 from ...losses import surface
 from ...prose import prose
+from ..as_published import as_published
 from ..classifier import Images, accuracy, cross_entropy, init_network, load_images
 
 _SIGMA = 0.1
@@ -100,7 +101,9 @@ class AbstractDecayExperiment(AbstractExperiment):
     def _entry(self, label, estimator) -> Entry:
         every, problem = max(1, self.num_updates // 20), self.problem
         evaluation = EvaluationPlan(problem, every, num_episodes=10)
-        return Entry(label, problem, estimator, adam(1e-2), self.num_updates, every, evaluation)
+        return Entry(
+            label, problem, as_published(estimator), adam(1e-2), self.num_updates, every, evaluation
+        )
 
     def details(self):
         decays, rates = (

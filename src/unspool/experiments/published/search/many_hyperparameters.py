@@ -21,6 +21,7 @@ from ....problems.schedules import (
 from ....records import Chart, Details
 from ...base import AbstractEntry, AbstractExperiment, Entry, EvaluationPlan, adam
 from ...prose import prose
+from ..as_published import as_published
 from ..classifier import Images, init_network, load_images
 from ..incumbent import format_differences, format_final_losses, incumbent_curves
 from .active_units import cross_entropy
@@ -160,7 +161,15 @@ class ManyHyperparametersExperiment(AbstractExperiment):
         every = -(-num_updates // _NUM_RECORDS)
         estimator = make(_NUM_PAIRS, _WINDOW, sigma=_SIGMA)
         plan = EvaluationPlan(problem, every, num_episodes=_NUM_EPISODES)
-        return Entry(label, problem, estimator, adam(self.learning_rate), num_updates, every, plan)
+        return Entry(
+            label,
+            problem,
+            as_published(estimator),
+            adam(self.learning_rate),
+            num_updates,
+            every,
+            plan,
+        )
 
     def details(self):
         return Details(
