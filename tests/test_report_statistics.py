@@ -1,6 +1,7 @@
 """What a report computes, against numbers worked out by hand from files written here."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_the_time_to_a_target_is_the_first_and_not_the_lowest(tmp_path):
     assert found == {"update": 20.0, "steps": 20_500.0, "sequential_steps": 207.0, "seconds": 1.0}
     assert time_to_target(study.runs, metric, 40.0).positions["update"] == 40.0
     assert time_to_target(study.runs, metric, 39.9).num_reached == 0
+
+
+def test_a_time_may_be_that_of_getting_there_for_good(tmp_path):
+    run = write_run(tmp_path / "run")
+    losses = {0: 60.0, 10: 45.0, 20: 55.0, 30: 50.0, 40: 40.0}
+    lines = [{"update": u, "loss": x, "standard_error": None} for u, x in losses.items()]
+    write_lines(run / "evaluation.jsonl", lines)
+    study, metric, _ = read_study(run)
+    update = lambda metric, x: time_to_target(study.runs, metric, x).positions["update"].item()
+    stays = replace(metric, stays=True)
+    assert (update(metric, 50.0), update(stays, 50.0), update(stays, 40.0)) == (10, 30, 40)
+    assert update(stays, 60.0) == 0 and math.isnan(update(stays, 39.0))
+    assert stays.reaching == "for good at or below"
 
 
 def test_an_evaluation_between_records_is_placed_between_their_costs(tmp_path):

@@ -22,7 +22,8 @@ class Metric:
 
     `floor` is the smallest positive value of all runs, and `is_positive` says whether all values
     are; those that are not have no place on a log scale. Losses are shown times `factor`: with a
-    negative one more is better.
+    negative one more is better. A threshold is reached by the first value there, or, if the metric
+    `stays`, by the first that only such values follow.
     """
 
     source: str
@@ -31,6 +32,7 @@ class Metric:
     floor: float
     is_positive: bool
     factor: float = 1.0
+    stays: bool = False
 
     @property
     def higher_is_better(self) -> bool:
@@ -40,7 +42,8 @@ class Metric:
     @property
     def reaching(self) -> str:
         """The side of a threshold on which a value has reached it."""
-        return "at or above" if self.higher_is_better else "at or below"
+        side = "at or above" if self.higher_is_better else "at or below"
+        return f"for good {side}" if self.stays else side
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class MetricSeries:
 
 @dataclass(frozen=True, eq=False)
 class TimeToTarget:
-    """The cost at which each run of a label first reaches a threshold; NaN if it never does."""
+    """The cost at which each run of a label reaches a threshold; NaN if it never does."""
 
     threshold: float
     positions: dict[str, np.ndarray]
@@ -132,7 +135,8 @@ def choose_metric(study: Study) -> Metric:
     if scale is None:
         wide = is_positive and finite.max() > WIDE_RATIO * floor
         scale = "log" if wide else "linear"
-    return Metric(source, name, scale, floor, is_positive, factor)
+    stays = study.experiment.stays if study.experiment else False
+    return Metric(source, name, scale, floor, is_positive, factor, stays)
 
 
 def training_metric(study: Study) -> Metric:
@@ -175,14 +179,17 @@ def final_value(values: np.ndarray) -> float:
 
 
 def time_to_target(runs: tuple[LoggedRun, ...], metric: Metric, threshold: float) -> TimeToTarget:
-    """The cost at which each run first has the metric at the threshold, or better."""
+    """The cost at which each run has the metric at the threshold, or better."""
     positions = {axis: np.full(len(runs), math.nan) for axis in AXES}
     for index, run in enumerate(runs):
         series = metric_series(run, metric)
         if series is None:
             continue
         sign = -1 if metric.higher_is_better else 1
-        hits = np.flatnonzero(sign * series.value <= sign * threshold)
+        reached = sign * series.value <= sign * threshold
+        if metric.stays:
+            reached = np.logical_and.accumulate(reached[::-1])[::-1]
+        hits = np.flatnonzero(reached)
         if len(hits):
             for axis in AXES:
                 positions[axis][index] = series.positions[axis][hits[0]]

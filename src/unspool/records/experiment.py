@@ -96,7 +96,8 @@ class Details(Struct, frozen=True, kw_only=True):
     - `description`: a text at its head, in Markdown.
     - `metric`: the name of what is evaluated, which is the loss times `metric_factor`: with a
       negative one more is better. `metric_scale` is that of its axis.
-    - `thresholds`: values of the metric; what it costs to get there is reported.
+    - `thresholds`: values of the metric; what it costs to get there is reported. If it `stays`,
+      that is to get there for good; noise makes a first value come early.
     - `surface`, `markers`: what the paths of parameters are drawn upon.
     - `expected`, `claims`: what was published.
     """
@@ -106,6 +107,7 @@ class Details(Struct, frozen=True, kw_only=True):
     metric_scale: Scale | None = None
     metric_factor: float = 1.0
     thresholds: Sequence[float] = ()
+    stays: bool = False
     surface: Surface | None = None
     markers: Sequence[Marker] = ()
     expected: Sequence[Expectation] = ()
