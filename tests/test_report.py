@@ -119,6 +119,27 @@ def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks)
     assert "<figcaption><p>Lines are &lt;the&gt; law.</p></figcaption>" in figure
 
 
+def test_a_table_has_labels_numbers_texts_and_gaps(tmp_path):
+    rows = [["NRES", 1234.5, "3 of 5"], ["<other>", None, "none"]]
+    table = {
+        "title": "Costs",
+        "columns": ["method", "steps", "seeds"],
+        "rows": rows,
+        "note": "*All* of it.",
+    }
+    write_experiment(tmp_path / "lorenz", tables=[table])
+    text = report([tmp_path / "lorenz"], tmp_path / "page.html").read_text(encoding="utf-8")
+    _, _, shown = text.partition("Costs</h2>")
+    shown = shown.partition("</section>")[0]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shown)
+    assert [cell.replace("\u202f", " ") for cell in cells] == ["1234.5", "3 of 5", "–", "none"]
+    assert "&lt;other&gt;" in shown and 'class="swatch"' in shown and "<em>All</em> of it." in shown
+    table["rows"] = [["NRES", 1.0]]
+    write_experiment(tmp_path / "short", tables=[table])
+    with pytest.raises(RunError, match="row 1 must be a label and 2 entries"):
+        report([tmp_path / "short"], tmp_path / "page.html")
+
+
 def test_an_experiment_of_charts_alone_is_a_page_of_charts(tmp_path):
     write_json(tmp_path / "lorenz" / "experiment.json", {**EXPERIMENT, "surface": None})
     page = render([tmp_path / "lorenz"], tmp_path / "page.html")

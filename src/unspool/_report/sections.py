@@ -57,6 +57,9 @@ def sections_of(part: Part) -> list[Section]:
         add("training", "Training loss", part.training)
     for number, picture in enumerate(_pictures(part), start=1):
         add(f"picture-{number}", picture.title, picture)
+    tables = part.study.experiment.tables if part.study.experiment else ()
+    for number, table in enumerate(tables, start=1):
+        add(f"table-{number}", table.title, table)
     charts = part.study.experiment.charts if part.study.experiment else ()
     for number, chart in enumerate(charts, start=1):
         labels = list(dict.fromkeys(series.label for series in chart.series))

@@ -17,7 +17,7 @@ from .._estimator import AbstractEstimator
 from .._logger import AbstractLogger
 from .._problem import AbstractProblem
 from .._run import Run
-from ..records import Chart, Details, Experiment
+from ..records import Chart, Details, Experiment, Table
 from ..records.files import FORMAT
 
 PUBLISHED_SEEDS = (101, 103, 107, 109, 113)
@@ -271,6 +271,12 @@ class AbstractExperiment(abc.ABC):
 
     def measured_charts(self, measured: Mapping[str, np.ndarray]) -> list[Chart]:
         """Figures from what was measured: for each label an array of seeds by numbers."""
+        return []
+
+    def tables(
+        self, traces: Mapping[str, tuple[Trace, ...]], measured: Mapping[str, np.ndarray]
+    ) -> list[Table]:
+        """Tables of what was logged and measured; by default none."""
         return []
 
     @property

@@ -167,10 +167,13 @@ def reproduce(
     outcome = run_stages(stages, total, num_processes, on_progress)
     for description in outcome.told:
         traces = read_traces(experiment, directory)
-        charts = experiment.charts(traces)
-        charts += experiment.measured_charts(measurements(experiment, directory))
+        numbers = measurements(experiment, directory)
+        charts = experiment.charts(traces) + experiment.measured_charts(numbers)
+        tables = experiment.tables(traces, numbers)
         pictures = [_save(picture, directory) for picture in experiment.pictures(traces)]
-        contents = msgspec.structs.replace(description, charts=charts, pictures=pictures)
+        contents = msgspec.structs.replace(
+            description, charts=charts, tables=tables, pictures=pictures
+        )
         write_record(directory / EXPERIMENT_FILE, contents)
     if outcome.failures:
         failed = "; ".join(outcome.failures)

@@ -3,6 +3,7 @@
 from .chart import Chart as Chart
 from .chart import PictureFile as PictureFile
 from .chart import Series as Series
+from .chart import Table as Table
 from .config import Config as Config
 from .config import EstimatorSetting as EstimatorSetting
 from .config import Setting as Setting

@@ -1,4 +1,4 @@
-"""Charts and pictures that an experiment brings along for its report."""
+"""Charts, tables and pictures that an experiment brings along for its report."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -63,6 +63,25 @@ class Chart(Struct, frozen=True, kw_only=True):
     y_scale: Scale = "linear"
     note: str = ""
     series: Sequence[Series]
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """A table that the experiment itself computed; the note is its caption, in Markdown.
+
+    The first entry of a row is a label. Others are numbers, texts, or `None` for what is not known.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+    note: str = ""
+
+    def __post_init__(self):
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns) or not isinstance(row[0], str):
+                raise ValueError(
+                    f"row {number} must be a label and {len(self.columns) - 1} entries, got {row!r}"
+                )
 
 
 class PictureFile(Struct, frozen=True, kw_only=True):

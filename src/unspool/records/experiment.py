@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from .chart import Chart, PictureFile, Scale
+from .chart import Chart, PictureFile, Scale, Table
 from .files import Numbers
 
 _STATISTIC = r"final|parameter:\d+|first:-?\d+(\.\d*)?([eE][-+]?\d+)?"
@@ -130,6 +130,7 @@ class Experiment(Details, frozen=True, kw_only=True):
     source: str = ""
     parameter_names: Sequence[str] | None = None
     charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
     pictures: Sequence[PictureFile] = ()
 
     @property
