@@ -1,0 +1,1 @@
+"""What is better than the published state of the art, measured at equal accounting."""

@@ -1,0 +1,197 @@
+"""The best unbiased settings against `NRES`, published and tuned: what the comparisons share."""
+
+import abc
+import functools as ft
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from ... import make_step
+from ..._counts import check_fields
+from ..._custom_types import Params, RandomKey
+from ..._estimator import AbstractEstimator
+from ..._problem import AbstractProblem
+from ..._random import Purpose, stream
+from ..._statistics.summarize import tail_length
+from ...records import Details, Table
+from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer
+from ..losses import losses_at
+from ..prose import prose
+from .side_by_side import ARRIVAL_COLUMNS, arrivals, ratios, working_rates
+from .variances import num_steps, variances
+
+SEEDS = tuple(range(2000, 2024))
+"""Seeds with which no setting was chosen: those were below 2000."""
+
+
+class Training(NamedTuple):
+    """One side of a comparison.
+
+    - `estimator`: what makes the gradients.
+    - `make_optimizer`: from a learning rate to an optimizer of optax.
+    - `optimizer`: its name and options, the learning rate among them.
+    - `num_updates`, `every`: updates in all, and between two evaluations.
+    - `step_cost`: time of a problem step over that of a step of `NRES`, where derivatives are
+      taken as well.
+    """
+
+    estimator: AbstractEstimator
+    make_optimizer: Callable[[Any], optax.GradientTransformation]
+    optimizer: tuple[str, dict[str, Any]]
+    num_updates: int
+    every: int
+    step_cost: float = 1.0
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer[1]["learning_rate"]
+
+
+@dataclass(frozen=True)
+class AbstractBeyondExperiment(AbstractExperiment):
+    """Trainings of one problem, which count as arrived once the loss stays below a threshold.
+
+    Beside them it measures variances at some places, and which learning rates arrive.
+    """
+
+    source: ClassVar[str] = "measured for this library"
+    published_seeds: ClassVar[tuple[int, ...]] = SEEDS
+    metric: ClassVar[str]
+    threshold: ClassVar[float]
+    factors: ClassVar[tuple[float, ...]] = ()
+    problem: ClassVar[AbstractProblem]
+
+    seeds: int = len(SEEDS)
+
+    def __post_init__(self):
+        check_fields(self)
+
+    @abc.abstractmethod
+    def trainings(self) -> dict[str, Training]:
+        """What is compared, by label; the first is what others are measured against."""
+
+    @abc.abstractmethod
+    def places(self) -> dict[str, Params]:
+        """Parameters where variances are compared, by name."""
+
+    @property
+    @abc.abstractmethod
+    def judge(self) -> tuple[AbstractProblem, int]:
+        """What parameters are evaluated on, and on how many episodes of it."""
+
+    def entries(self):
+        return tuple(self._entry(label, each) for label, each in self.trainings().items())
+
+    def _entry(self, label: str, training: Training) -> Entry:
+        made = Optimizer(training.make_optimizer(training.learning_rate), *training.optimizer)
+        plan = EvaluationPlan(self.judge[0], training.every, self.judge[1])
+        return Entry(
+            label,
+            self.problem,
+            training.estimator,
+            made,
+            training.num_updates,
+            training.every,
+            plan,
+        )
+
+    def details(self):
+        return Details(
+            description=prose(type(self).__module__),
+            metric=self.metric,
+            metric_scale="log",
+            thresholds=[self.threshold],
+            stays=True,
+        )
+
+    def measurements(self):
+        places = self.places()
+        found = []
+        for label, training in self.trainings().items():
+            for place, params in places.items():
+                measure = ft.partial(_measure_variances, self.problem, training.estimator, params)
+                steps = num_steps(self.problem, training.estimator)
+                found.append(Measurement(_variance_label(label, place), steps, measure))
+            if self.factors:
+                steps = len(self.factors) * self._entry(label, training).training_steps
+                found.append(
+                    Measurement(_rates_label(label), steps, ft.partial(self._try_rates, training))
+                )
+        return tuple(found)
+
+    def _try_rates(
+        self, training: Training, key: RandomKey, _: Mapping[str, Any]
+    ) -> tuple[list[float], float]:
+        """The tail of a training with each of some learning rates, with this seed."""
+        params = self.problem.init_params(key=stream(key, Purpose.PARAMS))
+        rates = training.learning_rate * jnp.array(self.factors)
+        paths = _train(self.problem, training, params, rates, key)
+        shape, problem = paths.shape, self.judge[0]
+        points = np.asarray(paths, float).reshape(-1, shape[-1])
+        usable = np.all(np.isfinite(points), axis=1)
+        losses = np.full(len(points), math.inf)
+        found = losses_at(problem, points[usable], like=params, key=key, num_episodes=self.judge[1])
+        losses[usable] = np.concatenate([each for each, _ in found])
+        tails = losses.reshape(shape[:2]).mean(axis=1)
+        return tails.tolist(), float(tails[len(tails) // 2])
+
+    def tables(self, traces, measured):
+        trainings = self.trainings()
+        first = next(iter(trainings))
+        places = {name: f"variance, {name}" for name in self.places()}
+        columns = [*ARRIVAL_COLUMNS, *(f"{of} {name}" for name in places.values() for of in _KINDS)]
+        columns += ["learning rates that arrive"] * bool(self.factors)
+        rows = []
+        for label, training in trainings.items():
+            row = [label, *arrivals(traces.get(label, ()), training.step_cost, self.threshold)]
+            for place in places:
+                pair = (measured.get(_variance_label(each, place)) for each in (label, first))
+                row += ratios(*pair)
+            if self.factors:
+                tails = measured.get(_rates_label(label))
+                row.append(working_rates(tails, self.factors, self.threshold))
+            rows.append(row)
+        note = prose(__name__, first=first, metric=self.metric, threshold=self.threshold)
+        return [Table(title="Side by side", columns=columns, rows=rows, note=note)]
+
+
+_KINDS = "update", "episode"
+
+
+def _variance_label(label: str, place: str) -> str:
+    return f"variance of {label} at {place}"
+
+
+def _rates_label(label: str) -> str:
+    return f"rates of {label}"
+
+
+def _measure_variances(problem, estimator, params, key, _):
+    return np.asarray(variances(problem, estimator, params, key), float).tolist(), math.nan
+
+
+@eqx.filter_jit
+def _train(problem, training, params, rates, key):
+    """The parameters at the evaluations of the tail, for each learning rate."""
+    count = tail_length(training.num_updates // training.every)
+
+    def one(rate):
+        init, step = make_step(problem, training.estimator, training.make_optimizer(rate))
+        go_on = lambda state, length: jax.lax.fori_loop(0, length, lambda _, s: step(s)[0], state)
+        state = init(params, key=key)
+        state = go_on(state, training.num_updates - (count - 1) * training.every)
+
+        def look(state, _):
+            return go_on(state, training.every), ravel_pytree(state.params)[0]
+
+        return jax.lax.scan(look, state, length=count)[1]
+
+    return jax.lax.map(one, rates)
