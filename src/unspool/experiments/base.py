@@ -64,6 +64,7 @@ class Trace(NamedTuple):
     - `updates`: the updates of the records, shape (records,).
     - `params`: the parameters there, shape (records, params).
     - `steps`: problem steps run by then, warming up included, shape (records,).
+    - `seconds`: time spent in updates by then, shape (records,).
     - `evaluated`: the updates of the evaluations, shape (evaluations,).
     - `losses`: the losses there, NaN if they are not finite, shape (evaluations,).
     """
@@ -72,6 +73,7 @@ class Trace(NamedTuple):
     updates: np.ndarray
     params: np.ndarray
     steps: np.ndarray
+    seconds: np.ndarray
     evaluated: np.ndarray
     losses: np.ndarray
 

@@ -35,6 +35,7 @@ def _trace(run: Run, seed: int) -> Trace | None:
         updates=np.array([line.update for line in lines]),
         params=np.array([line.params for line in lines], dtype=float),
         steps=np.array([line.steps + line.warmup_steps for line in lines]),
+        seconds=np.array([line.seconds for line in lines]),
         evaluated=np.array([line.update for line in judged]),
         losses=as_array([line.loss for line in judged]),
     )

@@ -25,7 +25,7 @@ from ...records import Details, Table
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer
 from ..losses import losses_at
 from ..prose import prose
-from .side_by_side import ARRIVAL_COLUMNS, arrivals, ratios, working_rates
+from .side_by_side import ARRIVAL_COLUMNS, arrivals, ratios, step_cost, working_rates
 from .variances import num_steps, variances
 
 SEEDS = tuple(range(2000, 2024))
@@ -39,8 +39,6 @@ class Training(NamedTuple):
     - `make_optimizer`: from a learning rate to an optimizer of optax.
     - `optimizer`: its name and options, the learning rate among them.
     - `num_updates`, `every`: updates in all, and between two evaluations.
-    - `step_cost`: time of a problem step over that of a step of `NRES`, where derivatives are
-      taken as well.
     """
 
     estimator: AbstractEstimator
@@ -48,7 +46,6 @@ class Training(NamedTuple):
     optimizer: tuple[str, dict[str, Any]]
     num_updates: int
     every: int
-    step_cost: float = 1.0
 
     @property
     def learning_rate(self) -> float:
@@ -57,9 +54,10 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class AbstractBeyondExperiment(AbstractExperiment):
-    """Trainings of one problem, which count as arrived once the loss stays below a threshold.
+    """Trainings of one problem, which have arrived once the loss stays below a threshold.
 
-    Beside them it measures variances at some places, and which learning rates arrive.
+    Beside them it measures the variances of estimators at some places, and which learning rates
+    arrive: `factors` of those that are trained with.
     """
 
     source: ClassVar[str] = "measured for this library"
@@ -76,11 +74,15 @@ class AbstractBeyondExperiment(AbstractExperiment):
 
     @abc.abstractmethod
     def trainings(self) -> dict[str, Training]:
-        """What is compared, by label; the first is what others are measured against."""
+        """What is trained, by label; the first is what others are measured against."""
+
+    @abc.abstractmethod
+    def estimators(self) -> dict[str, AbstractEstimator]:
+        """Estimators of the same workers, windows and sigma, by label; as for `trainings`."""
 
     @abc.abstractmethod
     def places(self) -> dict[str, Params]:
-        """Parameters where variances are compared, by name."""
+        """Parameters where their variances are compared, by name."""
 
     @property
     @abc.abstractmethod
@@ -113,19 +115,25 @@ class AbstractBeyondExperiment(AbstractExperiment):
         )
 
     def measurements(self):
-        places = self.places()
-        found = []
-        for label, training in self.trainings().items():
-            for place, params in places.items():
-                measure = ft.partial(_measure_variances, self.problem, training.estimator, params)
-                steps = num_steps(self.problem, training.estimator)
-                found.append(Measurement(_variance_label(label, place), steps, measure))
-            if self.factors:
-                steps = len(self.factors) * self._entry(label, training).training_steps
-                found.append(
-                    Measurement(_rates_label(label), steps, ft.partial(self._try_rates, training))
-                )
-        return tuple(found)
+        variances = [
+            Measurement(
+                _variance_label(label, place),
+                num_steps(self.problem, estimator),
+                ft.partial(_measure_variances, self.problem, estimator, params),
+            )
+            for label, estimator in self.estimators().items()
+            for place, params in self.places().items()
+        ]
+        rates = [
+            Measurement(
+                _rates_label(label),
+                len(self.factors) * self._entry(label, training).training_steps,
+                ft.partial(self._try_rates, training),
+            )
+            for label, training in self.trainings().items()
+            if self.factors
+        ]
+        return (*variances, *rates)
 
     def _try_rates(
         self, training: Training, key: RandomKey, _: Mapping[str, Any]
@@ -144,23 +152,45 @@ class AbstractBeyondExperiment(AbstractExperiment):
         return tails.tolist(), float(tails[len(tails) // 2])
 
     def tables(self, traces, measured):
-        trainings = self.trainings()
-        first = next(iter(trainings))
-        places = {name: f"variance, {name}" for name in self.places()}
-        columns = [*ARRIVAL_COLUMNS, *(f"{of} {name}" for name in places.values() for of in _KINDS)]
-        columns += ["learning rates that arrive"] * bool(self.factors)
-        rows = []
+        texts = {"metric": self.metric, "threshold": self.threshold}
+        return [
+            Table(
+                title="Side by side",
+                columns=[*ARRIVAL_COLUMNS, *("learning rates",) * bool(self.factors)],
+                rows=self._training_rows(traces, measured),
+                note=prose(__name__, "trainings", **texts),
+            ),
+            Table(
+                title="Variances at equal workers, window and sigma",
+                columns=["method", *(f"{of}, {name}" for name in self.places() for of in _KINDS)],
+                rows=self._variance_rows(measured),
+                note=prose(__name__, "variances"),
+            ),
+        ]
+
+    def _training_rows(self, traces, measured):
+        rows, trainings = [], self.trainings()
+        first, *_ = trainings
         for label, training in trainings.items():
-            row = [label, *arrivals(traces.get(label, ()), training.step_cost, self.threshold)]
-            for place in places:
-                pair = (measured.get(_variance_label(each, place)) for each in (label, first))
-                row += ratios(*pair)
+            cost = 1.0
+            if training.estimator.plan(self.problem.horizon).needs_derivatives:
+                cost = step_cost(traces[label], traces[first])
+            row = [label, *arrivals(traces[label], cost, self.threshold)]
             if self.factors:
                 tails = measured.get(_rates_label(label))
                 row.append(working_rates(tails, self.factors, self.threshold))
             rows.append(row)
-        note = prose(__name__, first=first, metric=self.metric, threshold=self.threshold)
-        return [Table(title="Side by side", columns=columns, rows=rows, note=note)]
+        return rows
+
+    def _variance_rows(self, measured):
+        rows, labels = [], tuple(self.estimators())
+        for label in labels:
+            row = [label]
+            for place in self.places():
+                pair = (measured.get(_variance_label(each, place)) for each in (label, labels[0]))
+                row += ratios(*pair)
+            rows.append(row)
+        return rows
 
 
 _KINDS = "update", "episode"

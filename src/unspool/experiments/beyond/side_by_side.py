@@ -46,6 +46,16 @@ def arrivals(traces: tuple[Trace, ...], step_cost: float, threshold: float) -> l
     return [count, *(float(x) if np.isfinite(x) else None for x in known)]
 
 
+def step_cost(traces: tuple[Trace, ...], others: tuple[Trace, ...]) -> float:
+    """The time of a problem step over that of others, as logged; one while nothing is."""
+    costs = [
+        np.median([trace.seconds[-1] / max(trace.steps[-1], 1) for trace in each])
+        for each in (traces, others)
+        if each
+    ]
+    return float(costs[0] / costs[1]) if len(costs) == 2 and costs[1] > 0 else 1.0
+
+
 def ratios(values: np.ndarray | None, others: np.ndarray | None) -> list[str | None]:
     """The variances over those of others, of an update and of an episode, with intervals of 95 %.
 
