@@ -73,6 +73,7 @@ ROOMS = {
     "command line": (8, "cli", "*"),
     "reports": (8, "_report", "*"),
     "experiments": (6, "experiments", "*"),
+    "past the published": (6, "experiments/beyond", "*"),
     "published experiments": (6, "experiments/published", "**/*"),
 }
 """How many generated mutants each room has by default, and its files."""

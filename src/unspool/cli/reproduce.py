@@ -10,6 +10,7 @@ from .._config.docs import summary
 from .._config.load_object import load_object
 from .._config.options import Option, find_options
 from .._counts import check_count
+from .._report.report import report
 from ..experiments import known as _known
 from ..experiments.base import AbstractExperiment
 from ..experiments.own.page import run_with_page
@@ -33,6 +34,9 @@ def reproduce(argv: Sequence[str]) -> int:
         parse([], argv, f"{_PROG} NAME", description=_ABOUT.format(listed))
         raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
+    family = {each: cls for each, cls in known.items() if each.startswith(f"{name}-")}
+    if name not in known and len(family) > 1:
+        return _reproduce_all(name, family, rest)
     make = _load_own(name) if ":" in name else names.choose("experiment", name, known)
     own = _own_options(make)
     of_experiment = find_options(make)
@@ -59,12 +63,33 @@ def reproduce(argv: Sequence[str]) -> int:
     return 0
 
 
-def _own_options(make: Any) -> list[Option]:
-    """The options of any experiment."""
-    options = [
-        Option("directory", str, f"runs/{make.name}", "where runs are written; finished are kept"),
+def _reproduce_all(name: str, family: dict[str, Any], argv: Sequence[str]) -> int:
+    """Runs all experiments whose names begin alike, and writes one page about them."""
+    options = _common_options(name)
+    given = parse(options, argv, f"{_PROG} {name}", description=f"All of {', '.join(family)}.")
+    with as_flags([option.name for option in options]), as_usage_errors("in the experiment"):
+        check_count(num_processes=given["num_processes"])
+    directory = Path(given["directory"])
+    places = {each: directory / each.removeprefix(f"{name}-") for each in family}
+    for each, make in family.items():
+        with show_experiment() as on_progress:
+            run_with_page(
+                make(), places[each], num_processes=given["num_processes"], on_progress=on_progress
+            )
+    print(report(list(places.values()), directory / "report.html"))
+    return 0
+
+
+def _common_options(name: str) -> list[Option]:
+    return [
+        Option("directory", str, f"runs/{name}", "where runs are written; finished are kept"),
         Option("num_processes", int | None, None, "runs at a time", "as many as there are cores"),
     ]
+
+
+def _own_options(make: Any) -> list[Option]:
+    """The options of any experiment."""
+    options = _common_options(make.name)
     if hasattr(make, "at_paper_size"):
         text = "the published size, where the defaults are smaller; other options still hold"
         options.append(Option("paper", bool, False, text))

@@ -7,6 +7,10 @@ from .base import EvaluationPlan as EvaluationPlan
 from .base import Measurement as Measurement
 from .base import Optimizer as Optimizer
 from .base import Picture as Picture
+from .beyond.lorenz import BeyondLorenzExperiment as BeyondLorenzExperiment
+from .beyond.toy_regression import (
+    BeyondToyRegressionExperiment as BeyondToyRegressionExperiment,
+)
 from .published.control.half_cheetah import HalfCheetahExperiment as HalfCheetahExperiment
 from .published.control.hopper import HopperExperiment as HopperExperiment
 from .published.control.swimmer import SwimmerExperiment as SwimmerExperiment

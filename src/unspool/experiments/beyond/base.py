@@ -3,7 +3,7 @@
 import abc
 import functools as ft
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
 
 from ... import make_step
@@ -25,6 +24,7 @@ from ...records import Details, Table
 from ..base import AbstractExperiment, Entry, EvaluationPlan, Measurement, Optimizer
 from ..losses import losses_at
 from ..prose import prose
+from .optimizers import Rated
 from .side_by_side import ARRIVAL_COLUMNS, arrivals, ratios, step_cost, working_rates
 from .variances import num_steps, variances
 
@@ -36,20 +36,15 @@ class Training(NamedTuple):
     """One side of a comparison.
 
     - `estimator`: what makes the gradients.
-    - `make_optimizer`: from a learning rate to an optimizer of optax.
-    - `optimizer`: its name and options, the learning rate among them.
+    - `optimizer`, `learning_rate`: what makes updates of them.
     - `num_updates`, `every`: updates in all, and between two evaluations.
     """
 
     estimator: AbstractEstimator
-    make_optimizer: Callable[[Any], optax.GradientTransformation]
-    optimizer: tuple[str, dict[str, Any]]
+    optimizer: Rated
+    learning_rate: float
     num_updates: int
     every: int
-
-    @property
-    def learning_rate(self) -> float:
-        return self.optimizer[1]["learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,9 @@ class AbstractBeyondExperiment(AbstractExperiment):
         return tuple(self._entry(label, each) for label, each in self.trainings().items())
 
     def _entry(self, label: str, training: Training) -> Entry:
-        made = Optimizer(training.make_optimizer(training.learning_rate), *training.optimizer)
+        make, name, options = training.optimizer
+        rate = training.learning_rate
+        made = Optimizer(make(rate), name, {"learning_rate": rate} | options)
         plan = EvaluationPlan(self.judge[0], training.every, self.judge[1])
         return Entry(
             label,
@@ -214,7 +211,7 @@ def _train(problem, training, params, rates, key):
     count = tail_length(training.num_updates // training.every)
 
     def one(rate):
-        init, step = make_step(problem, training.estimator, training.make_optimizer(rate))
+        init, step = make_step(problem, training.estimator, training.optimizer.make(rate))
         go_on = lambda state, length: jax.lax.fori_loop(0, length, lambda _, s: step(s)[0], state)
         state = init(params, key=key)
         state = go_on(state, training.num_updates - (count - 1) * training.every)

@@ -41,7 +41,7 @@ def arrivals(traces: tuple[Trace, ...], step_cost: float, threshold: float) -> l
         max(steps),
         np.median(updates),
         np.mean(tails),
-        max(tails),
+        np.max(tails),
     ]
     return [count, *(float(x) if np.isfinite(x) else None for x in known)]
 

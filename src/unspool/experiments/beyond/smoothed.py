@@ -25,6 +25,10 @@ class Smoothed(AbstractWrapper):
     problem: AbstractProblem
     scale: float
 
+    def __init__(self, problem: AbstractProblem, scale: float):
+        self.problem = problem
+        self.scale = scale
+
     @property
     def inner(self) -> AbstractProblem:
         return self.problem

@@ -1,4 +1,4 @@
-"""The variances of an estimate and of an episode's mean, from pairs of independent chains."""
+"""The variances of an estimate and of an episode's mean, from independent chains."""
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ from ..._custom_types import Params, RandomKey
 from ..._estimator import AbstractEstimator
 from ..._problem import AbstractProblem
 
+NUM_CHAINS = 8
 _LEFT_OUT = 2
 """Episodes before the one that is measured, in which what is learned has not seen much."""
 
@@ -18,7 +19,7 @@ def num_steps(problem: AbstractProblem, estimator: AbstractEstimator) -> int:
     """Problem steps of `variances`."""
     plan = estimator.plan(problem.horizon)
     windows = plan.num_warmup_windows + plan.num_windows * (_LEFT_OUT + 1)
-    return 2 * windows * plan.num_steps
+    return NUM_CHAINS * windows * plan.num_steps
 
 
 @eqx.filter_jit
@@ -27,8 +28,7 @@ def variances(
 ) -> Float[Array, " 2"]:
     """Unbiased estimates of the variance of one estimate, and of the mean over an episode's.
 
-    Both are those of all parameters together: half of the squared distance of two chains that
-    share nothing.
+    Both are those of all parameters together, over chains that share nothing.
     """
     num_windows = estimator.plan(problem.horizon).num_windows
 
@@ -44,7 +44,6 @@ def variances(
         state, _ = jax.lax.scan(skip, state, length=_LEFT_OUT * num_windows)
         return jax.lax.scan(step, state, length=num_windows)[1]
 
-    one, other = jax.vmap(chain)(jax.random.split(key))
-    apart = lambda x: 0.5 * jnp.sum((x[0] - x[1]) ** 2, axis=-1)
-    of_updates = jnp.mean(apart((one, other)))
-    return jnp.stack([of_updates, apart((one.mean(axis=0), other.mean(axis=0)))])
+    grads = jax.vmap(chain)(jax.random.split(key, NUM_CHAINS))
+    total = lambda x: jnp.sum(jnp.var(x, axis=0, ddof=1), axis=-1)
+    return jnp.stack([jnp.mean(total(grads)), total(grads.mean(axis=1))])
