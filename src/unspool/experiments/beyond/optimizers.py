@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from ... import scale_by_sigma
+from ... import clip_by_drift, scale_by_sigma
 
 
 class Rated(NamedTuple):
@@ -33,6 +33,12 @@ def adam_in_sigmas(**options: Any) -> Rated:
     """Adam, with a rate in sigmas for each episode."""
     make = lambda rate: optax.chain(optax.adam(rate, **options), scale_by_sigma())
     return Rated(make, "adam", options | {"scale_by_sigma": True})
+
+
+def adam_cut_by_drift(limit: float, **options: Any) -> Rated:
+    """Adam, with steps that are cut where an episode's sum of them is more than so many sigmas."""
+    make = lambda rate: optax.chain(optax.adam(rate, **options), clip_by_drift(limit))
+    return Rated(make, "adam", options | {"clip_by_drift": limit})
 
 
 def _adam(rate, tenth_after=None, **options):

@@ -43,7 +43,7 @@ def arrivals(traces: tuple[Trace, ...], step_cost: float, threshold: float) -> l
         np.mean(tails),
         np.max(tails),
     ]
-    return [count, *(float(x) if np.isfinite(x) else None for x in known)]
+    return [count, *(float(f"{x:.3g}") if np.isfinite(x) else None for x in known)]
 
 
 def step_cost(traces: tuple[Trace, ...], others: tuple[Trace, ...]) -> float:

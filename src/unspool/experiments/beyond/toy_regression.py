@@ -29,7 +29,7 @@ class BeyondToyRegressionExperiment(AbstractBeyondExperiment):
     parameter_names: ClassVar[tuple[str, ...]] = ("log rate at the start", "log rate at the end")
     metric: ClassVar[str] = "smoothed loss"
     threshold: ClassVar[float] = 6.5
-    factors: ClassVar[tuple[float, ...]] = tuple(round(1.5**k, 3) for k in range(-6, 7))
+    factors: ClassVar[tuple[float, ...]] = tuple(2.0**k for k in range(-4, 5))
     problem: ClassVar[ToyRegression] = ToyRegression()
 
     @property
@@ -43,7 +43,7 @@ class BeyondToyRegressionExperiment(AbstractBeyondExperiment):
         return {
             "NRES, published": Training(published, adam(b1=0.99), 0.01, 2000, 10),
             "NRES, tuned": Training(tuned, adam(), 0.03, 3000, 10),
-            "NRES, annealed": Training(annealed, adam_in_sigmas(b1=0.8, b2=0.99), 2.0, 300, 5),
+            "annealed": Training(annealed, adam_in_sigmas(b1=0.8, b2=0.99), 2.0, 300, 5),
         }
 
     def estimators(self):
