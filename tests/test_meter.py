@@ -11,6 +11,7 @@ from unspool import problems
 
 SLOPE = np.array([1.0, -2.0])
 KEY = jax.random.key(0)
+APART = unspool.GaussianDirections()
 
 
 class Plane(unspool.AbstractProblem):
@@ -57,7 +58,7 @@ def one_worker():
     ("num_workers", "pairs"), [(4, 1), (12, 2), (3, 1)], ids=["even", "groups", "odd"]
 )
 def test_the_variance_is_that_of_independent_workers(num_workers, pairs):
-    estimator = unspool.NRES(num_workers, 3, 0.1, pairs_per_group=pairs)
+    estimator = unspool.NRES(num_workers, 3, 0.1, pairs_per_group=pairs, directions=APART)
     _, variance, (grad, noise) = train_chains(estimator, 2)
     right = one_worker() / num_workers
     assert abs(z_score(variance, right)) < 4
@@ -111,7 +112,9 @@ def test_a_clear_gradient_has_more_signal_than_a_hidden_one():
 
     Over the ten episodes or so that are remembered, the variance is known to a factor of two.
     """
-    ratio = lambda count: records(unspool.FullES(count, 0.1), optax.sgd(0.0), 40)[-1]
+    ratio = lambda count: records(unspool.FullES(count, 0.1, directions=APART), optax.sgd(0.0), 40)[
+        -1
+    ]
     clear, hidden = ratio(1000), ratio(2)
     assert 1000 / 9 < clear.signal_to_noise < 1000
     assert -1 < hidden.signal_to_noise < 5

@@ -265,7 +265,7 @@ def test_floats_of_python_are_trained_where_init_params_returns_them():
 
 def scale_of(sigma):
     scale = as_scale(as_sigma(sigma))
-    return spread_scale(scale.at(scale.stamp(scale.init(), 0)), FLOATS)
+    return spread_scale(scale.at(scale.stamp(scale.init(FLOATS), 0)), FLOATS)
 
 
 def test_sigma_may_be_of_the_whole_tree_or_of_what_is_trained():

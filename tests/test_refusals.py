@@ -85,7 +85,7 @@ NEEDED = {
 """What exported classes have no default for, if it is nothing else."""
 
 
-MAY_BE_ZERO = {"seed", "num_positive"}
+MAY_BE_ZERO = {"seed", "num_positive", "lag"}
 
 
 def counts_of_exported_classes():

@@ -58,7 +58,7 @@ def estimates_along(estimator, problem, num_updates, key):
 def means_along(make, problem, num_updates=4):
     """The means of these estimates, by quadrature over the noise of all workers."""
     key = jax.random.key(0)
-    of_noise = lambda entry: estimates_along(make(Fixed(entry)), problem, num_updates, key)
+    of_noise = lambda entry: estimates_along(make(Fixed(entry[None])), problem, num_updates, key)
     found = jax.jit(jax.vmap(of_noise))(nodes().entries)
     return np.tensordot(nodes().weights, found, axes=1)
 
@@ -205,7 +205,8 @@ def test_the_share_of_each_window_is_what_workers_do():
 @pytest.mark.parametrize("settings", [slow({}), {"max_weight": 2.0, "restart_drift": 1.0}])
 def test_where_parameters_stay_it_is_the_antithetic_pair(settings):
     params, key = CUBIC.init_params(key=None), jax.random.key(1)
-    known = unspool.NRES(4, 5, SIGMA, pairs_per_group=2)
+    apart = unspool.GaussianDirections()
+    known = unspool.NRES(4, 5, SIGMA, pairs_per_group=2, directions=apart)
     estimator = unspool.ReweightedNRES(4, 5, SIGMA, pairs_per_group=2, **settings)
     state, other = (each.init(CUBIC, params, key=key) for each in (estimator, known))
     for _ in range(4):

@@ -16,6 +16,7 @@ ESTIMATORS = {
     "PES": unspool.PES(4, 2, {"a": 0.05, "b": 0.1}),
     "GPES": unspool.GPES(4, 2, 1, 0.1),
     "NRES": unspool.NRES(4, 2, lambda update: 0.1 * 0.9 ** update.astype(jnp.float32)),
+    "ControlledNRES": unspool.ControlledNRES(4, 2, 0.1),
     "ReweightedNRES": unspool.ReweightedNRES(4, 2, {"a": 0.05, "b": 0.1}),
     "ESSingle": unspool.ESSingle(4, 2, 0.1),
     "PESAnalytic": unspool.PESAnalytic(4, 2, 0.1),

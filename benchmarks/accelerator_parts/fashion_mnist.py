@@ -61,7 +61,11 @@ def published_training(data_dir, small=False):
         sequence_seed=88,
         init_seed=2,
     )
-    return problem, unspool.NRES(num_workers, 1, sigma=0.01), optax.adam(3e-4, eps_root=1e-8)
+    return (
+        problem,
+        unspool.NRES(num_workers, 1, 0.01, directions=unspool.GaussianDirections()),
+        optax.adam(3e-4, eps_root=1e-8),
+    )
 
 
 def meta_train(training, plan, seed, checkpoint, points, left):

@@ -55,7 +55,7 @@ PLANTED = (
     ("_estimator/survival.py", "reached = jnp.concatenate([jnp.ones(1), jnp.cumprod(1 - counted.rate)])", "reached = jnp.concatenate([jnp.cumprod(1 - counted.rate), jnp.ones(1)])"),
     ("_estimator/survival.py", "fade = 1 - 1 / self._memory(attempted.size)", "fade = 1.0"),
     ("_estimator/survival.py", "weight, mine = self.weight[window + 1], gain[window]", "weight, mine = self.weight[window], gain[window]"),
-    ("_estimator/estimate.py", "scale = census.attempted / jnp.where(census.stood_for > 0, census.stood_for, 1)", "scale = 1.0"),
+    ("_estimator/estimate.py", "return self.census.attempted / stood_for / plan.steps_per_window", "return 1.0 / plan.steps_per_window"),
     ("_estimator/estimate.py", "jnp.where(ran_out, jnp.nan, g / len(found))", "jnp.where(ran_out, jnp.nan, g)"),
     ("_estimator/estimate.py", "loss = jnp.sum(jnp.where(used, run.losses, 0), axis=0)", "loss = jnp.sum(run.losses, axis=0)"),
     ("_estimator/estimate.py", "steps = (run.after.clock.t - run.start.clock.t) * jnp.sum(used, axis=0)", "steps = (run.after.clock.t - run.start.clock.t) * jnp.any(used, axis=0)"),
@@ -91,7 +91,7 @@ PLANTED = (
     # Training and evaluation.
     ("_make_step.py", "usable = usable & state.is_spread", "usable = usable | state.is_spread"),
     ("_make_step.py", "key = jax.random.fold_in(as_key(key), state.update)", "key = as_key(key)"),
-    ("_make_step.py", "return eqx.tree_at(updates, anew, updates(state))", "return anew"),
+    ("_make_step.py", "return replace(state, workers=tuple(anew))", "return replace(state, workers=workers)"),
     ("_updates.py", "steps=(done + count) * steps,", "steps=done * steps,"),
     ("_updates.py", "warmup_steps=warmup * steps,", "warmup_steps=warmup,"),
     ("_updates.py", "sequential_steps=(warmup + done + count) * plan.num_sequential_steps,", "sequential_steps=(done + count) * plan.num_sequential_steps,"),

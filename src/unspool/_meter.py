@@ -1,6 +1,7 @@
 """What limits a training: the noise of an update, that of an episode's updates, or lag."""
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -88,7 +89,7 @@ class Meter(eqx.Module):
                 lag=_distance(params, self.start, sigma),
             )
 
-        go_on = lambda: eqx.tree_at(lambda meter: (meter.grad, meter.noise), self, (grad, noise))
+        go_on = lambda: replace(self, grad=grad, noise=noise)
         return jax.lax.cond(update % num_windows == 0, conclude, go_on)
 
     def read(self) -> Reading:

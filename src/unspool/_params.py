@@ -45,8 +45,8 @@ def split(params: Params) -> tuple[Params, Fixed]:
 
 def count_numbers(params: Params) -> int:
     """How many numbers the leaves hold that are trained."""
-    leaves = jax.tree.leaves(params)
-    return sum(np.size(x) for x in leaves if jnp.issubdtype(jnp.result_type(x), jnp.inexact))
+    leaves = [x for x in jax.tree.leaves(params) if hasattr(x, "dtype")]
+    return sum(np.size(x) for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
 
 
 def join(trained: Params, fixed: Fixed) -> Params:

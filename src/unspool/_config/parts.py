@@ -51,4 +51,6 @@ def with_parts_of(spec: Spec, described: Mapping[str, Any]) -> Spec:
 
 def _as_spec(described: Mapping[str, Any]) -> dict[str, Any]:
     """The table that makes a part again."""
-    return {"name": f"unspool:{described['name']}", "options": described["options"]}
+    # What is `None` is so by default, and TOML has no word for it.
+    options = {name: value for name, value in described["options"].items() if value is not None}
+    return {"name": f"unspool:{described['name']}", "options": options}

@@ -209,17 +209,24 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         )
 
     grad = jax.tree.map(lambda g, p: g.astype(p.dtype), mean("gradient"), params)
-    noise = mean("contrast")
-    sums, census = total = ft.reduce(add, found)
-    one = rows.repeat(grad, 1)
-    stats = {
-        "grad_norm": rows.norm(one)[0],
+    total, one = ft.reduce(add, found), rows.repeat(grad, 1)
+    losses = jnp.stack([part.sums.loss / part.sums.steps for part in found])
+    result = _judge(found, total, rows.all_finite(one)[0])
+    result = RESULTS.where(ran_out, RESULTS.counts_ran_out, result)
+    stats = {"grad_norm": rows.norm(one)[0]} | _find_stats(found, total, plan)
+    return Estimate(grad, jnp.mean(losses), result, stats, mean("contrast"))
+
+
+def _find_stats(found: list[ProblemSums], total: ProblemSums, plan: Plan) -> dict[str, Any]:
+    """The statistics of an estimate, as far as its sums have them."""
+    sums, census = total
+    stats: dict[str, Any] = {
         "dropped": census.attempted - census.healthy,
         "waiting": len(found) * plan.num_workers - census.attempted,
         "useful_steps": sums.useful_steps,
         "episodes": sums.episodes,
     }
-    if noise is not None:
+    if sums.squares is not None:
         variances = jnp.stack([part.variance(plan) for part in found])
         stats["variance"] = jnp.sum(variances) / len(found) ** 2
     if sums.derivatives is not None:
@@ -232,10 +239,7 @@ def finalize(found: list[ProblemSums], params: Params, plan: Plan, ran_out: Bool
         # Of two arms for each pair. Without any weight there is no worker either.
         first, second = sums.weights
         stats["effective_workers"] = first**2 / (2 * jnp.where(second > 0, second, 1))
-    losses = jnp.stack([part.sums.loss / part.sums.steps for part in found])
-    result = _judge(found, total, rows.all_finite(one)[0])
-    result = RESULTS.where(ran_out, RESULTS.counts_ran_out, result)
-    return Estimate(grad, jnp.mean(losses), result, stats, noise)
+    return stats
 
 
 def _judge(found: list[ProblemSums], total: ProblemSums, finite: BoolScalar) -> RESULTS:

@@ -43,6 +43,7 @@ class RecurrentTeacher(AbstractProblem):
         check_integer("horizon", self.horizon)
         check_integer("num_hidden", self.num_hidden)
         check_positive("gain", self.gain)
+        check_integer("seed", self.seed, least=0)
         check_cell(self.cell)
 
     @property
