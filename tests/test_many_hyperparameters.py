@@ -340,7 +340,9 @@ def test_without_optuna_one_sentence_says_what_to_install(monkeypatch, capsys, t
 
 def trace(seed: int, losses: list[float]) -> Trace:
     updates = np.array([0, 10, 20])
-    return Trace(seed, updates, np.zeros((3, 1)), 5 + 10 * updates, updates, np.array(losses))
+    return Trace(
+        seed, updates, np.zeros((3, 1)), 5 + 10 * updates, 0.1 * updates, updates, np.array(losses)
+    )
 
 
 def test_what_was_spent_has_judgements_in():
