@@ -76,6 +76,7 @@ def test_ratios_of_variances_come_with_intervals():
         ([9, 1, 1, 1, 9], "0.5 to 2 times"),
         ([1, 1, 1, 9, 1], "0.25 to 1 times"),
         ([1, 1, 9, 1, 1], "not the chosen one"),
+        ([1, 1, 1, 1, 1], "all from 0.25 to 4 times"),
     ],
 )
 def test_rates_that_arrive_lie_around_the_chosen_one(tails, said):

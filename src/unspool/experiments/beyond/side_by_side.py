@@ -90,4 +90,5 @@ def working_rates(
         low -= 1
     while high + 1 < len(factors) and works[high + 1]:
         high += 1
-    return f"{factors[low]:g} to {factors[high]:g} times"
+    every = "all from " if high - low + 1 == len(factors) else ""
+    return f"{every}{factors[low]:g} to {factors[high]:g} times"
