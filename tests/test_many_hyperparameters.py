@@ -339,10 +339,8 @@ def test_without_optuna_one_sentence_says_what_to_install(monkeypatch, capsys, t
 
 
 def trace(seed: int, losses: list[float]) -> Trace:
-    updates = np.array([0, 10, 20])
-    return Trace(
-        seed, updates, np.zeros((3, 1)), 5 + 10 * updates, 0.1 * updates, updates, np.array(losses)
-    )
+    updates, params = np.array([0, 10, 20]), np.zeros((3, 1))
+    return Trace(seed, updates, params, 5 + 10 * updates, updates, updates, np.array(losses))
 
 
 def test_what_was_spent_has_judgements_in():
