@@ -12,6 +12,7 @@ import pytest
 
 import unspool
 from support.cli import one_line
+from support.plane import Plane
 from unspool import problems
 from unspool.cli.__main__ import main
 from unspool.experiments import reproduce
@@ -87,21 +88,6 @@ def test_one_seed_in_ten_may_fail():
     tails = np.ones((10, 3))
     tails[0, 0], tails[:2, 2] = 9, 9
     assert working_rates(tails, (0.5, 1.0, 2.0), 5.0) == "0.5 to 1 times"
-
-
-class Plane(unspool.AbstractProblem):
-    """A loss that is linear in two parameters."""
-
-    horizon: int = 6
-
-    def init_params(self, *, key):
-        return jnp.zeros(2)
-
-    def init_state(self, params, *, key):
-        return jnp.zeros(())
-
-    def step(self, params, state, t, *, key):
-        return state, params[0] - 2 * params[1]
 
 
 def test_variances_are_those_of_an_estimate_and_of_an_episode():

@@ -7,26 +7,11 @@ import optax
 import pytest
 
 import unspool
+from support.plane import SLOPE, Plane
 from unspool import problems
 
-SLOPE = np.array([1.0, -2.0])
 KEY = jax.random.key(0)
 APART = unspool.GaussianDirections()
-
-
-class Plane(unspool.AbstractProblem):
-    """A loss that is linear in two parameters, whatever the step."""
-
-    horizon: int = 6
-
-    def init_params(self, *, key):
-        return jnp.zeros(2)
-
-    def init_state(self, params, *, key):
-        return jnp.zeros(())
-
-    def step(self, params, state, t, *, key):
-        return state, jnp.vdot(jnp.asarray(SLOPE), params)
 
 
 def train_chains(estimator, num_updates, num_chains=400):
