@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from . import _rows as rows
 from ._custom_types import IntScalar, Params, Scalar
 from ._estimator import Estimate
-from ._estimator.sigma import spread_scale
+from ._estimator.sigma import root_mean_square, spread_scale
 
 MEMORY = 0.8
 """The weight of what was known before an episode: a mean is over the last five or so."""
@@ -24,7 +24,8 @@ class Reading(NamedTuple):
     - `episode_variance`: the variance of the mean of an episode's estimates, all parameters'
       together.
     - `signal_to_noise`: the squared norm of the gradient over that.
-    - `lag`: the distance that the parameters have gone in the last episode, in sigmas.
+    - `lag`: how far the parameters have gone in the last episode, in sigmas, as the root mean
+      square over them.
     """
 
     episode_variance: float
@@ -111,4 +112,4 @@ def _distance(params: Params, start: Params, sigma: PyTree[Any]) -> Scalar:
     if sigma is None:
         return jnp.full((), jnp.nan)
     scale = spread_scale(sigma, params)
-    return _norm(jax.tree.map(lambda x, y, s: (x - y) / s, params, start, scale))
+    return root_mean_square(jax.tree.map(lambda x, y, s: (x - y) / s, params, start, scale))

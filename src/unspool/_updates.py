@@ -43,7 +43,8 @@ class Record(NamedTuple):
       since the last record; NaN where workers cannot be told apart, as in reverse mode.
     - `episode_variance`, `signal_to_noise`: the variance of the mean of an episode's estimates,
       and the squared norm of the gradient over it, over some five episodes; NaN before the first.
-    - `lag`: how far the parameters went in the last episode, in sigmas; NaN without a sigma.
+    - `lag`: how far the parameters went in the last episode, in sigmas, as the root mean square
+      over them; NaN without a sigma.
     - `dropped`: workers that failed since the last record.
     - `sigma`: the scale of the noise in the last update, of a tree the root mean square; NaN where
       nothing is perturbed.
