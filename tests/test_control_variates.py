@@ -11,6 +11,7 @@ import pytest
 import unspool
 from support.slow import slow
 from unspool import extend, problems
+from unspool._estimator.control import AnalyticNewestControl
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -310,3 +311,17 @@ def test_statistics_are_known_before_there_is_an_estimate():
         assert {name: (x.shape, x.dtype) for name, x in stats.items()} == {
             name: (x.shape, x.dtype) for name, x in expected.items()
         }
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda control: unspool.ControlledNRES(4, 3, 0.1, control=control),
+        lambda control: unspool.ControlledGPES(4, 3, 3, 0.1, control=control),
+    ],
+    ids=["NRES", "GPES"],
+)
+def test_a_control_that_takes_the_newest_score_is_refused(make):
+    assert make(unspool.WindowGradientControl()).control == unspool.WindowGradientControl()
+    with pytest.raises(ValueError, match="AnalyticNewestControl does not, which would bias"):
+        make(AnalyticNewestControl())

@@ -130,8 +130,7 @@ def _as_tree(name: str, pace: Any, updates: Params) -> Params:
     return spread_scale(pace, updates)
 
 
+@rows.widening
 def _drift(moved: Params, pace: Params) -> Scalar:
     """The root mean square of a tree in units of another one."""
-    squares = jax.tree.map(lambda x, sigma: jnp.sum((x / sigma) ** 2), moved, pace)
-    count = sum(x.size for x in jax.tree.leaves(moved))
-    return jnp.sqrt(sum(jax.tree.leaves(squares)) / count)
+    return root_mean_square(jax.tree.map(jnp.divide, moved, pace))

@@ -52,6 +52,15 @@ class AbstractControl(eqx.Module):
         return learned
 
 
+def check_window_control(control: AbstractControl) -> None:
+    """Raises `ValueError` for a control that takes away more than it adds on average."""
+    if control.replaces_newest_score:
+        raise ValueError(
+            f"control must leave the newest noise its score, and {type(control).__name__} does "
+            "not, which would bias the estimates: use FittedWindowControl or WindowGradientControl"
+        )
+
+
 class FittedWindowControl(AbstractControl):
     r"""As much of the window's own gradient as earlier episodes say is of use.
 

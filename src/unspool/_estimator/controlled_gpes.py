@@ -3,7 +3,7 @@ from typing import ClassVar
 import equinox as eqx
 
 from .automatic_directions import AutomaticDirections
-from .control import AbstractControl, FittedWindowControl
+from .control import AbstractControl, FittedWindowControl, check_window_control
 from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .phases import AbstractPhases, EvenPhases
@@ -74,6 +74,9 @@ class ControlledGPES(AbstractPerturbed):
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("vicol2021", "li2023")
+
+    def __check_init__(self):
+        check_window_control(self.control)
 
     @property
     def tableau(self) -> Tableau:

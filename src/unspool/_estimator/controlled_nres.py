@@ -3,7 +3,7 @@ from typing import ClassVar
 import equinox as eqx
 
 from .automatic_directions import AutomaticDirections
-from .control import AbstractControl, FittedWindowControl
+from .control import AbstractControl, FittedWindowControl, check_window_control
 from .directions import AbstractDirections
 from .perturbed import AbstractPerturbed
 from .phases import AbstractPhases, EvenPhases
@@ -75,6 +75,9 @@ class ControlledNRES(AbstractPerturbed):
     phases: AbstractPhases = eqx.field(default=EvenPhases(), kw_only=True)
     estimand: ClassVar[str] = "smoothed gradient"
     references: ClassVar[tuple[str, ...]] = ("li2023", "vicol2021")
+
+    def __check_init__(self):
+        check_window_control(self.control)
 
     @property
     def tableau(self) -> Tableau:

@@ -55,6 +55,7 @@ def train(argv: Sequence[str]) -> int:
             loggers = make_loggers(asked.config, training.start)
         _print_settings(training)
         _print_choice(training, asked.config)
+        print("compiling", flush=True)
         with as_usage_errors("in the problem"):
             compiled = compile_run(training)
         directory = _make_directory(training, asked.directory)
@@ -155,7 +156,6 @@ def _print_choice(training: Training, asked: TrainConfig) -> None:
     if "directions" not in asked.estimator.options and not isinstance(chosen, GaussianDirections):
         name = type(chosen).__name__
         print(f"directions {name} by default; --directions gaussian for independent ones")
-    print("compiling", flush=True)
 
 
 def _print_size(run: Run) -> None:
