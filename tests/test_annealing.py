@@ -328,6 +328,7 @@ def test_other_numbers_are_the_same_program():
     assert set(_programs._COMPILED) == known
 
 
+@pytest.mark.slow
 def test_chunks_and_several_problems_learn_the_same_sigma():
     annealing = unspool.Annealing(0.3, agreement=1.0, patience=1)
     whole, levels = unspool.NRES(6, 3, annealing, phases=unspool.Staggered()), []

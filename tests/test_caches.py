@@ -139,11 +139,11 @@ def _set_global(name, value):
 
 
 WAYS = (
-    in_place,
+    slow(in_place),
     closure,
-    of_module,
+    slow(of_module),
     slow(in_a_loop),
-    in_a_function_of_its_own,
+    slow(in_a_function_of_its_own),
     in_an_object,
     slow(in_a_module),
     in_the_code,

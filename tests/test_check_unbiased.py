@@ -70,6 +70,7 @@ def test_rounding_of_the_largest_entry_is_no_bias_and_no_more_is_allowed():
         assert found.verdict == verdict, found
 
 
+@pytest.mark.slow
 def test_alarms_of_whole_tests_are_as_rare_as_the_level_says():
     estimator, exact = unspool.FullES(4, 0.1), np.array([1.0, 2.0])
     joint, num_tests, num_chains = unspool.JointProblem([Line()]), 1000, 30
@@ -166,6 +167,7 @@ def test_episodes_that_warm_up_do_not_count():
 JOINED = (problems.FinalLoss(6), problems.EarlyEnd(6), problems.RandomLength(6, (2, 6)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator",
     [slow(unspool.BPTT(2)), unspool.PES(4, 2, 0.2)],

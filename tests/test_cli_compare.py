@@ -82,6 +82,7 @@ def test_a_comparison_is_made_changed_and_gone_on_with(capsys):
     assert run.config["estimator"]["options"]["window"] == 2
 
 
+@pytest.mark.slow
 def test_a_training_with_several_seeds_has_one_report():
     pytest.importorskip("matplotlib")
     few = ["--num-workers", "2", "--num-updates", "2", "--num-episodes", "2"]

@@ -63,6 +63,7 @@ MISTAKES = {
     "train cubic nres --directions.size 2": "there is no option --directions.size",
     "train cubic nres --b3 1": "there is no option --b3; did you mean --b",
     "train cubic nres --b1 x": "--b1 must be a number, got 'x'",
+    "train cubic nres --phases stagered": "there are no phases 'stagered'; did you mean staggered?",
     "train cubic nres --schedule cosin": "there is no schedule 'cosin'; did you mean cosine?",
     "train cubic nres --clip-norm 0": "--clip-norm must be a finite number above 0, got 0.0",
     "train cubic mine.py:Walk": "mine.py:Walk is a class, and must be a subclass or an instance of "

@@ -115,13 +115,11 @@ ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # Where episodes are alike and losses polynomials, `test_exact_means.py` knows the means exactly;
 # where they end early, an estimator that smooths nothing has nothing to see.
 TELLING = {("PES", "cubic"), ("NRES", "cosine"), ("UORO", "ends early")}
-TELLING |= {(name, "ends early") for name in SMOOTHING}
+TELLING |= {(name, "ends early") for name in ("NRES", "PES", "ControlledGPES")}
 # Those that are left out have a sibling that differs in nothing that lengths have to do with.
 TELLING |= {
     (name, "random length")
-    for name in ESTIMATORS
-    if name not in {"ESSingle", "DODGE", "ForwardGradient", "Chunked"}
-    and not name.startswith("GPES")
+    for name in ("NRES", "PES", "ReweightedNRES", "ControlledNRES", "TBPTT", "UORO")
 }
 
 

@@ -31,8 +31,8 @@ ESTIMATORS = {
     "UORO": unspool.UORO(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# NRES, DODGE and PES, but for where workers start and how long a direction is kept.
-SLOW = {"ESSingle", "ForwardGradient", "GPES"}
+# They differ from others here in where workers start, how long a direction is kept, or the control.
+SLOW = {"BPTT", "ControlledGPES", "ESSingle", "ForwardGradient", "FullES", "GPES", "PESAnalytic"}
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
     "estimator",

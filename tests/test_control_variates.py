@@ -202,6 +202,7 @@ def test_steps_that_cannot_be_differentiated_are_refused_with_the_reason(kind, m
         grads(unspool.ControlledNRES(2, 3, 0.1), Steps(horizon=12, kind=kind), 1)
 
 
+@pytest.mark.slow
 def test_chunks_deposit_the_same():
     estimator = unspool.ControlledNRES(6, 3, 0.1)
     whole, known = grads(estimator, CUBIC, 10)

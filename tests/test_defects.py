@@ -182,7 +182,6 @@ DEFECTS: dict[str, tuple[Any, Any, Any, Any]] = {
 QUICK = (
     "the noise is not kept",
     "only the positive arm's end is respected",
-    "the noise of an episode is the same in every window",
 )
 
 

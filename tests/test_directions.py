@@ -238,7 +238,7 @@ def estimates(estimator, problem, num_estimates=3):
     ("make", "problem", "directions"),
     [
         (unspool.NRES, problems.Cubic(horizon=12), LATTICE),
-        (unspool.PES, problems.Cubic(horizon=12), LATTICE),
+        slow(unspool.PES, problems.Cubic(horizon=12), LATTICE),
         (unspool.NRES, problems.LinearQuadratic(), unspool.OrthogonalDirections(4, keep=True)),
         (unspool.PES, problems.LinearQuadratic(), INDEPENDENT),
         (unspool.ControlledNRES, problems.Cubic(horizon=12), INDEPENDENT),

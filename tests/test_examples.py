@@ -19,6 +19,7 @@ import pytest
 
 import unspool
 from support.data_files import write_folder, write_idx
+from support.slow import slow
 
 PACKAGES = [
     found.name
@@ -82,7 +83,8 @@ def complaints(tests: list[doctest.DocTest]) -> str:
 EXAMPLES = [name for name, thing in PUBLIC.items() if example_of(name, thing).examples]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+# That of `resume_comparison` begins with it.
+@pytest.mark.parametrize("name", [slow(name, when=name == "unspool.compare") for name in EXAMPLES])
 def test_an_example_prints_what_it_says(name, tmp_path, monkeypatch):
     write_idx(tmp_path / "downloads")
     write_folder(tmp_path / "downloads")

@@ -8,6 +8,7 @@ import pytest
 
 import unspool
 from support.failures import KEY
+from support.slow import slow
 from unspool._random import Purpose, stream
 from unspool._results import name_result
 
@@ -88,7 +89,7 @@ def by_hand(problem):
     return np.stack(losses), np.stack(grads)
 
 
-@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize("name", [slow(name, when=name == "Chunked") for name in DERIVATIVES])
 def test_one_workers_derivative_is_its_own_fault(name):
     estimator = DERIVATIVES[name]
     params = jnp.array([0.7, 1.3])

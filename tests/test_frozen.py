@@ -177,7 +177,7 @@ TANK = {
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name in {"DODGE", "TruncatedES"}) for name in TANK]
+    "name", [slow(name, when=name in {"DODGE", "RTRL", "TruncatedES"}) for name in TANK]
 )
 def test_episodes_that_end_early_or_in_time_or_at_once(name):
     estimator = TANK[name]
@@ -189,7 +189,7 @@ def test_episodes_that_end_early_or_in_time_or_at_once(name):
     assert abs(num_steps - 7 / 3) < 4.5 * 1.7 / (100 * estimator.num_workers) ** 0.5
 
 
-@pytest.mark.parametrize("done", [0, 1, 2])
+@pytest.mark.parametrize("done", [slow(0), 1, 2])
 def test_a_guess_is_zero_where_its_own_arm_is_done(done):
     """And there alone: the pair's ends depend on the noise, of which a guess must not know."""
     engine, probe = unspool.LocalEngine(problems.Cubic(horizon=4)), extend.ControlledAntithetic()
@@ -217,7 +217,8 @@ COUNTDOWN = {
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name in {"TBPTT", "ForwardGradient"}) for name in COUNTDOWN]
+    "name",
+    [slow(name, when=name in {"RTRL in chunks", "TBPTT", "ForwardGradient"}) for name in COUNTDOWN],
 )
 def test_windows_that_are_frozen_for_a_part(name):
     kind, estimator = COUNTDOWN[name]

@@ -125,6 +125,7 @@ def test_the_step_that_only_resets_does_not_count():
     np.testing.assert_allclose(wrong[:, -1], usual[:, -1] - 1000.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_does_not_see_who_resets():
     def trained(name):
         *_, last = unspool.train(

@@ -18,7 +18,7 @@ from support.slow import slow
 from unspool import problems
 
 # What these do on the host, the others do too.
-SLOW = {"GPES", "ESSingle", "FullES", "PES", "TruncatedES"}
+SLOW = {"Chunked", "GPES", "ESSingle", "FullES", "PES", "TruncatedES"}
 
 
 def some(names):
@@ -77,6 +77,7 @@ def test_simulators_that_keep_their_state_give_what_jax_gives(estimator, float64
     assert in_jax.useful_steps == simulated.useful_steps
 
 
+@pytest.mark.slow
 def test_a_nearly_equal_problem_is_told_apart(float64):
     near = dataclasses.replace(Simulated(), drain=0.3 + 1e-9)
     ours, other = (last_record(problem, ESTIMATORS["NRES"]) for problem in (Simulated(), near))

@@ -70,6 +70,7 @@ def test_a_poor_learning_rate_is_mended(key):
     assert down.loss > start.loss
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_and_the_rest_learns(key, tmp_path):
     inner = FactoredMLP(0.01)
     params = inner.init_params(key=key)

@@ -314,6 +314,7 @@ def test_a_wrong_logger_is_explained_before_anything_is_written(
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_logs_what_it_shows_and_a_logger_makes_no_run_another(somewhere):
     config = unspool.CompareConfig(
         problem=Spec("cubic"), estimators={"NRES": Spec("nres", {"num_workers": 2})}, seeds=1,
@@ -332,6 +333,7 @@ def test_a_comparison_logs_what_it_shows_and_a_logger_makes_no_run_another(somew
     assert {each.config.log for each in plan_selection(several, Path("a"), Path())} == {()}
 
 
+@pytest.mark.slow
 def test_a_tuning_logs_records_and_then_evaluations(somewhere):
     model = schedules.Model(lambda key: jnp.ones(()), lambda w, x: jnp.mean((w - x) ** 2))
     data = schedules.Data(jnp.zeros(4), batch_size=2)

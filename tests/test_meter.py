@@ -8,6 +8,7 @@ import pytest
 
 import unspool
 from support.plane import SLOPE, Plane
+from support.slow import slow
 from unspool import problems
 
 KEY = jax.random.key(0)
@@ -40,7 +41,7 @@ def one_worker():
 
 
 @pytest.mark.parametrize(
-    ("num_workers", "pairs"), [(4, 1), (12, 2), (3, 1)], ids=["even", "groups", "odd"]
+    ("num_workers", "pairs"), [(4, 1), (12, 2), slow(3, 1)], ids=["even", "groups", "odd"]
 )
 def test_the_variance_is_that_of_independent_workers(num_workers, pairs):
     estimator = unspool.NRES(num_workers, 3, 0.1, pairs_per_group=pairs, directions=APART)
@@ -71,6 +72,7 @@ def test_the_variance_of_an_episode_is_that_of_its_mean(estimator, share):
     assert abs(z_score(episode, right * 1.5)) > 4
 
 
+@pytest.mark.slow
 def test_chunks_and_whole_have_the_same_variance():
     whole = unspool.NRES(6, 3, 0.1)
     found = train_chains(whole, 2, num_chains=3)

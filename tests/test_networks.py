@@ -193,6 +193,7 @@ def test_a_run_goes_on_to_the_same_bits_with_the_whole_tree(tmp_path):
     np.testing.assert_array_equal(run.read_metrics()[-1].params, flat)
 
 
+@pytest.mark.slow
 def test_a_step_may_be_compiled_by_anyone():
     init, step = unspool.make_step(MIXED, unspool.FullES(2, 0.1), optax.adam(0.1))
     state = init(MIXTURE, key=KEY)
@@ -308,6 +309,7 @@ class OnTheHost(unspool.AbstractHostProblem):
         return state, np.sum(state**2, axis=1)
 
 
+@pytest.mark.slow
 def test_networks_go_to_the_host():
     settings = unspool.PES(2, 1, 0.1), optax.sgd(0.01)
     found, expected = (
@@ -343,6 +345,7 @@ class Follow(unspool.AbstractProblem):
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_networks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(FILE)

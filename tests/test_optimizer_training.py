@@ -100,6 +100,7 @@ def test_the_gradient_of_a_run_is_that_of_reverse_mode_and_of_perturbed_ones(kin
     assert np.max(found.standard_error) < 0.1 * np.max(np.abs(found.reference)), found
 
 
+@pytest.mark.slow
 def test_one_sequence_is_the_same_in_every_run():
     problem = training(sequence_seed=88)
     params, (one, two) = start(problem), jax.random.split(KEY)
@@ -151,7 +152,7 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), slow("TBPTT"), "RTRL"])
+@pytest.mark.parametrize("name", ["NRES", slow("TES"), slow("DODGE"), slow("TBPTT"), slow("RTRL")])
 def test_every_kernel_follows_a_curriculum(name):
     problem = training(lengths=Lengthening(first=3, num_runs=20))
     estimator, params = ESTIMATORS[name], start(problem)
@@ -177,6 +178,7 @@ def test_without_a_curriculum_all_episodes_have_the_horizon():
     assert set(state[0].trajectories.clock.length.tolist()) == {12}
 
 
+@pytest.mark.slow
 def test_the_final_meta_loss_of_random_lengths_is_that_of_the_last_step():
     problem = training(objective=Final(ValidLoss()), lengths=LogUniform(3))
     params = start(problem)
@@ -272,6 +274,7 @@ def test_one_gradient_of_several_tasks_is_the_mean_of_theirs(estimator, float64)
         assert eqx.tree_equal(joint, alone, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_several_tasks_is_the_mean_of_theirs():
     parts, params = joined(), start(training())
     each = [unspool.evaluate(part, params, key=KEY, num_episodes=400) for part in parts]
@@ -363,6 +366,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path, start_program, 
     assert all(replace(x, seconds=y.seconds) == y for x, y in zip(whole, cut, strict=True))
 
 
+@pytest.mark.slow
 def test_hours_of_work_are_never_unsaved(tmp_path, monkeypatch):
     clock = iter(np.arange(0.0, 1e6, 250.0))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))

@@ -326,7 +326,9 @@ def last_params(training: unspool.Training, optimizer=None) -> dict[str, np.ndar
     return record.params
 
 
-@pytest.mark.parametrize("schedule", [None, unspool.Spec("cosine")], ids=["constant", "cosine"])
+@pytest.mark.parametrize(
+    "schedule", [slow(None), unspool.Spec("cosine")], ids=["constant", "cosine"]
+)
 def test_settings_with_another_learning_rate_are_the_same_program(schedule):
     spec = lambda rate: unspool.Spec("adam", {"learning_rate": rate, "b1": 0.8})
     first = last_params(rated(spec(0.1), schedule=schedule, clip_norm=1.0, num_updates=3))

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import extend, problems
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -76,7 +77,7 @@ MEMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("name", [slow(name, when=name in {"groups", "DODGE"}) for name in MEMBERS])
 def test_each_update_has_the_windows_that_are_there(name):
     found = gradients(MEMBERS[name], 2 * WINDOWS)
     np.testing.assert_allclose(found, [ramp(u) for u in range(2 * WINDOWS)], rtol=1e-12)
@@ -86,6 +87,7 @@ def test_each_update_has_the_windows_that_are_there(name):
     assert abs(sum(ramp(u, weighted=False) for u in range(WINDOWS)) - whole) > 1
 
 
+@pytest.mark.slow
 def test_as_many_workers_as_do_not_divide_by_the_windows_have_these_means():
     estimator = unspool.NRES(6, WINDOW, 1.0, directions=Ones(), phases=unspool.Staggered())
     keys = jax.random.split(jax.random.key(1), 400)
@@ -95,6 +97,7 @@ def test_as_many_workers_as_do_not_divide_by_the_windows_have_these_means():
     assert np.all(np.abs(off) < 4 * error) and np.max(error) < 0.1
 
 
+@pytest.mark.slow
 def test_a_noise_of_gauss_leaves_the_means_as_they_are():
     estimator = unspool.PES(4, WINDOW, 0.5, phases=unspool.Staggered())
     keys = jax.random.split(jax.random.key(2), 2000)

@@ -12,7 +12,6 @@ import optax
 import pytest
 
 import unspool
-from support.slow import slow
 from unspool import _pieces, _programs, _updates, problems
 from unspool._random import seeded_key
 
@@ -73,11 +72,12 @@ def first_state(engine, estimator, key=KEY):
     return next(unspool.train(*job, num_updates=1, params=params, key=key)).state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "estimator"),
     [
-        slow(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
-        slow(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
+        pytest.param(EIGHT, unspool.PES(6, 5, 0.1), id="PES"),
+        pytest.param(EIGHT, unspool.TBPTT(6, 5), id="TBPTT"),
         pytest.param(TWO, unspool.PES(6, 5, 0.1), id="several problems"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import unspool.problems as problems
 from support.episodes import is_done
 from support.problems import initial_params, mean_loss
+from support.slow import slow
 from unspool._problem import AbstractProblem
 from unspool.problems._check import check_integer
 
@@ -23,7 +24,7 @@ CLASSES = [
 # --- Every problem. ---
 
 
-@pytest.mark.parametrize("precision", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("precision", [slow(False), True], ids=["float32", "float64"])
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_problem_keeps_its_state(cls, precision):
     """Default fields, finite losses, and a state that a loop over rows can carry."""

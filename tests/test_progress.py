@@ -57,6 +57,7 @@ def test_a_training_that_goes_on_begins_its_bar_there(monkeypatch):
     assert "4/4" in bar.getvalue().split("\r")[-1]
 
 
+@pytest.mark.slow
 def test_a_run_of_settings_shows_its_bar_too(monkeypatch, tmp_path):
     bar = watch_stderr(monkeypatch)
     config = unspool.TrainConfig(

@@ -221,6 +221,7 @@ def test_unbiased_after_actors_have_died(start):
     assert z(0.8 - 0.4) > 4
 
 
+@pytest.mark.slow
 def test_a_slow_actor_costs_its_rows_and_no_more_than_the_timeout(start, tmp_path):
     engine = start(Simulated(folder=str(tmp_path), end=np.inf), 2, timeout=TIMEOUT)
     trajectories, losses, _ = rows_of(engine, 4)
@@ -246,6 +247,7 @@ def test_a_slow_actor_costs_its_rows_and_no_more_than_the_timeout(start, tmp_pat
     assert engine.traffic.lost_rows == 8 and engine.traffic.restarts == 0
 
 
+@pytest.mark.slow
 def test_states_that_are_late_are_run_by_others(start, tmp_path, monkeypatch):
     monkeypatch.setattr("unspool._engine.ray.processes._STUCK", 2.0)
     # Slow enough for each process to get a share of the rows.

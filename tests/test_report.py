@@ -18,6 +18,7 @@ from support.report import (
     write_lines,
     write_run,
 )
+from support.slow import slow
 from unspool import RunError, report
 from unspool._report import drawing
 from unspool._report.labels import LineEnd, label_ends, spread
@@ -84,6 +85,7 @@ def test_the_page_needs_nothing_else(tmp_path):
     assert '<meta name="viewport"' in text and "#0a00" not in text
 
 
+@pytest.mark.slow
 def test_pictures_are_part_of_the_page(tmp_path):
     pixels = b"\x89PNG and so on"
     picture = {"title": "A gait", "note": "Seen <from> the side.", "file": "gait.png"}
@@ -103,7 +105,7 @@ def test_every_curve_bears_its_label(tmp_path):
     assert len(drawings) > 2 and sum(labels == 2 for labels in labeled) >= 2, labeled
 
 
-@pytest.mark.parametrize(("scale", "ticks"), [("log", 3), ("linear", 0)])
+@pytest.mark.parametrize(("scale", "ticks"), [("log", 3), slow("linear", 0)])
 def test_a_chart_has_the_scales_and_the_note_it_asks_for(tmp_path, scale, ticks):
     """From 1 to 1000, of all ticks only those of a log scale are at 10 and 100."""
     series = [
@@ -215,7 +217,13 @@ def test_a_single_run_has_a_page(tmp_path):
 
 @pytest.mark.parametrize(
     "losses",
-    [[1.0, None, None], [None, None, None], [1.0], [1e300, 1e308, 1e300], [-5.0, 3.0, 1e9]],
+    [
+        slow([1.0, None, None]),
+        [None] * 3,
+        slow([1.0]),
+        [1e300, 1e308, 1e300],
+        slow([-5.0, 3.0, 1e9]),
+    ],
 )
 def test_odd_losses_still_give_a_page(tmp_path, losses):
     for seed in (1, 2):
@@ -241,6 +249,7 @@ def test_options_are_in_words(tmp_path):
     assert f"Fit ({words})" in text
 
 
+@pytest.mark.slow
 def test_experiments_and_loose_runs_share_one_page(tmp_path):
     write_experiment(tmp_path / "lorenz")
     write_run(tmp_path / "single", label="PES")

@@ -85,6 +85,7 @@ def errors_along(make, problem):
     return [float(error(as_tree(f), r)) for f, r in zip(found, right, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [cubic, slow(learned_start)], ids=["cubic", "learned start"])
 def test_every_estimate_has_todays_gradient_as_its_mean_while_parameters_move(problem):
     """Three workers are in the three windows of an episode, begun at three places of the path."""
@@ -92,6 +93,7 @@ def test_every_estimate_has_todays_gradient_as_its_mean_while_parameters_move(pr
     assert max(errors_along(make, problem())) < EXACT
 
 
+@pytest.mark.slow
 def test_a_scale_that_falls_is_no_bias_as_every_window_keeps_that_of_its_episode():
     """On a quadratic loss, whose gradient no sigma changes."""
     falling = lambda update: SIGMA * 0.9**update
@@ -160,6 +162,7 @@ def test_means_along_a_fixed_path_are_right(name):
     assert error < 0.1
 
 
+@pytest.mark.slow
 def test_restarts_that_ask_for_weights_select_on_the_noise(monkeypatch):
     """The negative control: workers of light weights begin anew, and as many as before."""
 
@@ -176,6 +179,7 @@ def test_restarts_that_ask_for_weights_select_on_the_noise(monkeypatch):
     assert np.max(np.abs(found)) > 6
 
 
+@pytest.mark.slow
 def test_the_share_of_each_window_is_what_workers_do():
     """Counted over many chains, and never below a quarter of the share without restarts."""
     estimator = unspool.ReweightedNRES(2, 3, SIGMA, restart_drift=0.5)

@@ -259,6 +259,7 @@ def test_the_final_objective_is_the_sum_of_its_changes():
     np.testing.assert_allclose(total, end, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_accuracy_is_tuned_for_without_a_derivative():
     """Its derivative raises an error, in `accuracy` above; NRES never asks for it."""
     problem = training({"learning_rate": Constant(1e-3)}, ValidAccuracy(), batch_size=20)
@@ -304,6 +305,7 @@ def test_a_run_that_diverges_is_dropped_and_counted_whatever_the_objective(objec
     assert np.isfinite(records[-1].params["learning_rate"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     ("objective", "estimator"),

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import unspool
+from support.slow import slow
 
 KEY = jax.random.key(0)
 ESTIMATORS = {
@@ -77,7 +78,10 @@ def test_no_estimator_is_left_out():
     assert exported - {"AbstractEstimator"} == set(ESTIMATORS)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+QUICK = {"Chunked", "ControlledNRES", "PES", "ReweightedNRES", "RTRL", "TBPTT", "UORO"}
+
+
+@pytest.mark.parametrize("name", [slow(name, when=name not in QUICK) for name in ESTIMATORS])
 def test_every_estimator_keeps_the_types_of_the_parameters(name):
     estimator = ESTIMATORS[name]
     narrow = [("bfloat16", "bfloat16")] if name in ("PES", "RTRL") else []

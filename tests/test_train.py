@@ -268,6 +268,7 @@ def test_a_run_starts_from_the_parameters_that_it_is_given(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, last.params, params)
 
 
+@pytest.mark.slow
 def test_lines_hold_the_parameters_if_they_are_few():
     line = lambda size: first_line(jnp.zeros(size), NRES, as_joint(problems.Cubic()))
     assert line(MOST_PARAMS_LOGGED).params == [0.0] * MOST_PARAMS_LOGGED

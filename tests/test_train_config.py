@@ -84,6 +84,7 @@ def test_a_file_gives_what_its_options_would(file, somewhere):
     assert other.config.clip_norm == 2 and type(other.problem).__name__ == "Walk"
 
 
+@pytest.mark.slow
 def test_the_settings_of_a_run_begin_another(capsys):
     assert main(["train", "mine.py:Walk", "nres", *FAST, "--seed", "3", "--directory", "a"]) == 0
     assert main(["train", "--config", "a/config.json", "--directory", "b"]) == 0
@@ -111,6 +112,7 @@ def test_a_run_from_python_is_one_of_the_command_line(capsys):
         list(unspool.resume_run("typed"))
 
 
+@pytest.mark.slow
 def test_a_run_of_version_0_1_is_gone_on_with_and_written_anew(capsys):
     assert main(["train", "mine.py:Walk", "nres", *FAST, "--directory", "old"]) == 0
     config = read("old/config.json")
@@ -275,6 +277,7 @@ def with_workers(count, **options):
     return simple(estimator=Spec("nres", {"num_workers": count} | options))
 
 
+@pytest.mark.slow
 def test_a_run_of_before_goes_on_with_the_directions_that_it_began_with(somewhere):
     list(unspool.train_run(with_workers(20, directions=Spec("gaussian")), "named"))
     list(unspool.train_run(with_workers(20, directions=Spec("gaussian")), "before"))

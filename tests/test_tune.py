@@ -135,6 +135,7 @@ def test_a_page_says_no_place_of_a_machine_and_logs_what_it_names(mine):
     assert Log(low=1e-3).coordinate_name.format("rate") == "log rate, before clipping"
 
 
+@pytest.mark.slow
 def test_training_runs_that_diverge_are_counted_and_end_in_words(mine, capsys):
     steep = MINE.replace(
         "inputs @ weights, labels))", "inputs @ weights, labels)) + weights[0] ** 4"

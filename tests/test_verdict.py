@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from support.slow import slow
 from unspool._student import quantile, two_sided
 from unspool._verdict import Statistics, judge, largest_share
 
@@ -53,7 +54,7 @@ def simulate(noise, num_chains, size):
     return NOISES[noise](*draws).mean(axis=0)
 
 
-@pytest.mark.parametrize(("num_chains", "size"), [(30, 20_000), (100, 6000)])
+@pytest.mark.parametrize(("num_chains", "size"), [(30, 20_000), slow(100, 6000)])
 @pytest.mark.parametrize("noise", NOISES)
 def test_alarms_are_as_rare_as_the_level_says(noise, num_chains, size):
     t = Statistics.of(simulate(noise, num_chains, size), 0.0).t

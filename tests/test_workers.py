@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import unspool
+from support.slow import slow
 from unspool import extend
 from unspool._random import Purpose, stream
 
@@ -116,10 +117,10 @@ def score_sum(place, estimator):
     ("estimator", "size"),
     [
         pytest.param(Labeled(3), 1, id="a noise per window, updates without births"),
-        pytest.param(Labeled(6), 1, id="a noise per window, births in every update"),
-        pytest.param(Labeled(3, 2, 4), 1, id="a noise for two windows"),
+        slow(Labeled(6), 1, id="a noise per window, births in every update"),
+        slow(Labeled(3, 2, 4), 1, id="a noise for two windows"),
         pytest.param(Labeled(1, 4, 2), 1, id="two noises in a window"),
-        pytest.param(Labeled(3, 2, None), 1, id="a noise for the episode, drawn again"),
+        slow(Labeled(3, 2, None), 1, id="a noise for the episode, drawn again"),
         pytest.param(Labeled(3, 2, None), LARGE, id="a noise for the episode, kept"),
         pytest.param(Labeled(6, 2, None), LARGE, id="kept, births in every update"),
     ],
@@ -299,7 +300,7 @@ class Unlucky(unspool.AbstractProblem):
 
 @pytest.mark.parametrize(
     "estimator",
-    [unspool.BPTT(16), unspool.TBPTT(16, 3), unspool.RTRL(16, 3), unspool.UORO(16, 3)],
+    [slow(unspool.BPTT(16)), unspool.TBPTT(16, 3), slow(unspool.RTRL(16, 3)), unspool.UORO(16, 3)],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_derivatives_are_the_mean_over_the_workers_that_are_left(estimator):

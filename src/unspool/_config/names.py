@@ -185,7 +185,8 @@ def matching(name: str, choices: Mapping[str, Any]) -> Any:
 def choose(what: str, name: str, choices: Mapping[str, Any]) -> Any:
     """The choice of this name, as `matching` finds it; else an error with suggestions."""
     if (found := matching(name, choices)) is None:
-        raise ConfigError(f"there is no {what} {name!r}{suggest(name, choices)}")
+        there_is = "there are" if what in ("directions", "phases") else "there is"
+        raise ConfigError(f"{there_is} no {what} {name!r}{suggest(name, choices)}")
     return found
 
 

@@ -67,6 +67,7 @@ def _power_below(x):
     return jax.lax.bitcast_convert_type(bits, x.dtype)
 
 
+@jax.jit
 @rows.widening
 def hold(x, sigma, shift, uniform):
     """The shift, or one to a neighbor of `x + shift` where these are coarse beside sigma."""

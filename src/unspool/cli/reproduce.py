@@ -30,7 +30,8 @@ def reproduce(argv: Sequence[str]) -> int:
     """Runs what is not finished yet, writes the page, and prints its path."""
     known = _known.experiments()
     if not argv or argv[0].startswith("-"):
-        listed = "\n".join(f"  {name:<20}{summary(cls)}" for name, cls in known.items())
+        width = max(map(len, known)) + 2
+        listed = "\n".join(f"  {name:<{width}}{summary(cls)}" for name, cls in known.items())
         parse([], argv, f"{_PROG} NAME", description=_ABOUT.format(listed))
         raise UsageError(f"name an experiment first: {', '.join(known)}")
     name, *rest = argv
