@@ -88,13 +88,17 @@ def draw_lines(axes, panel, log_x=False):
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def surface_of(data):
+    """The two parameters along the axes of a figure of paths, and the loss at each pair of them."""
+    lines = data["panels"][-1]["lines"]
+    y, loss = (as_array([line[name] for line in lines]) for name in ("label", "y"))
+    return as_array(lines[0]["x"]), y, loss
+
+
 def draw_paths(figure, all_axes, data, name):
     """The path of every seed over the surface, a panel for each label."""
-    *panels, surface = data["panels"]
-    all_axes = list(all_axes)
-    x = as_array(surface["lines"][0]["x"])
-    y = as_array([line["label"] for line in surface["lines"]])
-    loss = as_array([line["y"] for line in surface["lines"]])
+    panels, all_axes = data["panels"][:-1], list(all_axes)
+    x, y, loss = surface_of(data)
     for axes, panel in zip(all_axes, panels, strict=False):
         norm = LogNorm(np.nanmin(loss), np.nanmax(loss))
         mesh = axes.pcolormesh(
@@ -112,6 +116,8 @@ def draw_paths(figure, all_axes, data, name):
         plain_ticks(axes.xaxis, axes.yaxis)
     for axes in all_axes[len(panels) :]:
         axes.set_visible(False)
+    for axes in all_axes[: len(panels)][-3:]:
+        axes.tick_params(labelbottom=True)
     bar = figure.colorbar(mesh, ax=all_axes, aspect=30, pad=0.02, label=LOSSES[name])
     plain_ticks(bar.ax.yaxis)
 
@@ -152,6 +158,10 @@ def schedule(paths):
         2, 3, figsize=(9.2, 6), layout="constrained", sharex=True, sharey=True
     )
     draw_paths(figure, all_axes.flat, paths, "schedule-train-loss")
+    x, y, loss = surface_of(paths)
+    row, column = np.unravel_index(np.nanargmin(loss), loss.shape)
+    for axes in all_axes.flat:
+        axes.plot(x[column], y[row], "X", color="white", mec="black", ms=8)
     figure.supxlabel(paths["x"], fontsize="medium")
     figure.supylabel(paths["panels"][0]["y"], fontsize="medium")
     return figure
@@ -162,6 +172,7 @@ def swimmer(curves):
     draw_lines(axes, curves["panels"][0])
     axes.axhline(325, color="#999999", lw=0.8, ls=":")
     axes.set_xlabel(curves["x"])
+    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
     axes.legend(frameon=False, handlelength=3.5)
     return figure
 
