@@ -178,6 +178,17 @@ def test_a_label_stands_beside_the_end_of_its_line_within_the_axes(x, slope, sid
     assert (box.y0 < end[1] < box.y1) == level
 
 
+def test_labels_that_crowd_in_a_corner_stay_within_the_axes():
+    """A label upon another hides a word; one outside hides the number of a tick."""
+    axes = Figure((6, 3)).subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.plot(np.linspace(0, 0.3, 200), np.linspace(1, 0, 200))
+    label_ends(axes, [LineEnd(f"label of line {n}", n, 0.25, 0.01 * n) for n in range(6)])
+    inside = axes.get_window_extent()
+    middles = [text.get_window_extent().y0 + text.get_window_extent().y1 for text in axes.texts]
+    assert inside.y0 < min(middles) / 2 and max(middles) / 2 < inside.y1
+
+
 def references(text: str) -> list[str]:
     return re.findall(r'\bhref="([^"]+)"', text) + re.findall(r"url\((#[^)]+)\)", text)
 

@@ -1,5 +1,6 @@
 """What a report must not do: average unlike runs, bend what it draws, or read what is elsewhere."""
 
+import dataclasses
 import json
 import os
 import re
@@ -218,6 +219,10 @@ def test_runs_in_two_groups_are_shown_one_by_one(tmp_path):
     lines = made.data.panels[0][1]
     assert [line.run for line in lines] == [f"run {number}" for number in range(1, 6)]
     assert all(line.low is None for line in lines) and "lie in two groups" in made.notes[0]
+    assert made.notes[0].startswith("Each run of NRES is drawn")
+    twice = [dataclasses.replace(labels["NRES"], label=label) for label in ("NRES, tuned", "TES")]
+    made = draw_metric(twice, metric, "steps", {"NRES, tuned": 0, "TES": 1}, "b")
+    assert made.notes[0].startswith("Each run of “NRES, tuned”, “TES” is drawn")
     ends_of = format_interval(labels["NRES"].final)
     assert ends_of == "3 runs 7 to 31; 2 runs 302 to 311"
     assert any("two groups" in one for one in diagnose(labels["NRES"], metric))

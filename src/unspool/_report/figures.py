@@ -74,16 +74,22 @@ def _band_notes(curves: Sequence[Curve]) -> list[str]:
     ranges = [curve.label for curve in curves if curve.is_range and curve.runs is None]
     if ranges:
         notes.append(
-            f"The band of {', '.join(ranges)} is the range of the runs, for t-intervals would "
+            f"The band of {_listed(ranges)} is the range of the runs, for t-intervals would "
             "reach below zero, where no value can be."
         )
     grouped = [curve.label for curve in curves if curve.runs is not None]
     if grouped:
         notes.append(
-            f"Each run of {', '.join(grouped)} is drawn by itself, for they lie in two groups, "
+            f"Each run of {_listed(grouped)} is drawn by itself, for they lie in two groups, "
             "which no mean describes."
         )
     return notes
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels in a sentence, in quotes where some have commas of their own."""
+    quote = any("," in label for label in labels)
+    return ", ".join(f"“{label}”" if quote else label for label in labels)
 
 
 def _lines(curve: Curve, scale: str) -> list[Line]:

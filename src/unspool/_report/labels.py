@@ -121,7 +121,7 @@ def _free_position(
                 np.all((box[:2] < other[2:]) & (other[:2] < box[2:])) for other in placed
             )
             outside = np.any(box[:2] < 0) or np.any(box[2:] > size)
-            cost = 2.0 * hidden + 200.0 * overlaps + 200.0 * outside + abs(up) + abs(right - 6.0)
+            cost = 2.0 * hidden + 200.0 * overlaps + 1e4 * outside + abs(up) + abs(right - 6.0)
             if cost < lowest:
                 best, lowest = box, cost
     return best

@@ -102,7 +102,8 @@ def verdict(standings: Sequence[Standing], metric: Metric) -> list[str]:
     ]
     found += [_behind(other, best, metric) for other in others[: MOST_NAMED - 1]]
     if len(others) >= MOST_NAMED:
-        found.append(f"{len(others) - MOST_NAMED + 1} more are in the table below.")
+        count = len(others) - MOST_NAMED + 1
+        found.append(f"{count} more {'is' if count == 1 else 'are'} in the table below.")
     return found
 
 
