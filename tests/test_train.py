@@ -96,7 +96,7 @@ def test_a_device_says_what_it_has_left(monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_before_it_runs(tmp_path):
-    job = Wide(), unspool.NRES(10**8, 5, 0.1), optax.sgd(0.1)
+    job = Wide(10**7), unspool.NRES(10**5, 5, 0.1), optax.sgd(0.1)
     run = unspool.Run.create(tmp_path / "run", {})
     for train in (unspool.train, run.train):
         with pytest.raises(MemoryError, match=r"training needs .* TiB .*are free.*Chunked"):
