@@ -170,6 +170,20 @@ def test_any_number_of_rows_is_tried(method):
     assert "float32" in raises(crowd((10,), "single"), unspool.ESSingle(5, 3, 0.3))
 
 
+def test_the_step_that_is_tried_is_the_first():
+    """A table that is looked up by the time of a step has nothing for another."""
+    tried = []
+
+    class Timed(OnHost):
+        def step(self, params, state, t, *, seeds):
+            tried.extend(t)
+            return super().step(params, state, t, seeds=seeds)
+
+    engine = unspool.HostEngine(Timed())
+    engine.check(engine.init_params(key=jax.random.key(0)))
+    assert tried and not any(tried)
+
+
 def test_a_mistake_made_late_stops_every_entry():
     """Nothing that comes back from a program is used, and nothing is left for the next one."""
     (problem,) = returns("step", lambda made: (made[0], None), after=30)

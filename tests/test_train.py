@@ -73,6 +73,12 @@ def test_memory_is_predicted_and_parameters_are_not_held_for_every_worker():
     assert num_workers * size < need(fresh).state < 1.1 * num_workers * size + small.state
 
 
+def test_memory_is_predicted_for_a_record_of_every_update_unless_said_otherwise():
+    job = Wide(10), unspool.NRES(4, 5, 0.1), optax.sgd(0.1), jnp.zeros(10)
+    work = lambda **every: unspool.predict_memory(*job, **every).work
+    assert work() == work(log_every=1) < work(log_every=2)
+
+
 def test_memory_is_enough_up_to_the_last_byte():
     Memory(3, 4, 7).check()
     Memory(3, 4, None).check()

@@ -12,6 +12,11 @@ _SAME = (
     ("_estimator/tableau.py", "below = max(p for p in legal if p < period): < -> <= (0)", _LEGAL),
     ("_estimator/tableau.py", "above = min(p for p in legal if p > period): > -> >= (0)", _LEGAL),
     (
+        "_student.py",
+        "while two_sided(high, degrees) > 2 * upper_tail: > -> >= (0)",
+        "what is doubled once more is halved once more",
+    ),
+    (
         "_engine/sum_losses.py",
         "size = max(n for n in range(1, _BLOCK + 1) if num_steps % n == 0): == -> != (0)",
         "steps that are left over are run as well, by a program of their own",
