@@ -15,13 +15,15 @@ from support.report import (
     render,
     write_experiment,
     write_json,
+    write_lines,
     write_run,
 )
 from unspool import RunError, report
 from unspool._report import drawing
 from unspool._report.diagnostics import diagnose
 from unspool._report.figures import draw_chart, draw_metric, draw_parameters
-from unspool._statistics.curves import mean_curve
+from unspool._report.limits import value_limits
+from unspool._statistics.curves import Curve, mean_curve
 from unspool._statistics.intervals import format_interval, spread
 from unspool._statistics.summarize import metric_curve
 from unspool.records import Chart, Series, read_studies
@@ -188,6 +190,38 @@ def test_training_losses_are_drawn_beside_evaluations(tmp_path):
     assert data["panels"][0]["lines"][0]["y"] == [140.0, 98.0, 110.0, 80.0]
 
 
+def test_what_limits_a_training_is_drawn_where_it_is_logged(tmp_path):
+    """Without what noise alone has left, and without a sigma that stays."""
+    logged = {"signal_to_noise": [9.0, 3.0, -0.1, 0.5], "lag": [2.0, 1.0, 0.5, 0.2]}
+    falls, stays = {"sigma": [0.4, 0.4, 0.1, 0.1]}, {"sigma": [0.4] * 4}
+    for found, shown in ((logged | falls, 3), (logged | stays, 2), ({}, 0)):
+        file = write_run(tmp_path / "run") / "metrics.jsonl"
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        for number, line in enumerate(lines[1:]):
+            line |= {name: values[number] for name, values in found.items()}
+        write_lines(file, lines)
+        text = report([tmp_path / "run"], tmp_path / "page.html").read_text("utf-8")
+        drawn = text.partition('<figure id="study-1-diagnostics">')[2]
+        assert bool(drawn) == bool(shown)
+        if drawn:
+            data = json.loads(re.findall(r'"application/json">(.*?)</script>', drawn)[0])
+            lines = [panel["lines"][0] for panel in data["panels"]]
+            right = [[9, 3, 0.5], logged["lag"], falls["sigma"]]
+            assert [line["y"] for line in lines] == right[:shown]
+            assert lines[0]["x"] == [10, 20, 40]
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_runs_that_are_drawn_by_themselves_are_not_cut(scale):
+    """Whatever the band of another curve is."""
+    x, values = np.arange(3.0), np.array([4.0, 5.0, 4.0])
+    pooled = Curve("a", x, values, 0.9 * values, 1.1 * values, 3)
+    runs = np.array([[4.0, 1.0, 0.1], [4.0, 6.0, 9.0]])
+    apart = Curve("b", x, runs.mean(axis=0), *[runs.mean(axis=0)] * 2, 2, runs=runs)
+    low, high, cut = value_limits([pooled, apart], scale)
+    assert low <= 0.1 and high >= 9 and not cut
+
+
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_no_band_of_a_positive_quantity_reaches_below_zero(tmp_path, scale):
     write_json(tmp_path / "experiment.json", {**EXPERIMENT, "metric_scale": scale})
@@ -222,7 +256,7 @@ def test_runs_in_two_groups_are_shown_one_by_one(tmp_path):
     assert made.notes[0].startswith("Each run of NRES is drawn")
     twice = [dataclasses.replace(labels["NRES"], label=label) for label in ("NRES, tuned", "TES")]
     made = draw_metric(twice, metric, "steps", {"NRES, tuned": 0, "TES": 1}, "b")
-    assert made.notes[0].startswith("Each run of “NRES, tuned”, “TES” is drawn")
+    assert made.notes[0].startswith("Each run of NRES, tuned; TES is drawn")
     ends_of = format_interval(labels["NRES"].final)
     assert ends_of == "3 runs 7 to 31; 2 runs 302 to 311"
     assert any("two groups" in one for one in diagnose(labels["NRES"], metric))

@@ -6,12 +6,19 @@ import numpy as np
 
 from .._statistics.curves import Curve, transform_curve
 from .._statistics.intervals import format_number
-from .._statistics.summarize import LabelSummary, Metric, metric_curve, parameter_curve
+from .._statistics.summarize import (
+    LabelSummary,
+    Metric,
+    diagnostic_curve,
+    metric_curve,
+    parameter_curve,
+)
 from ..records import Chart, Series
 from ..records.files import as_array
 from .axes import count_unit
 from .data import Line
 from .drawing import Axis, Colors, Drawing, Panel, draw_panels
+from .labels import list_labels
 from .limits import value_limits
 from .units import own_units
 
@@ -26,6 +33,11 @@ AXIS_LABELS = {
     "steps": "problem steps, warm-up included",
     "sequential_steps": "sequential steps, warm-up included",
     "seconds": "training time in seconds, compilation excluded",
+}
+DIAGNOSTICS = {
+    "signal_to_noise": "signal to noise",
+    "lag": "lag in sigmas",
+    "sigma": "sigma",
 }
 T_INTERVAL, LOG_INTERVAL, RANGE = "t95", "t95-log", "range"
 """What a band is: 95 % t-intervals of the mean, such of logarithms, or the range of the runs."""
@@ -74,22 +86,16 @@ def _band_notes(curves: Sequence[Curve]) -> list[str]:
     ranges = [curve.label for curve in curves if curve.is_range and curve.runs is None]
     if ranges:
         notes.append(
-            f"The band of {_listed(ranges)} is the range of the runs, for t-intervals would "
+            f"The band of {list_labels(ranges)} is the range of the runs, for t-intervals would "
             "reach below zero, where no value can be."
         )
     grouped = [curve.label for curve in curves if curve.runs is not None]
     if grouped:
         notes.append(
-            f"Each run of {_listed(grouped)} is drawn by itself, for they lie in two groups, "
+            f"Each run of {list_labels(grouped)} is drawn by itself, for they lie in two groups, "
             "which no mean describes."
         )
     return notes
-
-
-def _listed(labels: Sequence[str]) -> str:
-    """Labels in a sentence, in quotes where some have commas of their own."""
-    quote = any("," in label for label in labels)
-    return ", ".join(f"“{label}”" if quote else label for label in labels)
 
 
 def _lines(curve: Curve, scale: str) -> list[Line]:
@@ -120,7 +126,7 @@ def draw_parameters(
 
     They are drawn in their own units, on a log axis if what is trained is their logarithm.
     """
-    panels, notes = [], []
+    shown = []
     for index, logged in enumerate(names):
         own, value, scale = own_units(logged)
         found = (parameter_curve(summary, index) for summary in summaries)
@@ -129,15 +135,42 @@ def draw_parameters(
             curves = [transform_curve(curve, value) for curve in curves]
         if not curves:
             return None
+        shown.append((own, scale, curves))
+    return _draw_over_updates(shown, colors, name)
+
+
+def draw_diagnostics(
+    summaries: Sequence[LabelSummary], colors: Colors, name: str
+) -> Drawing | None:
+    """What limits the trainings, one panel above the other; None if none says so.
+
+    Of a sigma that stays as it is there is nothing to draw.
+    """
+    shown = []
+    for logged, label in DIAGNOSTICS.items():
+        found = (diagnostic_curve(summary, logged) for summary in summaries)
+        curves = [curve for curve in found if curve is not None]
+        if curves and (logged != "sigma" or any(np.ptp(curve.mean) > 0 for curve in curves)):
+            shown.append((label, "log", curves))
+    return _draw_over_updates(shown, colors, name)
+
+
+def _draw_over_updates(
+    shown: Sequence[tuple[str, str, Sequence[Curve]]], colors: Colors, name: str
+) -> Drawing | None:
+    """A panel of curves for each label and scale, along the same updates; None if there is none."""
+    if not shown:
+        return None
+    last = max(float(curve.x[-1]) for _, _, curves in shown for curve in curves)
+    panels, notes = [], []
+    for label, scale, curves in shown:
         low, high, cut = value_limits(curves, scale)
-        notes += [f"{own}: {_cut_note(high)}"] if cut else []
-        last = max(float(curve.x[-1]) for curve in curves)
+        notes += [f"{label}: {note[:1].lower()}{note[1:]}" for note in _band_notes(curves)]
+        notes += [f"{label}: {_cut_note(high)}"] if cut else []
         lines = [line for curve in curves for line in _lines(curve, scale)]
         x = Axis(AXIS_LABELS["update"], "linear", 0.0, last)
-        panels.append(Panel(x, Axis(own, scale, low, high), lines))
-    if not panels:
-        return None
-    named = ", ".join(panel.y.label for panel in panels)
+        panels.append(Panel(x, Axis(label, scale, low, high), lines))
+    named = ", ".join(label for label, _, _ in shown)
     return draw_panels(panels, colors, name, f"Line charts of {named} against updates.", notes)
 
 

@@ -1,5 +1,6 @@
 """Labels at the ends of lines, so that no reader has to match colors with a legend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,11 @@ class LineEnd:
     @property
     def color(self) -> str:
         return series_color(self.series)
+
+
+def list_labels(labels: Sequence[str]) -> str:
+    """Labels in a sentence, by semicolons where some have commas of their own."""
+    return ("; " if any("," in label for label in labels) else ", ").join(labels)
 
 
 def label_ends(axes: Axes, ends: list[LineEnd]) -> None:
@@ -113,7 +119,7 @@ def _free_position(
     width = LETTER_WIDTH * len(label)
     best, lowest = np.zeros(4), np.inf
     for right in (6.0, -width / 2, -width - 6.0):
-        for up in (0.0, 11.0, -11.0, 20.0, -20.0, 32.0, -32.0):
+        for up in (0.0, 11.0, -11.0, 20.0, -20.0, 32.0, -32.0, 44.0, -44.0, 57.0, -57.0):
             left, bottom = point[0] + right, point[1] + up - LINE_HEIGHT / 2
             box = np.array([left, bottom, left + width, bottom + LINE_HEIGHT])
             hidden = np.all((obstacles >= box[:2]) & (obstacles <= box[2:]), axis=1).sum()

@@ -38,7 +38,8 @@ def value_limits(
     bands_high = max((float(np.nanmax(curve.high)) for curve in bands), default=high)
     if scale == "log":
         span = max(high / low, 1.2)
-        bottom, top = max(bands_low, low / span**0.15), min(bands_high, high * span**0.15)
+        bottom = min(low, max(bands_low, low / span**0.15))
+        top = max(high, min(bands_high, high * span**0.15))
         margin = max((top / bottom) ** 0.04, 1.02)
         farthest = 1.0 / DRAWABLE, DRAWABLE
         bottom, top = np.clip([bottom / margin, top * margin], *farthest).tolist()

@@ -16,7 +16,8 @@ from .compare import Comparison, compare
 from .data import csv_link
 from .diagnostics import study_warnings
 from .drawing import Colors, Drawing
-from .figures import draw_metric, draw_parameters
+from .figures import draw_diagnostics, draw_metric, draw_parameters
+from .labels import list_labels
 from .options import format_options
 from .paths import draw_paths
 from .ranking import Standing, rank, verdict
@@ -58,8 +59,7 @@ class Part:
             return study.experiment.title
         problems = ", ".join(dict.fromkeys(run.config.problem.name for run in study.runs))
         count = len(study.labels)
-        comma = "; " if any("," in label for label in study.labels) else ", "
-        labels = comma.join(study.labels) if count <= 4 else f"{count} labels"
+        labels = list_labels(study.labels) if count <= 4 else f"{count} labels"
         return f"{labels} on {problems}"
 
     @property
@@ -117,6 +117,11 @@ class Part:
         metric = training_metric(self.study)
         found = summarize(Study(self.study.runs, None, self.study.directory), metric)
         return draw_metric(found, metric, "steps", self.colors, f"{self.name}-training")
+
+    @cached_property
+    def diagnostics(self) -> Drawing | None:
+        """Signal to noise, lag and sigma, where they are logged."""
+        return draw_diagnostics(self.summaries, self.colors, f"{self.name}-diagnostics")
 
     @cached_property
     def paths(self) -> Drawing | None:

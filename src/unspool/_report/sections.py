@@ -55,6 +55,7 @@ def sections_of(part: Part) -> list[Section]:
         add("paths", "Parameter paths", part.paths)
         add("parameters", "Parameters", part.parameters)
         add("training", "Training loss", part.training)
+        add("diagnostics", "What limits the training", part.diagnostics)
     for number, picture in enumerate(_pictures(part), start=1):
         add(f"picture-{number}", picture.title, picture)
     tables = part.study.experiment.tables if part.study.experiment else ()

@@ -239,6 +239,16 @@ def metric_curve(summary: LabelSummary, metric: Metric, axis: str) -> Curve | No
     return mean_curve(summary.label, pairs, is_positive=metric.is_positive)
 
 
+def diagnostic_curve(summary: LabelSummary, name: str) -> Curve | None:
+    """What limits the trainings of a label, against updates, where it is known and above zero."""
+    pairs = []
+    for run in summary.runs:
+        value = getattr(run.metrics, name)
+        is_shown = value > 0
+        pairs.append((run.metrics.update[is_shown], value[is_shown]))
+    return log_curve(summary.label, pairs)
+
+
 def parameter_curve(summary: LabelSummary, index: int) -> Curve | None:
     """One parameter of a label against updates."""
     pairs = [

@@ -1,5 +1,6 @@
 """A run as it was logged, in columns."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ class LoggedMetrics:
     sequential_steps: np.ndarray
     loss: np.ndarray
     dropped: np.ndarray
+    signal_to_noise: np.ndarray
+    lag: np.ndarray
+    sigma: np.ndarray
     params: np.ndarray | None
 
 
@@ -125,7 +129,7 @@ def _read_metrics(path: Path, num_params: int) -> LoggedMetrics:
                 f"{path}: 'params' of update {line.update} is a list of {len(line.params)}, but "
                 f"must be a list of {num_params} numbers, as 'num_params' says."
             )
-    names = ("update", "seconds", "steps", "warmup_steps", "sequential_steps", "loss", "dropped")
+    names = (field.name for field in dataclasses.fields(LoggedMetrics) if field.name != "params")
     return LoggedMetrics(
         **{name: _column(lines, name) for name in names},
         params=np.array(params, dtype=float) if len(params) == len(lines) else None,
