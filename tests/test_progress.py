@@ -80,8 +80,9 @@ def test_the_bits_are_those_of_a_training_without_a_bar(monkeypatch):
         assert with_bar.loss == without.loss
 
 
-def test_nothing_is_printed_unless_it_was_asked_for(capsys):
-    assert len(updates(unspool.train(*JOB, num_updates=3, key=jax.random.key(0)))) == 3
+def test_nothing_is_printed_unless_it_was_asked_for(capsys, tmp_path):
+    for train in (unspool.train, unspool.Run.create(tmp_path / "run", {}).train):
+        assert len(updates(train(*JOB, num_updates=3, key=jax.random.key(0)))) == 3
     said = capsys.readouterr()
     assert said.out == said.err == ""
 

@@ -143,3 +143,13 @@ def test_heavy_tails_decide_nothing():
         found = judge(chains, np.inf, 0.0, 1e-3)
         assert found.decision == "not decided" and "tails are so heavy" in found.reason
     assert judge(tails["products"], np.inf, 0.0, 1e-3).decision == "unbiased"
+
+
+@pytest.mark.parametrize(("num_heavy", "decision"), [(1, "unbiased"), (5, "not decided")])
+def test_a_tenth_of_heavy_coordinates_is_too_many(num_heavy, decision):
+    """Where none of them is the one that strays most."""
+    chains = np.random.default_rng(0).normal(size=(1000, 40))
+    chains[:, 39] += 0.1
+    for coordinate in range(num_heavy):
+        chains[:2, coordinate] = 1e3, -1e3
+    assert judge(chains, np.inf, 0.0, 1e-3).decision == decision
