@@ -77,10 +77,11 @@ def find_layers(program: Program, leaves: Sequence[Any]) -> tuple[FoundLayer, ..
 
 def gather_gradient(
     layers: Sequence[Layer],
-    blocks: Sequence[Float[Array, "outputs inputs"]],
+    blocks: Sequence[Float[Array, "..."]],
     params: Params,
 ) -> Params:
-    """A tree like the parameters, of a matrix for each of some layers; zero where there is none."""
+    """A tree like the parameters, of a matrix of outputs x inputs for each of some layers; zero
+    where there is none."""
     leaves, structure = jax.tree.flatten(params)
     sums = [jnp.zeros_like(leaf) for leaf in leaves]
     for layer, block in zip(layers, blocks, strict=True):

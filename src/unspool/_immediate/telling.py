@@ -48,7 +48,7 @@ class Told(eqx.Module):
     """
 
     layers: tuple[Layer, ...] = eqx.field(static=True)
-    inputs: tuple[Float[Array, "*workers inputs"], ...]
+    inputs: tuple[Float[Array, "..."], ...]
     facts: tuple[Any, ...]
 
     @classmethod
@@ -66,7 +66,7 @@ class TellingState(eqx.Module):
     """A state, and what was told of the step that made it."""
 
     state: State
-    told: Told
+    told: Told | None
 
 
 class AbstractReader(eqx.Module):
