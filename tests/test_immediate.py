@@ -8,7 +8,13 @@ import pytest
 
 from support.cells import ELEMENTWISE, PRODUCTS, Cell, CellProblem
 from unspool import _rows as rows
-from unspool._immediate import ImmediateJacobian, Telling, TellingState, UnitJacobian, gather_gradient
+from unspool._immediate import (
+    ImmediateJacobian,
+    Telling,
+    TellingState,
+    UnitJacobian,
+    gather_gradient,
+)
 from unspool._immediate.compressed import color_columns, directions_of
 from unspool._immediate.dependence import find_dependence
 from unspool._immediate.program import trace
@@ -69,10 +75,14 @@ def test_layers_make_up_the_immediate_jacobian(name):
 
 
 def test_weights_of_inputs_and_states_and_a_bias_are_one_layer():
-    for name, sizes in {"plain": (1, 2, 3), "eqx.nn.LSTMCell": (2, 3, 1), "one matrix": (6,)}.items():
+    for name, sizes in {
+        "plain": (1, 2, 3),
+        "eqx.nn.LSTMCell": (2, 3, 1),
+        "one matrix": (6,),
+    }.items():
         problem = CellProblem(PRODUCTS[name])
         _, told = tell(problem, problem.init_params(key=KEY), ImmediateJacobian())
-        assert [sorted(layer.sizes) for layer in told.layers] == [sorted(sizes)], name
+        assert [sorted(layer.sizes) for layer in told.layers] == [sizes], name
 
 
 def test_a_start_that_the_parameters_make_has_layers_of_its_own():

@@ -86,9 +86,7 @@ def gather_gradient(
     sums = [jnp.zeros_like(leaf) for leaf in leaves]
     for layer, block in zip(layers, blocks, strict=True):
         start = 0
-        for number, (inner, outer), size in zip(
-            layer.leaves, layer.axes, layer.sizes, strict=True
-        ):
+        for number, (inner, outer), size in zip(layer.leaves, layer.axes, layer.sizes, strict=True):
             shape = leaves[number].shape
             columns = block[:, start : start + size]
             part = columns.reshape([shape[axis] for axis in (*outer, *inner)])

@@ -89,6 +89,10 @@ class Telling(AbstractWrapper):
     problem: AbstractProblem
     reader: AbstractReader
 
+    def __init__(self, problem: AbstractProblem, reader: AbstractReader):
+        self.problem = problem
+        self.reader = reader
+
     @property
     def inner(self) -> AbstractProblem:
         return self.problem
