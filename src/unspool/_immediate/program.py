@@ -75,8 +75,8 @@ def entrywise(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> @unspool.extend.entrywise
     ... def settle(x, drive):
     ...     return jax.lax.fori_loop(0, 5, lambda _, x: 0.5 * (x + jnp.tanh(x + drive)), x)
-    >>> print(settle(jnp.zeros(2), jnp.array([0.0, 1.0])).round(2))
-    [0.   0.87]
+    >>> print(f"{settle(jnp.zeros(2), jnp.array([0.0, 1.0]))[1]:.2f}")
+    0.91
     """
 
     def declared_entrywise(*arrays):
