@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from support.cells import ELEMENTWISE, PRODUCTS, Cell, CellProblem
+from support.slow import slow
 from unspool import _rows as rows
 from unspool._immediate import (
     ImmediateJacobian,
@@ -60,7 +61,13 @@ def derivatives_told(told, params, size):
     return [gather_gradient(told.layers, blocks(i), trained(params)) for i in range(size)]
 
 
-@pytest.mark.parametrize("name", PRODUCTS | ELEMENTWISE)
+# Of each kind of product one.
+TELLING = {"plain", "transposed", "first GRU", "row", "eqx.nn.LSTMCell"}
+
+
+@pytest.mark.parametrize(
+    "name", [slow(name, when=name not in TELLING) for name in PRODUCTS | ELEMENTWISE]
+)
 def test_layers_make_up_the_immediate_jacobian(name):
     problem = CellProblem((PRODUCTS | ELEMENTWISE)[name])
     params = problem.init_params(key=KEY)
@@ -166,7 +173,7 @@ def test_a_diagonal_takes_one_direction_and_a_full_matrix_all():
 
 
 @pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize("name", ["plain", "eqx.nn.GRUCell", *ELEMENTWISE])
+@pytest.mark.parametrize("name", ["plain", slow("eqx.nn.GRUCell"), *ELEMENTWISE])
 def test_units_tell_the_entries_of_the_jacobian_that_they_move(name, exact):
     problem = CellProblem((PRODUCTS | ELEMENTWISE)[name])
     params = problem.init_params(key=KEY)

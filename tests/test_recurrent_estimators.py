@@ -93,8 +93,7 @@ KRONECKER = {
     "OK, one term": unspool.OK(1, 1, num_terms=1),
     "OK, two terms": unspool.OK(1, 2, num_terms=2),
 }
-FAST = [(name, "plain") for name in KRONECKER]
-FAST += [("KFRTRL", "eqx.nn.GRUCell"), ("OK, one term", "eqx.nn.LSTMCell")]
+FAST = [("KFRTRL", "plain"), ("KFRTRL, windows", "eqx.nn.GRUCell"), ("OK, two terms", "plain")]
 # Six signs in two layers would make too many tables, and four in three.
 CASES = [(name, cell) for name in KRONECKER for cell in PRODUCTS]
 CASES = [(name, cell) for name, cell in CASES if name != "OK, two terms" or cell in ONE_LAYER]
@@ -148,7 +147,7 @@ class Wrong(AbstractInfluence):
         return KroneckerSum(OneSided(self.estimator.sketch.reduction))
 
 
-@pytest.mark.parametrize("name", ["KFRTRL", "OK, one term", "OK, two terms"])
+@pytest.mark.parametrize("name", ["KFRTRL", slow("OK, one term"), "OK, two terms"])
 def test_a_sign_that_one_side_does_not_see_is_rejected(name, monkeypatch):
     problem = CellProblem(PRODUCTS["plain"])
     signs = all_signs(2, 1, 1 + KRONECKER[name].sketch.reduction.num_terms)
@@ -156,7 +155,7 @@ def test_a_sign_that_one_side_does_not_see_is_rejected(name, monkeypatch):
     assert off(found.mean(axis=0), right) > WRONG
 
 
-@pytest.mark.parametrize("cell", ["plain", "learned start", slow("highway")])
+@pytest.mark.parametrize("cell", ["learned start", slow("plain"), slow("highway")])
 def test_with_as_many_terms_as_inputs_nothing_is_random(cell):
     problem = CellProblem(PRODUCTS[cell])
     params = problem.init_params(key=KEY)

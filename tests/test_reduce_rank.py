@@ -49,9 +49,13 @@ def reduced(values, num_terms, signs, other=None):
     """The matrix, and what is left of it for each row of signs."""
     left, right = sides(values)
     other = signs if other is None else other
-    first = lambda signs: reduce_by_signs(left, right, num_terms, signs)[0]
-    second = lambda signs: reduce_by_signs(left, right, num_terms, signs)[1]
-    found = jnp.einsum("sri,srj->sij", jax.vmap(first)(signs), jax.vmap(second)(other))
+
+    @jax.jit
+    def run(signs, other):
+        reduce = jax.vmap(lambda signs: reduce_by_signs(left, right, num_terms, signs))
+        return jnp.einsum("sri,srj->sij", reduce(signs)[0], reduce(other)[1])
+
+    found = run(signs, other)
     return np.asarray(left.T @ right), np.asarray(found)
 
 
@@ -97,7 +101,7 @@ def test_many_random_sums_stay_finite_in_single_precision():
     sums = jax.random.normal(jax.random.key(0), (2000, 2, 5, 7), jnp.float32)
     sums = sums * jnp.logspace(0, -8, 5, dtype=jnp.float32)[None, None, :, None]
     keys = jax.random.split(jax.random.key(1), 2000)
-    one, two = jax.vmap(lambda x, key: unspool.reduce_rank(*x, 4, key=key))(sums, keys)
+    one, two = jax.jit(jax.vmap(lambda x, key: unspool.reduce_rank(*x, 4, key=key)))(sums, keys)
     assert np.all(np.isfinite(one)) and np.all(np.isfinite(two))
 
 
@@ -149,11 +153,11 @@ def test_factors_are_those_of_lapack(size):
     graded = plain * np.logspace(0, -9, size)
     dependent = plain @ np.diag(np.arange(size) > 0) @ random.normal(size=(size, size))
     for matrices in (plain, graded, dependent):
-        left, values, right = jax.vmap(small_svd)(jnp.asarray(matrices))
+        left, values, right = jax.jit(jax.vmap(small_svd))(jnp.asarray(matrices))
         assert np.allclose(values, np.linalg.svd(matrices)[1], atol=EXACT)
         restored = jnp.einsum("bij,bj,bkj->bik", left, values, right)
         assert np.allclose(restored, matrices, atol=EXACT)
-        basis, triangle = jax.vmap(orthonormalize)(jnp.asarray(matrices))
+        basis, triangle = jax.jit(jax.vmap(orthonormalize))(jnp.asarray(matrices))
         assert np.allclose(basis @ triangle, matrices, atol=EXACT)
         # Vectors of the basis are orthogonal, and of length one or zero.
         gram = np.einsum("bji,bjk->bik", basis, basis)
