@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from .program import Program, inner_program, is_declared_entrywise, is_literal
+from .program import Program, evaluate, inner_program, is_declared_entrywise, is_literal
 
 Pattern = Bool[np.ndarray, "..."]
 
@@ -86,12 +86,10 @@ def _propagate(equation: Any, given: list[Pattern], total: int) -> list[Pattern]
 
 def _run(equation: Any, given: list[Pattern]) -> list[Pattern]:
     """The primitive itself says where entries go: it is run on zeros and ones."""
-    params = equation.primitive.get_bind_params(equation.params)
-    run = lambda *each: equation.primitive.bind(*each, **params)
+    run = lambda *each: evaluate(equation, each)
     with jax.ensure_compile_time_eval():
         moved = jax.vmap(run, in_axes=-1, out_axes=-1)(*(jnp.asarray(x, float) for x in given))
-    several = moved if equation.primitive.multiple_results else [moved]
-    return [np.asarray(x) > 0 for x in several]
+    return [np.asarray(x) > 0 for x in moved]
 
 
 def _read(seen: dict[Any, Pattern], variable: Any, total: int) -> Pattern:

@@ -33,7 +33,7 @@ class Program(NamedTuple):
         for variable, value in zip(self.jaxpr.invars, inputs, strict=True):
             values[variable] = change(variable, value)
         for equation in self.equations:
-            outputs = _evaluate(equation, [_read(values, x) for x in equation.invars])
+            outputs = evaluate(equation, [_read(values, x) for x in equation.invars])
             for variable, value in zip(equation.outvars, outputs, strict=True):
                 values[variable] = change(variable, value)
         return [_read(values, x) for x in self.jaxpr.outvars]
@@ -101,14 +101,17 @@ def _inline(program: ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
         if is_jitted and (inner := inner_program(equation)):
             outputs = _inline(inner, given)
         else:
-            outputs = _evaluate(equation, given)
+            outputs = evaluate(equation, given)
         values |= zip(equation.outvars, outputs, strict=True)
     return [_read(values, x) for x in jaxpr.outvars]
 
 
-def _evaluate(equation: Any, inputs: Sequence[Any]) -> list[Any]:
-    params = equation.primitive.get_bind_params(equation.params)
-    outputs = equation.primitive.bind(*inputs, **params)
+def evaluate(equation: Any, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of an equation's primitive for other inputs than those it stands with."""
+    bound = equation.primitive.get_bind_params(equation.params)
+    # Functions that are a part of it came apart from the rest in earlier versions of JAX.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    outputs = equation.primitive.bind(*functions, *inputs, **params)
     return outputs if equation.primitive.multiple_results else [outputs]
 
 
