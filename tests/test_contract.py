@@ -11,6 +11,7 @@ import pytest
 import unspool
 from support.slow import slow
 from unspool import problems
+from unspool.extend import AbstractInfluence
 
 ESTIMATORS = {
     "FullES": unspool.FullES(4, 0.1),
@@ -29,10 +30,16 @@ ESTIMATORS = {
     "TBPTT": unspool.TBPTT(4, 3),
     "RTRL": unspool.RTRL(4, 3),
     "UORO": unspool.UORO(4, 3),
+    "KFRTRL": unspool.KFRTRL(4, 3),
+    "OK": unspool.OK(4, 3, 2),
+    "SnAp1": unspool.SnAp1(4, 3),
+    "ElementwiseRTRL": unspool.ElementwiseRTRL(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# They differ from others here in where workers start, how long a direction is kept, or the control.
+# They differ from others here in where workers start, how long a direction is kept, the control, or
+# how much is left out.
 SLOW = {"BPTT", "ControlledGPES", "ESSingle", "ForwardGradient", "FullES", "GPES", "PESAnalytic"}
+SLOW |= {"KFRTRL", "ElementwiseRTRL"}
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
     "estimator",
@@ -81,6 +88,7 @@ class Motley(unspool.AbstractProblem):
 
 NEED_DERIVATIVES = {"BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"}
 NEED_DERIVATIVES |= {"ControlledGPES", "ControlledNRES", "PESAnalytic"}
+NEED_DERIVATIVES |= {"KFRTRL", "OK", "SnAp1", "ElementwiseRTRL"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
     [
@@ -295,7 +303,7 @@ CARRIES = {"NRES", "UORO", "BPTT", "RTRL"}
     "estimator", [slow(e, id=name, when=name not in CARRIES) for name, e in ESTIMATORS.items()]
 )
 def test_a_state_may_be_empty(estimator):
-    if isinstance(estimator, (unspool.RTRL, unspool.UORO)):
+    if isinstance(estimator, AbstractInfluence):
         with pytest.raises(ValueError, match="needs a state with floating point numbers"):
             run(estimator, Stateless())
     else:

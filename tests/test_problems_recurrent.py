@@ -112,9 +112,15 @@ def test_estimates_of_a_student_have_the_mean_of_its_derivative():
     [
         (lambda: problems.CopyTask(lag=-1), "lag must be .* at least 0, got -1"),
         (lambda: problems.CopyTask(num_symbols=1), "num_symbols must be .* at least 2, got 1"),
-        (lambda: problems.CopyTask(cell="rnn"), "cell must be one of gru, lstm, tanh, got 'rnn'"),
+        (
+            lambda: problems.CopyTask(cell="rnn"),
+            "cell must be one of gru, independent, lstm, tanh, got 'rnn'",
+        ),
         (lambda: problems.RecurrentTeacher(gain=0.0), "gain must be a finite number above 0"),
-        (lambda: problems.RecurrentTeacher(cell="x"), "cell must be one of gru, lstm, tanh"),
+        (
+            lambda: problems.RecurrentTeacher(cell="x"),
+            "cell must be one of gru, independent, lstm, tanh",
+        ),
     ],
 )
 def test_what_no_net_can_be_is_refused(make, message):

@@ -28,6 +28,8 @@ ESTIMATORS = {
     "TBPTT": unspool.TBPTT(2, 2),
     "RTRL": unspool.RTRL(2, 2),
     "UORO": unspool.UORO(2, 2),
+    "OK": unspool.OK(2, 2, 2),
+    "SnAp1": unspool.SnAp1(2, 2),
     "Chunked": unspool.Chunked(unspool.PES(4, 2, 0.1), 3),
 }
 

@@ -42,12 +42,15 @@ from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
 from ._estimator.controlled_nres import ControlledNRES as ControlledNRES
 from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.dodge import DODGE as DODGE
+from ._estimator.elementwise_rtrl import ElementwiseRTRL as ElementwiseRTRL
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
 from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
+from ._estimator.kf_rtrl import KFRTRL as KFRTRL
 from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
 from ._estimator.nres import NRES as NRES
+from ._estimator.ok import OK as OK
 from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
 from ._estimator.pes import PES as PES
 from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
@@ -56,6 +59,7 @@ from ._estimator.phases import IndependentPhases as IndependentPhases
 from ._estimator.phases import Staggered as Staggered
 from ._estimator.reweighted_nres import ReweightedNRES as ReweightedNRES
 from ._estimator.rtrl import RTRL as RTRL
+from ._estimator.snap1 import SnAp1 as SnAp1
 from ._estimator.tbptt import TBPTT as TBPTT
 from ._estimator.truncated_es import TruncatedES as TruncatedES
 from ._estimator.uoro import UORO as UORO
@@ -66,6 +70,8 @@ from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
+from ._reduce_rank import rank_reduction_variance as rank_reduction_variance
+from ._reduce_rank import reduce_rank as reduce_rank
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
 from ._target import Target as Target
