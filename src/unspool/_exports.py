@@ -41,12 +41,15 @@ from ._estimator.control import WindowGradientControl as WindowGradientControl
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
 from ._estimator.controlled_nres import ControlledNRES as ControlledNRES
 from ._estimator.directions import GaussianDirections as GaussianDirections
+from ._estimator.cut import ParameterCut as ParameterCut
+from ._estimator.cut import StateCut as StateCut
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
 from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
 from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
+from ._estimator.low_rank_uoro import LowRankUORO as LowRankUORO
 from ._estimator.nres import NRES as NRES
 from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
 from ._estimator.pes import PES as PES

@@ -27,15 +27,17 @@ WorkerTree = PyTree[Float[Array, "workers ..."]]
 
 
 class LinearStep(NamedTuple):
-    """The derivative of one step, or of a reset, worker by worker.
+    """The derivative of one step, or of a reset, worker by worker. `None` stands for zeros.
 
     - `forward(state, shift)`: how the next state moves with the incoming one and the parameters.
     - `backward(state, loss)`: what a weighting of the next state and the loss says of the
       incoming state and the parameters.
     """
 
-    forward: Callable[[WorkerTree, WorkerTree], WorkerTree]
-    backward: Callable[[WorkerTree, Float[Array, " workers"]], tuple[WorkerTree, WorkerTree]]
+    forward: Callable[[WorkerTree | None, WorkerTree | None], WorkerTree]
+    backward: Callable[
+        [WorkerTree | None, Float[Array, " workers"] | None], tuple[WorkerTree, WorkerTree]
+    ]
 
 
 class AbstractSketch(eqx.Module):
@@ -194,13 +196,15 @@ def linearize(
     (after_state, losses), push, (after, after_rest) = jax.linearize(floats, *primals, has_aux=True)
     transpose = jax.linear_transpose(push, *primals)
 
+    or_zeros = lambda given, like: rows.zeros_like(like) if given is None else rows.arms(given)
+
     def forward(state, shift):
-        moved, _ = push(rows.arms(state), rows.arms(shift))
+        moved, _ = push(*map(or_zeros, (state, shift), primals))
         return rows.arm(moved, 0)
 
     def backward(state, loss):
-        state = rows.zeros_like(after_state) if state is None else rows.arms(state)
-        return rows.arm(transpose((state, None if losses is None else rows.arms(loss))), 0)
+        cotangents = or_zeros(state, after_state), None if losses is None else or_zeros(loss, losses)
+        return rows.arm(transpose(cotangents), 0)
 
     after = with_state(after, eqx.combine(after_state, after_rest))
     return after, losses, LinearStep(forward, backward)
