@@ -33,6 +33,7 @@ from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.annealing import Annealing as Annealing
+from ._estimator.artbp import ARTBP as ARTBP
 from ._estimator.automatic_directions import AutomaticDirections as AutomaticDirections
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked

@@ -53,6 +53,9 @@ class AbstractEstimator(eqx.Module):
     ) -> tuple[WindowSums, Workers]:
         """One window of every worker at hand. Those that fail are left out."""
 
+    def check_start(self, problem: AnyProblem, params: Params, key: KeyLike) -> None:
+        """Warns of what shows with the parameters that a training starts from."""
+
     @property
     def scale(self) -> AbstractSigma | None:
         """The scale of the noise; `None` where nothing is perturbed."""
@@ -80,6 +83,8 @@ class AbstractEstimator(eqx.Module):
         """
         state = self.init_workers(problem, params, key)
         joint = as_joint(problem)
+        if not is_inside((params, state)):
+            self.check_start(joint, params, key)
         count = self.plan(joint.horizon).num_warmup_windows
         if is_inside((params, state)):
             spread = lambda _, state: _estimate(self, problem, params, state)[1]
