@@ -18,6 +18,7 @@ LAYERS = (
         "_memory",
         "_params",
         "_random",
+        "_reduce_rank",
         "_results",
         "_rows",
         "_show",

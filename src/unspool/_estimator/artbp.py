@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from .. import _rows as rows
-from .._custom_types import Params, RandomKey, Scalar, WorkerMask
+from .._custom_types import BoolScalar, Params, RandomKey, Scalar, WorkerMask
 from .._engine import AbstractEngine
 from .._joint import AnyProblem, as_joint
 from .._params import split, strip_weak_type
@@ -27,9 +27,13 @@ def _cut_at_random(
 ) -> PyTree[Any]:
     """The state of each worker; its derivative passes with a chance, and counts the more then."""
     chance = 1 - truncation
-    passes = jax.vmap(lambda key: jax.random.bernoulli(key, chance))(keys)
+    passes = jax.vmap(ft.partial(_draw_passes, chance))(keys)
     floats, rest = rows.split_floats(state)
     return eqx.combine(_gate(passes, jnp.full(passes.shape, 1 / chance), floats), rest)
+
+
+def _draw_passes(chance: float, key: RandomKey) -> BoolScalar:
+    return jax.random.bernoulli(key, chance)
 
 
 @jax.custom_jvp

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from .. import _rows as rows
 from .._counts import check_count
+from .._reduce_rank import reduce_by_signs
 from .cut import AbstractCut, StateCut
 from .influence import AbstractInfluence, AbstractSketch
-from .rank_reduction import reduce_rank
 
 
 class LowRank(AbstractSketch):
@@ -39,35 +39,31 @@ class LowRank(AbstractSketch):
         left, right = sketch
         old = jax.vmap(lambda column: step.forward(column, None), in_axes=1, out_axes=1)(left)
         variable = self.cut.variable(*jax.tree.map(lambda x: x[:, 0], sketch))
-        draw = lambda key, like: _draw_noise(key, like, self.num_probes, self.rank + 1)
+        draw = lambda key, like: _draw_noise(key, like, self.num_probes, self.rank)
         probes, signs = jax.vmap(draw)(keys, variable)
         new = jax.vmap(lambda u: self.cut.project(step, u), in_axes=1, out_axes=1)(probes)
-        return jax.vmap(_absorb)((old, right), new, signs)
+        return jax.vmap(_join)((old, right), new, signs)
 
 
-def _draw_noise(key, like, num_probes, num_terms):
+def _draw_noise(key, like, num_probes, rank):
     """Probes at right angles, whose products add up to the identity in the mean, and signs."""
     for_probes, for_signs = jax.random.split(key)
     flat, unravel = rows.ravel(rows.widen(like))
     normal = jax.random.normal(for_probes, (flat.size, num_probes), flat.dtype)
     probes = jnp.sqrt(flat.size / num_probes) * jnp.linalg.qr(normal)[0].T
-    signs = jax.random.rademacher(for_signs, (num_probes, num_terms), flat.dtype)
+    signs = jax.random.rademacher(for_signs, (rank + num_probes,), flat.dtype)
     return _astype(jax.vmap(unravel)(probes), like), signs
 
 
-def _absorb(columns, newest, signs):
-    """The columns of one worker once new ones have been added, one after the other."""
+def _join(columns, new, signs):
+    """As many columns for one worker as there were, with the new ones among them."""
     flatten = jax.vmap(lambda column: rows.ravel(rows.widen(column))[0])
-    unravel = lambda side: jax.vmap(rows.ravel(jax.tree.map(lambda x: x[0], side))[1])
-
-    def add(flat, each):
-        *new, signs = each
-        left, right = (jnp.append(x, jnp.stack([y]), 0).T for x, y in zip(flat, new, strict=True))
-        return tuple(x.T for x in reduce_rank(left, right, signs)), None
-
-    start, new = (tuple(map(flatten, pair)) for pair in (columns, newest))
-    flat, _ = jax.lax.scan(add, start, (*new, signs))
-    return _astype(tuple(unravel(side)(x) for side, x in zip(columns, flat, strict=True)), columns)
+    joined = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), columns, new)
+    rank = jax.tree.leaves(columns)[0].shape[0]
+    reduced = reduce_by_signs(*map(flatten, joined), rank, signs)
+    first = [jax.tree.map(lambda x: x[0], side) for side in columns]
+    unravel = [jax.vmap(rows.ravel(like)[1]) for like in first]
+    return _astype(tuple(f(x) for f, x in zip(unravel, reduced, strict=True)), columns)
 
 
 def _astype(tree, like):
@@ -79,13 +75,12 @@ class LowRankUORO(AbstractInfluence):
 
     $$ \tilde G = \sum_{i \le r} \tilde s_i \tilde\theta_i^\top \leftarrow \mathrm{reduce} \Big(
        \sum_{i \le r} \frac{\partial s_{t+1}}{\partial s_t} \tilde s_i \, \tilde\theta_i^\top +
-       \nu \, \nu^\top \frac{\partial s_{t+1}}{\partial \theta} \Big)
-       \quad \text{for each of } q \text{ probes } \nu $$
+       \sum_{j \le q} \nu_j \, \nu_j^\top \frac{\partial s_{t+1}}{\partial \theta} \Big) $$
 
-    The probes are at right angles and add up to the identity in the mean, $\mathbb{E} \sum_\nu \nu
-    \nu^\top = I$. Each makes $r + 1$ columns, which are reduced to $r$ without bias and with the
-    least variance there is: the largest singular values stay, the others are mixed by random signs.
-    With as many columns and probes as there are numbers in the state it is `RTRL`.
+    The probes $\nu_j$ are at right angles, and $\mathbb{E} \sum_j \nu_j \nu_j^\top = I$. The $r + q$ columns
+    are reduced to $r$ without bias and with the least variance there is: the largest singular
+    values stay, the others are mixed by random signs. With as many columns and probes as there are
+    numbers in the state it is `RTRL`.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
