@@ -49,9 +49,11 @@ from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
 from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
+from ._estimator.kf_rtrl import KFRTRL as KFRTRL
 from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
 from ._estimator.low_rank_uoro import LowRankUORO as LowRankUORO
 from ._estimator.nres import NRES as NRES
+from ._estimator.ok import OK as OK
 from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
 from ._estimator.pes import PES as PES
 from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
@@ -70,6 +72,8 @@ from ._make_step import TrainState as TrainState
 from ._make_step import make_step as make_step
 from ._memory import Memory as Memory
 from ._problem import AbstractProblem as AbstractProblem
+from ._reduce_rank import rank_reduction_variance as rank_reduction_variance
+from ._reduce_rank import reduce_rank as reduce_rank
 from ._results import RESULTS as RESULTS
 from ._run import Run as Run
 from ._target import Target as Target

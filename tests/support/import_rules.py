@@ -26,7 +26,7 @@ LAYERS = (
         "_threads",
         "data",
     ),
-    ("_black_box", "_guards", "_pieces", "_problem", "_programs", "_wrapper"),
+    ("_black_box", "_guards", "_immediate", "_pieces", "_problem", "_programs", "_wrapper"),
     ("_engine",),
     ("_joint",),
     ("_estimator",),

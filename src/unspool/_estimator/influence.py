@@ -14,6 +14,7 @@ from .. import _rows as rows
 from .._counts import check_count
 from .._custom_types import Clocks, Params, RandomKey, RowLosses
 from .._engine import AbstractEngine, Trajectories
+from .._immediate import Told
 from .._random import numbered
 from .._target import Target
 from .base import AbstractEstimator
@@ -27,13 +28,15 @@ WorkerTree = PyTree[Float[Array, "workers ..."]]
 
 
 class LinearStep(NamedTuple):
-    """The derivative of one step, or of a reset, worker by worker. `None` stands for zeros.
+    """One step, or a reset, and its derivative, worker by worker. `None` is for zeros.
 
+    - `after`: the state that it makes.
     - `forward(state, shift)`: how the next state moves with the incoming one and the parameters.
     - `backward(state, loss)`: what a weighting of the next state and the loss says of the
       incoming state and the parameters.
     """
 
+    after: PyTree[Any]
     forward: Callable[[WorkerTree | None, WorkerTree | None], WorkerTree]
     backward: Callable[
         [WorkerTree | None, Float[Array, " workers"] | None], tuple[WorkerTree, WorkerTree]
@@ -42,6 +45,10 @@ class LinearStep(NamedTuple):
 
 class AbstractSketch(eqx.Module):
     """A representation of the derivative of each worker's state with respect to the parameters."""
+
+    def view(self, engine: AbstractEngine) -> AbstractEngine:
+        """The engine, with states that tell of steps what this sketch must know of them."""
+        return engine
 
     @abc.abstractmethod
     def blank(self, state: WorkerTree, params: Params) -> PyTree[Any]:
@@ -82,8 +89,8 @@ class AbstractInfluence(AbstractEstimator):
         return plan._replace(extra_stats=("variance",) * (self.num_workers > 1))
 
     def init_part(self, engine: AbstractEngine, params: Params, key: RandomKey) -> Workers:
-        trajectory = engine.start(params, rows.repeat(key, 1))
-        state, _ = rows.split_floats(rows.arm(trajectory.arms.state, 0))
+        trajectory = self.sketch.view(engine).start(params, rows.repeat(key, 1))
+        state, _ = split_state(rows.arm(trajectory.arms.state, 0))
         if not jax.tree.leaves(state):
             raise ValueError(
                 f"{type(self).__name__} carries the influence of the parameters on the state, and "
@@ -95,6 +102,7 @@ class AbstractInfluence(AbstractEstimator):
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[WindowSums, Workers]:
+        engine = self.sketch.view(engine)
         window = InfluenceWindow(self.sketch, engine, params, workers, workers.roster(engine))
         return window.run(self.plan(engine.horizon).num_sequential_steps)
 
@@ -164,7 +172,7 @@ class InfluenceWindow(NamedTuple):
         reset, episode, params = self.roster.reset, self.roster.episode, self.params
         keys = self.workers.data_keys(episode)
         start = lambda _, shift: (self.engine.start(params, keys, shift), None)
-        state, _ = rows.split_floats(rows.arm(before.trajectories.arms.state, 0))
+        state, _ = split_state(rows.arm(before.trajectories.arms.state, 0))
         blank = self.sketch.blank(state, params)
         new, _, step = linearize(start, before.trajectories, self._still())
         pushed = self.sketch.push(blank, step, self._sketch_keys(jnp.zeros_like(episode)), params)
@@ -181,15 +189,22 @@ class InfluenceWindow(NamedTuple):
         return jax.vmap(ft.partial(numbered, key))(self.roster.episode, index)
 
 
+def split_state(state: PyTree[Any]) -> tuple[PyTree[Any], PyTree[Any]]:
+    """The part of a state that is differentiated, and the rest with all that it tells."""
+    is_told = lambda x: isinstance(x, Told)
+    choose = lambda x: not is_told(x) and eqx.is_inexact_array(x)
+    return eqx.partition(state, jax.tree.map(choose, state, is_leaf=is_told))
+
+
 def linearize(
     run: Callable[..., tuple[Trajectories, Any]], before: Trajectories, still: WorkerTree
 ) -> tuple[Trajectories, Any, LinearStep]:
     """The trajectories and losses after `run(trajectories, shift)`, and its derivative."""
-    state, rest = rows.split_floats(before.arms.state)
+    state, rest = split_state(before.arms.state)
 
     def floats(state, shift):
         after, losses = run(with_state(before, eqx.combine(state, rest)), shift)
-        after_state, after_rest = rows.split_floats(after.arms.state)
+        after_state, after_rest = split_state(after.arms.state)
         return (after_state, losses), (after, after_rest)
 
     primals = (state, rows.arms(still))
@@ -206,5 +221,6 @@ def linearize(
         cotangents = or_zeros(state, after_state), None if losses is None else or_zeros(loss, losses)
         return rows.arm(transpose(cotangents), 0)
 
-    after = with_state(after, eqx.combine(after_state, after_rest))
-    return after, losses, LinearStep(forward, backward)
+    whole = eqx.combine(after_state, after_rest)
+    step = LinearStep(rows.arm(whole, 0), forward, backward)
+    return with_state(after, whole), losses, step

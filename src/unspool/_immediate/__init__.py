@@ -1,0 +1,8 @@
+"""Immediate derivatives: how a step's parameters enter the state that it makes."""
+
+from .immediate_jacobian import ImmediateJacobian as ImmediateJacobian
+from .layers import Layer as Layer
+from .layers import gather_gradient as gather_gradient
+from .telling import Telling as Telling
+from .telling import TellingState as TellingState
+from .telling import Told as Told
