@@ -97,6 +97,11 @@ TABLES = {
         unspool.UORO(1, 3, cut=unspool.ParameterCut(jnp.array([1.0, 2.0, 0.5, 3.0, 1.5]))),
         5,
     ),
+    "UORO, preactivations": (unspool.UORO(1, 3, cut=unspool.PreactivationCut()), 3),
+    "UORO, preactivations, mixed": (
+        unspool.UORO(1, 3, cut=unspool.PreactivationCut(jnp.eye(3) + 0.3)),
+        3,
+    ),
     "one column, one probe": (unspool.LowRankUORO(1, 3, 1, 1), 4),
     "one column, one mixed probe": (unspool.LowRankUORO(1, 3, 1, 1, cut=CUTS["state, mixed"]), 4),
     "one column, two probes": (unspool.LowRankUORO(1, 1, 1, 2), 5),
@@ -116,9 +121,9 @@ def test_the_mean_over_all_signs_is_the_gradient(name, monkeypatch):
 class Unmatched(unspool.StateCut):
     """Mixes the noise of the state, and forgets the inverse for the parameters."""
 
-    def project(self, step, noise):
-        left, _ = super().project(step, noise)
-        return left, unspool.StateCut().project(step, noise)[1]
+    def project(self, step, noise, params):
+        left, _ = super().project(step, noise, params)
+        return left, unspool.StateCut().project(step, noise, params)[1]
 
 
 def test_a_matrix_on_one_side_alone_is_rejected(monkeypatch):

@@ -60,6 +60,7 @@ from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
 from ._estimator.phases import EvenPhases as EvenPhases
 from ._estimator.phases import IndependentPhases as IndependentPhases
 from ._estimator.phases import Staggered as Staggered
+from ._estimator.preactivation_cut import PreactivationCut as PreactivationCut
 from ._estimator.reweighted_nres import ReweightedNRES as ReweightedNRES
 from ._estimator.rtrl import RTRL as RTRL
 from ._estimator.tbptt import TBPTT as TBPTT

@@ -11,6 +11,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .. import _rows as rows
+from .._custom_types import Params
+from .._engine import AbstractEngine
 from .influence import LinearStep, WorkerTree
 
 Matrix = Float[Array, "size size"] | Float[Array, " size"]
@@ -36,13 +38,17 @@ class AbstractCut(eqx.Module):
 
     matrix: eqx.AbstractVar[Matrix | None]
 
+    def view(self, engine: AbstractEngine) -> AbstractEngine:
+        """The engine, with states that tell of steps what this cut must know of them."""
+        return engine
+
     @abc.abstractmethod
     def variable(self, state: WorkerTree, params: WorkerTree) -> WorkerTree:
         """A tree like the variable that is cut."""
 
     @abc.abstractmethod
     def split(
-        self, step: LinearStep, spread: WorkerTree, gathered: WorkerTree
+        self, step: LinearStep, spread: WorkerTree, gathered: WorkerTree, params: Params
     ) -> tuple[WorkerTree, WorkerTree]:
         r"""Both factors: the left one, like the state, of $Q u$, and the right one, like the
         parameters, of $Q^{-\top} u$."""
@@ -57,9 +63,12 @@ class AbstractCut(eqx.Module):
         if not np.all(np.isfinite(full)) or np.linalg.matrix_rank(full) < shape[0]:
             raise ValueError(f"matrix must be invertible and finite, got {self.matrix}")
 
-    def project(self, step: LinearStep, noise: WorkerTree) -> tuple[WorkerTree, WorkerTree]:
+    def project(
+        self, step: LinearStep, noise: WorkerTree, params: Params
+    ) -> tuple[WorkerTree, WorkerTree]:
         """Two factors whose product has the step's immediate Jacobian for its mean."""
-        return self.split(step, jax.vmap(self._spread)(noise), jax.vmap(self._gather)(noise))
+        spread, gathered = jax.vmap(self._spread)(noise), jax.vmap(self._gather)(noise)
+        return self.split(step, spread, gathered, params)
 
     def _spread(self, noise):
         if self.matrix is None:
@@ -112,7 +121,7 @@ class StateCut(AbstractCut):
     def variable(self, state, params):
         return state
 
-    def split(self, step, spread, gathered):
+    def split(self, step, spread, gathered, params):
         _, right = step.backward(gathered, None)
         return spread, right
 
@@ -143,5 +152,5 @@ class ParameterCut(AbstractCut):
     def variable(self, state, params):
         return params
 
-    def split(self, step, spread, gathered):
+    def split(self, step, spread, gathered, params):
         return step.forward(None, spread), gathered

@@ -18,6 +18,9 @@ class LowRank(AbstractSketch):
     num_probes: int
     cut: AbstractCut
 
+    def view(self, engine):
+        return self.cut.view(engine)
+
     def blank(self, state, params):
         num_workers = jax.tree.leaves(state)[0].shape[0]
         blank = rows.zeros_like(state), rows.repeat(rows.zeros_like(params), num_workers)
@@ -41,7 +44,7 @@ class LowRank(AbstractSketch):
         variable = self.cut.variable(*jax.tree.map(lambda x: x[:, 0], sketch))
         draw = lambda key, like: _draw_noise(key, like, self.num_probes, self.rank)
         probes, signs = jax.vmap(draw)(keys, variable)
-        new = jax.vmap(lambda u: self.cut.project(step, u), in_axes=1, out_axes=1)(probes)
+        new = jax.vmap(lambda u: self.cut.project(step, u, params), in_axes=1, out_axes=1)(probes)
         return jax.vmap(_join)((old, right), new, signs)
 
 
@@ -96,8 +99,8 @@ class LowRankUORO(AbstractInfluence):
     - `window`: steps between estimates.
     - `rank`: columns $r$; more than there are numbers in the state are of no use.
     - `num_probes`: probes $q$ of each step, at most the numbers in the variable that is cut.
-    - `cut`: where probes stand for the derivative of a step: `StateCut()` or `ParameterCut()`;
-      each takes a matrix $Q$.
+    - `cut`: where probes stand for the derivative of a step: `StateCut()`,
+      `PreactivationCut()` or `ParameterCut()`; each takes a matrix $Q$.
 
     **Raises:** `ValueError` for a count below 1, or more probes than there are dimensions.
 

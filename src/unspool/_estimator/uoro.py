@@ -16,6 +16,9 @@ class RankOne(AbstractSketch):
 
     cut: AbstractCut
 
+    def view(self, engine):
+        return self.cut.view(engine)
+
     def blank(self, state, params):
         num_workers = jax.tree.leaves(state)[0].shape[0]
         return rows.zeros_like(state), rows.repeat(rows.zeros_like(params), num_workers)
@@ -28,7 +31,7 @@ class RankOne(AbstractSketch):
         state, influence = sketch
         carried = step.forward(state, None)
         signs = jax.vmap(_draw_signs)(keys, self.cut.variable(state, influence))
-        left, right = self.cut.project(step, signs)
+        left, right = self.cut.project(step, signs, params)
         old, new = _balance(influence, carried), _balance(right, left)
         add = lambda x, y: jax.tree.map(jnp.add, x, y)
         return (
@@ -70,8 +73,8 @@ class UORO(AbstractInfluence):
 
     - `num_workers`: trajectories, each with signs of its own, spread over the episode.
     - `window`: steps between estimates.
-    - `cut`: where signs stand for the derivative of a step: `StateCut()`, as published, or
-      `ParameterCut()`; each takes a matrix $Q$.
+    - `cut`: where signs stand for the derivative of a step: `StateCut()`, as published,
+      `PreactivationCut()` or `ParameterCut()`; each takes a matrix $Q$.
 
     **Raises:** `ValueError` for a count below 1.
 

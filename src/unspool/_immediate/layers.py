@@ -77,7 +77,7 @@ def find_layers(program: Program, leaves: Sequence[Any]) -> tuple[FoundLayer, ..
 
 def gather_gradient(
     layers: Sequence[Layer],
-    blocks: Sequence[Float[Array, "outputs inputs"]],
+    blocks: Sequence[Float[Array, "_ _"]],
     params: Params,
 ) -> Params:
     """A tree like the parameters, of a matrix for each of some layers; zero where there is none."""

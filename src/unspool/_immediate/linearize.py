@@ -24,7 +24,7 @@ class Linearized(NamedTuple):
     - `still`: arguments of `push` that are zero.
     """
 
-    inputs: tuple[Float[Array, " inputs"], ...]
+    inputs: tuple[Float[Array, " _"], ...]
     push: Callable[[FlatState, list[Float[Array, " outputs"]]], FlatState]
     still: tuple[FlatState, list[Float[Array, " outputs"]]]
 

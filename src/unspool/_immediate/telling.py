@@ -48,7 +48,7 @@ class Told(eqx.Module):
     """
 
     layers: tuple[Layer, ...] = eqx.field(static=True)
-    inputs: tuple[Float[Array, "*workers inputs"], ...]
+    inputs: tuple[Float[Array, "*workers _"], ...]
     facts: tuple[Any, ...]
 
     @classmethod
