@@ -45,6 +45,7 @@ from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.cut import ParameterCut as ParameterCut
 from ._estimator.cut import StateCut as StateCut
 from ._estimator.dodge import DODGE as DODGE
+from ._estimator.elementwise_rtrl import ElementwiseRTRL as ElementwiseRTRL
 from ._estimator.es_single import ESSingle as ESSingle
 from ._estimator.forward_gradient import ForwardGradient as ForwardGradient
 from ._estimator.full_es import FullES as FullES
@@ -63,6 +64,7 @@ from ._estimator.phases import Staggered as Staggered
 from ._estimator.preactivation_cut import PreactivationCut as PreactivationCut
 from ._estimator.reweighted_nres import ReweightedNRES as ReweightedNRES
 from ._estimator.rtrl import RTRL as RTRL
+from ._estimator.snap1 import SnAp1 as SnAp1
 from ._estimator.tbptt import TBPTT as TBPTT
 from ._estimator.truncated_es import TruncatedES as TruncatedES
 from ._estimator.uoro import UORO as UORO

@@ -6,3 +6,5 @@ from .layers import gather_gradient as gather_gradient
 from .telling import Telling as Telling
 from .telling import TellingState as TellingState
 from .telling import Told as Told
+from .unit_jacobian import UnitFacts as UnitFacts
+from .unit_jacobian import UnitJacobian as UnitJacobian
