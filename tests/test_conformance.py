@@ -35,9 +35,11 @@ ESTIMATORS = {
     "DODGE with a period": unspool.DODGE(4, 6, 3),
     "ForwardGradient": unspool.ForwardGradient(3, 3),
     "BPTT": unspool.BPTT(2),
+    "ARTBP": unspool.ARTBP(2, 0.1),
     "TBPTT": unspool.TBPTT(3, 3),
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
+    "LowRankUORO": unspool.LowRankUORO(3, 3),
     "Chunked": unspool.Chunked(unspool.NRES(3, 3, SIGMA), 2),
 }
 SMOOTHING = ("FullES", "TruncatedES", "PES", "GPES, period above window", "NRES", "ControlledGPES")
@@ -56,6 +58,7 @@ ODD_WINDOWS = {
     "TBPTT": unspool.TBPTT(3, 5),
     "RTRL": unspool.RTRL(3, 5),
     "UORO": unspool.UORO(3, 5),
+    "LowRankUORO": unspool.LowRankUORO(3, 5),
 }
 PROBLEMS = {
     "quadratic": problems.LinearQuadratic(),
@@ -120,7 +123,7 @@ TELLING |= {(name, "ends early") for name in SMOOTHING}
 TELLING |= {
     (name, "random length")
     for name in ESTIMATORS
-    if name not in {"ESSingle", "DODGE", "ForwardGradient", "Chunked"}
+    if name not in {"ESSingle", "DODGE", "ForwardGradient", "LowRankUORO", "Chunked"}
     and not name.startswith("GPES")
 }
 

@@ -1,7 +1,5 @@
 """What every estimator owes its users besides the right mean."""
 
-import functools as ft
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import pytest
 import unspool
 from support.slow import slow
 from unspool import problems
+from unspool.extend import AbstractInfluence
 
 ESTIMATORS = {
     "FullES": unspool.FullES(4, 0.1),
@@ -26,13 +25,16 @@ ESTIMATORS = {
     "DODGE": unspool.DODGE(4, 3),
     "ForwardGradient": unspool.ForwardGradient(4, 3),
     "BPTT": unspool.BPTT(2),
+    "ARTBP": unspool.ARTBP(2, 0.1),
     "TBPTT": unspool.TBPTT(4, 3),
     "RTRL": unspool.RTRL(4, 3),
     "UORO": unspool.UORO(4, 3),
+    "LowRankUORO": unspool.LowRankUORO(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# NRES, DODGE and PES, but for where workers start and how long a direction is kept.
-SLOW = {"ESSingle", "ForwardGradient", "GPES"}
+# NRES, DODGE and PES, but for where workers start and how long a direction is kept; and BPTT and
+# UORO, but for what passes back and how much is kept.
+SLOW = {"ESSingle", "ForwardGradient", "GPES", "ARTBP", "LowRankUORO"}
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
     "estimator",
@@ -53,7 +55,9 @@ class CountingEngine(unspool.LocalEngine):
 
     def unroll(self, params, trajectories, num_steps, shift=None):
         after, losses = super().unroll(params, trajectories, num_steps, shift)
-        jax.debug.callback(ft.partial(note_steps, num_steps * trajectories.arms.done.size))
+        # With the clock in it, or it would be taken out of a loop that is differentiated.
+        count = num_steps * trajectories.arms.done.size + 0 * after.clock.t[0]
+        jax.debug.callback(note_steps, count)
         return after, losses
 
 
@@ -80,6 +84,7 @@ class Motley(unspool.AbstractProblem):
 
 
 NEED_DERIVATIVES = {"BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"}
+NEED_DERIVATIVES |= {"ARTBP", "LowRankUORO"}
 NEED_DERIVATIVES |= {"ControlledGPES", "ControlledNRES", "PESAnalytic"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
@@ -295,7 +300,7 @@ CARRIES = {"NRES", "UORO", "BPTT", "RTRL"}
     "estimator", [slow(e, id=name, when=name not in CARRIES) for name, e in ESTIMATORS.items()]
 )
 def test_a_state_may_be_empty(estimator):
-    if isinstance(estimator, (unspool.RTRL, unspool.UORO)):
+    if isinstance(estimator, AbstractInfluence):
         with pytest.raises(ValueError, match="needs a state with floating point numbers"):
             run(estimator, Stateless())
     else:

@@ -211,13 +211,14 @@ COUNTDOWN = {
     "RTRL in chunks": (Short, unspool.Chunked(unspool.RTRL(3, 3), 2)),
     "TBPTT": (Short, unspool.TBPTT(3, 3)),
     "UORO": (Countdown, unspool.UORO(64, 3)),
+    "LowRankUORO": (Countdown, unspool.LowRankUORO(64, 3)),
     "ForwardGradient": (Countdown, unspool.ForwardGradient(64, 3)),
     "PESAnalytic": (Countdown, unspool.PESAnalytic(32, 3, SIGMA)),
 }
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name in {"TBPTT", "ForwardGradient"}) for name in COUNTDOWN]
+    "name", [slow(name, when=name in {"TBPTT", "LowRankUORO", "ForwardGradient"}) for name in COUNTDOWN]
 )
 def test_windows_that_are_frozen_for_a_part(name):
     kind, estimator = COUNTDOWN[name]

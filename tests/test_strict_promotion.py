@@ -24,9 +24,11 @@ ESTIMATORS = {
     "DODGE": unspool.DODGE(4, 2, 1),
     "ForwardGradient": unspool.ForwardGradient(4, 2),
     "BPTT": unspool.BPTT(2),
+    "ARTBP": unspool.ARTBP(2, 0.1),
     "TBPTT": unspool.TBPTT(2, 2),
     "RTRL": unspool.RTRL(2, 2),
     "UORO": unspool.UORO(2, 2),
+    "LowRankUORO": unspool.LowRankUORO(2, 2),
     "Chunked": unspool.Chunked(unspool.PES(4, 2, 0.1), 3),
 }
 

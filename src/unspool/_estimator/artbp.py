@@ -91,9 +91,9 @@ class ARTBP(AbstractReverse):
     probability $(1 - c)^k$ and counts $(1 - c)^{-k}$ times as much, so that the mean is the gradient.
 
     Its second moment grows as $(1 - c)^{-k}$. Where derivatives of the state shrink by a factor
-    $a$ a step, the variance is finite however long the episode if $a^2 < 1 - c$. `init` and `train`
-    measure $a$ on four episodes, and warn if over an episode the variance grows more than a
-    hundredfold; they say which truncation would do.
+    $a$ a step, the variance is finite however long the episode if $a^2 < 1 - c$. `train` measures
+    $a$ on four episodes, and warns if the variance grows more than a hundredfold over an episode;
+    it says which truncation would do. In a loop of your own, call `check_start`.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|

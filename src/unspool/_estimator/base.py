@@ -54,7 +54,8 @@ class AbstractEstimator(eqx.Module):
         """One window of every worker at hand. Those that fail are left out."""
 
     def check_start(self, problem: AnyProblem, params: Params, key: KeyLike) -> None:
-        """Warns of what shows with the parameters that a training starts from."""
+        """Warns of what only shows with the parameters that a training starts from; `train`
+        calls it."""
 
     @property
     def scale(self) -> AbstractSigma | None:
@@ -83,8 +84,6 @@ class AbstractEstimator(eqx.Module):
         """
         state = self.init_workers(problem, params, key)
         joint = as_joint(problem)
-        if not is_inside((params, state)):
-            self.check_start(joint, params, key)
         count = self.plan(joint.horizon).num_warmup_windows
         if is_inside((params, state)):
             spread = lambda _, state: _estimate(self, problem, params, state)[1]

@@ -24,12 +24,6 @@ class LowRank(AbstractSketch):
     def blank(self, state, params):
         num_workers = jax.tree.leaves(state)[0].shape[0]
         blank = rows.zeros_like(state), rows.repeat(rows.zeros_like(params), num_workers)
-        most = sum(x.size // num_workers for x in jax.tree.leaves(self.cut.variable(*blank)))
-        if self.num_probes > most:
-            raise ValueError(
-                f"num_probes must be at most {most}, the numbers in the variable that is cut, got "
-                f"{self.num_probes}; the nearest legal value is {most}"
-            )
         return jax.vmap(lambda x: rows.repeat(x, self.rank))(blank)
 
     def pull(self, sketch, cotangent, params):
@@ -52,12 +46,14 @@ def _draw_noise(key, like, num_probes, rank):
     """Probes at right angles, whose products add up to the identity in the mean, and signs."""
     for_probes, for_signs = jax.random.split(key)
     flat, unravel = rows.ravel(rows.widen(like))
+    num_probes = min(num_probes, flat.size)
     normal = jax.random.normal(for_probes, (flat.size, num_probes), flat.dtype)
     probes = jnp.sqrt(flat.size / num_probes) * jnp.linalg.qr(normal)[0].T
     signs = jax.random.rademacher(for_signs, (rank + num_probes,), flat.dtype)
     return _astype(jax.vmap(unravel)(probes), like), signs
 
 
+@rows.widening
 def _join(columns, new, signs):
     """As many columns for one worker as there were, with the new ones among them."""
     flatten = jax.vmap(lambda column: rows.ravel(rows.widen(column))[0])
@@ -97,12 +93,13 @@ class LowRankUORO(AbstractInfluence):
 
     - `num_workers`: trajectories, each with noise of its own, spread over the episode.
     - `window`: steps between estimates.
-    - `rank`: columns $r$; more than there are numbers in the state are of no use.
-    - `num_probes`: probes $q$ of each step, at most the numbers in the variable that is cut.
+    - `rank`: columns $r$; more than there are numbers in the state stay zero.
+    - `num_probes`: probes $q$ of each step; there are never more than numbers in the state, or in
+      the variable that is cut.
     - `cut`: where probes stand for the derivative of a step: `StateCut()`,
       `PreactivationCut()` or `ParameterCut()`; each takes a matrix $Q$.
 
-    **Raises:** `ValueError` for a count below 1, or more probes than there are dimensions.
+    **Raises:** `ValueError` for a count below 1.
 
     **Example:**
 
