@@ -147,11 +147,11 @@ class ARTBP(AbstractReverse):
         growth = min(decay, 1.0) ** 2 / (1 - self.truncation)
         # Compared as logarithms, for the power may be too large for a float.
         if horizon * math.log(max(growth, 1e-30)) > math.log(_MOST_EXCESS):
-            legal = 1 - min(decay, 1.0) ** 2 / _MOST_EXCESS ** (1 / horizon)
+            most = 1 - min(decay, 1.0) ** 2 / _MOST_EXCESS ** (1 / horizon)
             warnings.warn(
                 f"derivatives of the state change by a factor of {decay:.3g} a step, so that with "
                 f"truncation={self.truncation} the variance of what comes from k steps back grows "
                 f"as {growth:.3g}^k, and episodes have {horizon} steps; have a truncation of at "
-                f"most {legal:.2g}, or BPTT",
+                f"most {math.floor(1e4 * most) / 1e4}, or BPTT",
                 stacklevel=4,
             )
