@@ -90,7 +90,7 @@ def check(problem, truncation):
     [
         (Leak(), 0.25, "0.2084"),
         (problems.Cubic(horizon=100), 0.1, "0.045"),
-        slow(problems.Lorenz(), 0.1, "0.0023"),
+        slow(problems.Lorenz(), 0.1, "0.0022"),
     ],
 )
 def test_variances_that_explode_are_warned_of(problem, truncation, most):
