@@ -131,7 +131,8 @@ class ParameterCut(AbstractCut):
 
     Noise is added to the parameters anew in every step, as by `DODGE` with a period of one step,
     but for the newest step, whose derivative is exact. Prefer `StateCut` where there are fewer
-    numbers in the state than parameters.
+    numbers in the state than parameters: on `problems.RandomNet`, with 6 and 60, this one has ten
+    times the variance.
 
     **Arguments:**
 
