@@ -37,8 +37,8 @@ class Leak(unspool.AbstractProblem):
 def moments(keep, truncation, horizon):
     r"""The mean of an estimate, and its standard deviation.
 
-    On the way back $m_t = 1 + r_t a\, m_{t+1}$ with $r$ either zero or $1 / (1 - c)$, and the estimate
-    is the sum of all $m$.
+    On the way back $m_t = 1 + r_t a\, m_{t+1}$ with $r$ either zero or $1 / (1 - c)$, and the
+    estimate is the sum of all $m$.
     """
     mean, total, square, product, total_square = np.zeros(5)
     for _ in range(horizon):
@@ -111,9 +111,7 @@ def test_a_state_that_forgets_everything_has_no_variance_to_warn_of():
 
 def test_training_warns_once_and_before_its_first_update():
     run = lambda truncation: list(
-        unspool.train(
-            Leak(), unspool.ARTBP(2, truncation), optax.sgd(0.01), num_updates=2, key=KEY
-        )
+        unspool.train(Leak(), unspool.ARTBP(2, truncation), optax.sgd(0.01), num_updates=2, key=KEY)
     )
     with pytest.warns(UserWarning, match="have a truncation of at most 0.2084"):
         run(0.3)

@@ -218,7 +218,8 @@ COUNTDOWN = {
 
 
 @pytest.mark.parametrize(
-    "name", [slow(name, when=name in {"TBPTT", "LowRankUORO", "ForwardGradient"}) for name in COUNTDOWN]
+    "name",
+    [slow(name, when=name in {"TBPTT", "LowRankUORO", "ForwardGradient"}) for name in COUNTDOWN],
 )
 def test_windows_that_are_frozen_for_a_part(name):
     kind, estimator = COUNTDOWN[name]

@@ -72,7 +72,7 @@ PLANTED = (
     ("_estimator/cut.py", "jnp.linalg.solve(matrix.T, flat)", "jnp.linalg.solve(matrix, flat)"),
     ("_estimator/preactivation_cut.py", "map(jnp.outer, gathered, told.inputs)", "map(jnp.outer, spread, told.inputs)"),
     ("_estimator/artbp.py", "jnp.full(passes.shape, 1 / chance)", "jnp.ones(passes.shape)"),
-    ("_estimator/reverse.py", "keys = jax.vmap(key)(episode, before.clock.t)", "keys = jax.vmap(key)(episode, start.clock.t)"),
+    ("_estimator/reverse.py", "state = gate(before.clock.t, rows.arm(after", "state = gate(start.clock.t, rows.arm(after"),
     ("_estimator/chunked.py", "groups = min(self.workers_at_once // plan.pairs_per_group, plan.num_groups)", "groups = max(self.workers_at_once // plan.pairs_per_group, plan.num_groups)"),
     # Engines and rows.
     ("_engine/local.py", "return rows.strip_weak_type(state), loss\n\n        if self._may", "return rows.strip_weak_type(state), loss / weight\n\n        if self._may"),

@@ -41,9 +41,9 @@ from ._estimator.control import FittedWindowControl as FittedWindowControl
 from ._estimator.control import WindowGradientControl as WindowGradientControl
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
 from ._estimator.controlled_nres import ControlledNRES as ControlledNRES
-from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.cut import ParameterCut as ParameterCut
 from ._estimator.cut import StateCut as StateCut
+from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.elementwise_rtrl import ElementwiseRTRL as ElementwiseRTRL
 from ._estimator.es_single import ESSingle as ESSingle

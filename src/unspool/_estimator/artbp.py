@@ -88,7 +88,7 @@ class ARTBP(AbstractReverse):
        \text{ else } 0 $$
 
     on the way back from each step to the one before. What comes from $k$ steps back survives with
-    probability $(1 - c)^k$ and counts $(1 - c)^{-k}$ times as much, so that the mean is the gradient.
+    probability $(1 - c)^k$ and counts $(1 - c)^{-k}$ times as much: the mean is the gradient.
 
     Its second moment grows as $(1 - c)^{-k}$. Where derivatives of the state shrink by a factor
     $a$ a step, the variance is finite however long the episode if $a^2 < 1 - c$. `train` measures

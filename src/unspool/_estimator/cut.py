@@ -112,7 +112,7 @@ class StateCut(AbstractCut):
     >>> cut = unspool.StateCut(jnp.array([1.0, 2.0, 4.0]))
     >>> estimator = unspool.UORO(num_workers=4, window=3, cut=cut)
     >>> problem = unspool.problems.LinearQuadratic()
-    >>> unspool.check_unbiased(problem, estimator, key=0, num_chains=100).passed
+    >>> unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100).passed
     True
     """
 
@@ -144,7 +144,7 @@ class ParameterCut(AbstractCut):
 
     >>> estimator = unspool.UORO(num_workers=4, window=3, cut=unspool.ParameterCut())
     >>> problem = unspool.problems.LinearQuadratic()
-    >>> unspool.check_unbiased(problem, estimator, key=0, num_chains=100).passed
+    >>> unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100).passed
     True
     """
 

@@ -218,7 +218,10 @@ def linearize(
         return rows.arm(moved, 0)
 
     def backward(state, loss):
-        cotangents = or_zeros(state, after_state), None if losses is None else or_zeros(loss, losses)
+        cotangents = (
+            or_zeros(state, after_state),
+            None if losses is None else or_zeros(loss, losses),
+        )
         return rows.arm(transpose(cotangents), 0)
 
     whole = eqx.combine(after_state, after_rest)

@@ -28,7 +28,7 @@ class LowRank(AbstractSketch):
 
     def pull(self, sketch, cotangent, params):
         left, right = sketch
-        along = lambda l, r: rows.scale(rows.dot(l, cotangent), r)
+        along = lambda state, influence: rows.scale(rows.dot(state, cotangent), influence)
         pulled = jax.vmap(along, in_axes=1, out_axes=1)(left, right)
         return jax.tree.map(lambda x: jnp.sum(x, axis=1), pulled)
 
@@ -59,7 +59,8 @@ def _join(columns, new, signs):
     flatten = jax.vmap(lambda column: rows.ravel(rows.widen(column))[0])
     joined = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), columns, new)
     rank = jax.tree.leaves(columns)[0].shape[0]
-    reduced = reduce_by_signs(*map(flatten, joined), rank, signs)
+    left, right = map(flatten, joined)
+    reduced = reduce_by_signs(left, right, rank, signs)
     first = [jax.tree.map(lambda x: x[0], side) for side in columns]
     unravel = [jax.vmap(rows.ravel(like)[1]) for like in first]
     return _astype(tuple(f(x) for f, x in zip(unravel, reduced, strict=True)), columns)
@@ -76,18 +77,18 @@ class LowRankUORO(AbstractInfluence):
        \sum_{i \le r} \frac{\partial s_{t+1}}{\partial s_t} \tilde s_i \, \tilde\theta_i^\top +
        \sum_{j \le q} \nu_j \, \nu_j^\top \frac{\partial s_{t+1}}{\partial \theta} \Big) $$
 
-    The probes $\nu_j$ are at right angles, and $\mathbb{E} \sum_j \nu_j \nu_j^\top = I$. The $r + q$ columns
-    are reduced to $r$ without bias and with the least variance there is: the largest singular
-    values stay, the others are mixed by random signs. With as many columns and probes as there are
-    numbers in the state it is `RTRL`.
+    The probes $\nu_j$ are at right angles, and $\mathbb{E} \sum_j \nu_j \nu_j^\top = I$. The columns
+    are reduced from $r + q$ to $r$ without bias and with the least variance there is: the largest
+    singular values stay, the others are mixed by random signs. With as many columns and probes as
+    there are numbers in the state it is `RTRL`.
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
-    | gradient | one state, $r$ columns of states and of parameters | $N W$, with $r$ tangents and $q + 1$ backward passes | both modes |
+    | gradient | $r + 1$ states, $r$ copies of the parameters | $N W$, $r$ tangents | both modes |
 
-    Prefer it to `UORO`: on `problems.RandomNet` four columns have a quarter of its variance with one
-    probe, a tenth with two, and a hundredth with six. Where weights enter by products with vectors,
-    `KFRTRL` and `OK` have still less for their cost; this one takes any step.
+    Prefer it to `UORO`: on `problems.RandomNet` four columns have a quarter of its variance with
+    one probe, a tenth with two, and a hundredth with six. Where weights enter by products with
+    vectors, `KFRTRL` and `OK` have still less for their cost; this one takes any step.
 
     **Arguments:**
 

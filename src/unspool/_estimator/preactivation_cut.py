@@ -52,7 +52,7 @@ class PreactivationCut(AbstractCut):
     def split(self, step, spread, gathered, params):
         def one(after, told, spread, gathered):
             _, unravel = rows.ravel(after)
-            moved = sum(jnp.einsum("o,os->s", *each) for each in zip(spread, told.facts, strict=True))
+            moved = jnp.concatenate(spread) @ jnp.concatenate(told.facts)
             blocks = map(jnp.outer, gathered, told.inputs)
             return unravel(moved), gather_gradient(told.layers, list(blocks), params)
 

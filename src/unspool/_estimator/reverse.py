@@ -119,26 +119,33 @@ class ReverseWindow(NamedTuple):
             return choose(roster.reset[index], engine.shorten(new, episode), before)
 
         start = jax.lax.cond(jnp.any(roster.reset), begin, lambda: before)
-        if self.gate is None:
+        if (hand_on := self.gate) is None:
             after, losses = engine.unroll(params, start, num_steps)
         else:
-            after, losses = self._unroll_gated(params, start, episode, num_steps)
+            key = lambda episode, t: numbered(self.workers.noise_key, episode, t)
+            gate = lambda t, state: hand_on(jax.vmap(key)(episode, t), state)
+            after, losses = unroll_gated(engine, params, start, num_steps, gate)
         total = jnp.sum(rows.arm(losses, 0) * roster.share, where=used)
         return total, (start, after, losses)
 
-    def _unroll_gated(self, params: Params, start: Trajectories, episode: Clocks, num_steps: int):
-        """As the engine unrolls, with a gate after each step."""
 
-        def step(carry, _):
-            before, total = carry
-            after, losses = self.engine.unroll(params, before, 1)
-            key = lambda episode, t: numbered(self.workers.noise_key, episode, t)
-            keys = jax.vmap(key)(episode, before.clock.t)
-            state = rows.arms(self.gate(keys, rows.arm(after.arms.state, 0)))
-            return (with_state(after, state), total + losses), None
+def unroll_gated(
+    engine: AbstractEngine,
+    params: Params,
+    start: Trajectories,
+    num_steps: int,
+    gate: Callable[[Clocks, Any], Any],
+) -> tuple[Trajectories, RowLosses]:
+    """As the engine unrolls; a step hands on what `gate(t, state)` makes of its state."""
 
-        nothing = jnp.zeros(start.arms.done.shape, jnp.result_type(float))
-        return jax.lax.scan(step, (start, nothing), length=num_steps)[0]
+    def step(carry, _):
+        before, total = carry
+        after, losses = engine.unroll(params, before, 1)
+        state = gate(before.clock.t, rows.arm(after.arms.state, 0))
+        return (with_state(after, rows.arms(state)), total + losses), None
+
+    nothing = jnp.zeros(start.arms.done.shape, jnp.result_type(float))
+    return jax.lax.scan(step, (start, nothing), length=num_steps)[0]
 
 
 class Search(NamedTuple):

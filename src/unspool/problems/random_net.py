@@ -14,10 +14,11 @@ class RandomNet(AbstractProblem):
 
     $$ h_{t+1} = \tanh (W_{ih} x_t + W_{hh} h_t + b), \qquad \ell_t = c \cdot h_{t+1} $$
 
-    Weights are normal with the variance `gain`$^2 / n$ of $n$ units, inputs $x$ and the fixed weighing
-    $c$ standard normal. With six units and three inputs there are 60 parameters, and gradients of
-    all lags matter in an episode of 12 steps. Made to measure estimators: at the start,
-    and for one sequence of inputs, `UORO` has about 3.5 times the squared gradient for a variance.
+    Weights are normal with the variance `gain`$^2 / n$ for $n$ units; inputs $x$ and the fixed
+    weighing $c$ are standard normal. With six units and three inputs there are 60 parameters, and gradients of
+    all lags matter in an episode of 12 steps. Made to measure
+    estimators: the variance of `UORO` is one to ten squared gradients, for one sequence of
+    inputs at the start.
 
     **Arguments:**
 
