@@ -1,5 +1,8 @@
 """Fewer outer products with the same sum in the mean, and the least variance."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +12,10 @@ from ._counts import as_count
 from ._custom_types import KeyLike, RandomKey
 from ._random import as_key
 
-Left, Right = Float[Array, "terms *left"], Float[Array, "terms *right"]
-Fewer = tuple[Float[Array, "fewer *left"], Float[Array, "fewer *right"]]
+Side = Float[Array, "..."]
 
 
-def reduce_rank(left: Left, right: Right, num_terms: int, *, key: KeyLike) -> Fewer:
+def reduce_rank(left: Side, right: Side, num_terms: int, *, key: KeyLike) -> tuple[Side, Side]:
     r"""Sum of outer products as a random sum of fewer, with the same mean and the least variance.
 
     $$ \mathbb{E} \sum_{i=1}^{r} l'_i \otimes r'_i = \sum_{i=1}^{R} l_i \otimes r_i $$
@@ -53,7 +55,7 @@ def reduce_rank(left: Left, right: Right, num_terms: int, *, key: KeyLike) -> Fe
     return reduce_by_signs(left, right, num_terms, draw_signs(as_key(key), len(left)))
 
 
-def rank_reduction_variance(singular_values: Float[Array, " values"], num_terms: int) -> float:
+def rank_reduction_variance(singular_values: Iterable[Any], num_terms: int) -> float:
     r"""Total variance that `reduce_rank` adds to a matrix: the least of any unbiased reduction.
 
     $$ \frac{\big( \sum_{i > m} d_i \big)^2}{r - m} - \sum_{i > m} d_i^2 $$
@@ -78,7 +80,7 @@ def rank_reduction_variance(singular_values: Float[Array, " values"], num_terms:
     1.5
     """
     num_terms = as_count("num_terms", num_terms, least=1)
-    values = np.sort(np.asarray(singular_values, np.float64))[::-1]
+    values = np.sort(np.array(list(singular_values), np.float64))[::-1]
     if np.any(values < 0):
         raise ValueError(f"singular_values must not be negative, got {values.min()}")
     if num_terms >= len(values):
@@ -94,14 +96,17 @@ def draw_signs(key: RandomKey, count: int) -> Float[Array, " count"]:
 
 
 def reduce_by_signs(
-    left: Left, right: Right, num_terms: int, signs: Float[Array, " terms"]
-) -> Fewer:
+    left: Side, right: Side, num_terms: int, signs: Float[Array, " signs"]
+) -> tuple[Side, Side]:
     """`reduce_rank`, given its signs, of which there is one for each term that comes in."""
     columns = lambda side: jax.vmap(jnp.ravel)(side).T
     (left_basis, left_part), (right_basis, right_part) = (
         jnp.linalg.qr(columns(side)) for side in (left, right)
     )
     left_turn, values, right_turn = jnp.linalg.svd(left_part @ right_part.T, full_matrices=False)
+    # What rounding leaves of a value that is zero would be felt as its square root.
+    least = 8 * jnp.finfo(values.dtype).eps * values[0]
+    values = jnp.where(values > least, values, 0)
     mixing = _mix(values, num_terms, signs[: len(values)])
     restore = lambda terms, side: terms.T.reshape(num_terms, *side.shape[1:]).astype(side.dtype)
     return (

@@ -43,7 +43,7 @@ class KFRTRL(AbstractInfluence):
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
-    | gradient | a state, and one for each preactivation | $N W$, with a tangent per preactivation | both modes |
+    | gradient | a state per preactivation | $N W$, a tangent per preactivation | both modes |
 
     Prefer it to `UORO` for recurrent nets, whose noise is about as many times less as there are
     preactivations, and `OK` for less noise still. Layers are found by themselves:

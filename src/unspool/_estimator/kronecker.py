@@ -86,9 +86,11 @@ class KroneckerSum(AbstractSketch):
         def one(old: Terms, inputs: Array, response: Array, signs: Array) -> Terms:
             inputs, response = inputs.astype(signs.dtype), response.astype(signs.dtype)
             if inputs.size == 1:
-                return Terms(old.inputs, old.responses + inputs * response)
+                return Terms(old.inputs, old.responses + jnp.stack([inputs[0] * response]))
             new = Terms(jnp.stack([inputs]), jnp.stack([response]))
-            return self.reduction.reduce(jax.tree.map(lambda *x: jnp.concatenate(x), old, new), signs)
+            return self.reduction.reduce(
+                jax.tree.map(lambda *x: jnp.concatenate(x), old, new), signs
+            )
 
         pairs = zip(sketch, told.inputs, told.facts, signs, strict=True)
         return tuple(one(*each) for each in pairs)

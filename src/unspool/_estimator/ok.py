@@ -31,7 +31,7 @@ class OK(AbstractInfluence):
 
     | estimand | state per worker | steps per estimate | derivatives |
     |---|---|---|---|
-    | gradient | a state, and $r$ for each preactivation | $N W$, with $r$ tangents per preactivation | both modes |
+    | gradient | $r$ states per preactivation | $N W$, $r$ tangents per preactivation | both modes |
 
     Prefer it to `KFRTRL` where noise is what limits, and `RTRL` where that can be paid for.
     Layers are found by themselves: [recurrent nets](recurrent.md) says how a step must be written.

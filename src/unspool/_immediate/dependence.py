@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from .program import Program, inner_program, is_literal
 
-Pattern = Bool[np.ndarray, "*shape sources"]
+Pattern = Bool[np.ndarray, "..."]
 
 ENTRYWISE = frozenset(
     "abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil "

@@ -25,7 +25,9 @@ class ImmediateJacobian(AbstractReader):
 
 
 def _blank(traced: Traced) -> Told:
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _read(traced)))
+    return jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _read(traced))
+    )
 
 
 def _read(traced: Traced) -> Told:

@@ -77,17 +77,16 @@ def find_layers(program: Program, leaves: Sequence[Any]) -> tuple[FoundLayer, ..
 
 def gather_gradient(
     layers: Sequence[Layer],
-    blocks: Sequence[Float[Array, "_ _"]],
+    blocks: Sequence[Float[Array, "..."]],
     params: Params,
 ) -> Params:
-    """A tree like the parameters, of a matrix for each of some layers; zero where there is none."""
+    """A tree like the parameters, of a matrix of outputs x inputs for each of some layers; zero
+    where there is none."""
     leaves, structure = jax.tree.flatten(params)
     sums = [jnp.zeros_like(leaf) for leaf in leaves]
     for layer, block in zip(layers, blocks, strict=True):
         start = 0
-        for number, (inner, outer), size in zip(
-            layer.leaves, layer.axes, layer.sizes, strict=True
-        ):
+        for number, (inner, outer), size in zip(layer.leaves, layer.axes, layer.sizes, strict=True):
             shape = leaves[number].shape
             columns = block[:, start : start + size]
             part = columns.reshape([shape[axis] for axis in (*outer, *inner)])

@@ -24,9 +24,9 @@ class Linearized(NamedTuple):
     - `still`: arguments of `push` that are zero.
     """
 
-    inputs: tuple[Float[Array, " _"], ...]
-    push: Callable[[FlatState, list[Float[Array, " outputs"]]], FlatState]
-    still: tuple[FlatState, list[Float[Array, " outputs"]]]
+    inputs: tuple[Float[Array, "..."], ...]
+    push: Callable[[FlatState, list[Float[Array, "..."]]], FlatState]
+    still: tuple[FlatState, list[Float[Array, "..."]]]
 
     def push_states(self, directions: Float[Array, "directions state"]) -> Array:
         """The next states' derivatives along directions of the state before it."""

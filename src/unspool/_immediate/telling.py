@@ -48,7 +48,7 @@ class Told(eqx.Module):
     """
 
     layers: tuple[Layer, ...] = eqx.field(static=True)
-    inputs: tuple[Float[Array, "*workers _"], ...]
+    inputs: tuple[Float[Array, "..."], ...]
     facts: tuple[Any, ...]
 
     @classmethod
@@ -66,7 +66,7 @@ class TellingState(eqx.Module):
     """A state, and what was told of the step that made it."""
 
     state: State
-    told: Told
+    told: Told | None
 
 
 class AbstractReader(eqx.Module):
@@ -88,6 +88,10 @@ class Telling(AbstractWrapper):
 
     problem: AbstractProblem
     reader: AbstractReader
+
+    def __init__(self, problem: AbstractProblem, reader: AbstractReader):
+        self.problem = problem
+        self.reader = reader
 
     @property
     def inner(self) -> AbstractProblem:

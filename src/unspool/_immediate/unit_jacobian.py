@@ -16,7 +16,7 @@ from .linearize import Linearized, linearize
 from .telling import AbstractReader, Told, Traced
 
 Moved = tuple[tuple[int, ...], ...]
-Pattern = Bool[np.ndarray, "state columns"]
+Pattern = Bool[np.ndarray, "..."]
 
 
 class UnitFacts(eqx.Module):
