@@ -77,7 +77,7 @@ class LowRankUORO(AbstractInfluence):
        \sum_{i \le r} \frac{\partial s_{t+1}}{\partial s_t} \tilde s_i \, \tilde\theta_i^\top +
        \sum_{j \le q} \nu_j \, \nu_j^\top \frac{\partial s_{t+1}}{\partial \theta} \Big) $$
 
-    The probes $\nu_j$ are at right angles, and $\mathbb{E} \sum_j \nu_j \nu_j^\top = I$. The columns
+    The probes $\nu_j$ are at right angles, with $\mathbb{E} \sum_j \nu_j \nu_j^\top = I$. Columns
     are reduced from $r + q$ to $r$ without bias and with the least variance there is: the largest
     singular values stay, the others are mixed by random signs. With as many columns and probes as
     there are numbers in the state it is `RTRL`.

@@ -15,8 +15,8 @@ class AddingTask(AbstractProblem):
        \ell_{T-1} = T \big( y_{T-1} - (u_i + u_j) \big)^2 $$
 
     Numbers $u$ are uniform between 0 and 1. One of the marked steps, $i$, is in the first half of
-    the episode and the other, $j$, in the second half. With the factor $T$ the mean loss of a step is
-    the squared error of the sum: 1/6 for a net that always says 1, and zero at best. There is
+    the episode and the other, $j$, in the second half. With the factor $T$ the mean loss of a step
+    is the squared error of the sum: 1/6 for a net that always says 1, and zero at best. There is
     nothing to learn within a window that ends before the last step.
 
     Parameters are a net of Equinox's modules, of one cell and a linear readout.

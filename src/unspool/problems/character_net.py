@@ -20,8 +20,9 @@ class CharacterNet(AbstractProblem):
 
     An episode reads `horizon` characters from a place drawn for it, with a memory that begins
     blank. The loss of a step is in nats: the logarithm of the number of different characters for a
-    net that knows nothing. Parameters are a net of Equinox's modules, of one cell and a linear readout;
-    inputs are one-hot codes $e$. `CharacterLSTM` is the small model of a paper, with an embedding.
+    net that knows nothing. Parameters are a net of Equinox's modules, of one cell and a linear
+    readout; inputs are one-hot codes $e$. `CharacterLSTM` is the small model of a paper, with an
+    embedding.
 
     **Arguments:**
 

@@ -15,10 +15,9 @@ class RandomNet(AbstractProblem):
     $$ h_{t+1} = \tanh (W_{ih} x_t + W_{hh} h_t + b), \qquad \ell_t = c \cdot h_{t+1} $$
 
     Weights are normal with the variance `gain`$^2 / n$ for $n$ units; inputs $x$ and the fixed
-    weighing $c$ are standard normal. With six units and three inputs there are 60 parameters, and gradients of
-    all lags matter in an episode of 12 steps. Made to measure
-    estimators: the variance of `UORO` is one to ten squared gradients, for one sequence of
-    inputs at the start.
+    weighing $c$ are standard normal. With six units and three inputs there are 60 parameters. Made
+    to measure estimators: for one sequence of inputs, at the start, the variance of `UORO` is one
+    to ten squared gradients.
 
     **Arguments:**
 
