@@ -102,8 +102,9 @@ class StateCut(AbstractCut):
     **Arguments:**
 
     - `matrix`: $Q$, square, or the diagonal of a diagonal one; by default the identity. Large
-      entries suit what later losses depend on least: for $B$ the covariance of the gradients of
-      later losses with respect to the state, $Q = B^{-1/4}$ has the least variance.
+      entries suit what later losses depend on least: where parameters move all entries alike,
+      $Q = B^{-1/4}$ has the least variance, with $B$ the second moment of the gradients of later
+      losses with respect to the state.
 
     **Raises:** `ValueError` for a matrix that is not square, finite and invertible.
 
