@@ -40,6 +40,10 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
     "LowRankUORO": unspool.LowRankUORO(3, 3),
+    "KFRTRL": unspool.KFRTRL(3, 3),
+    "OK": unspool.OK(3, 3, 2),
+    "SnAp1": unspool.SnAp1(3, 3),
+    "ElementwiseRTRL": unspool.ElementwiseRTRL(3, 3),
     "Chunked": unspool.Chunked(unspool.NRES(3, 3, SIGMA), 2),
 }
 SMOOTHING = ("FullES", "TruncatedES", "PES", "GPES, period above window", "NRES", "ControlledGPES")
@@ -114,16 +118,20 @@ def test_every_exported_estimator_is_tested():
 # for where workers start, and `ReweightedNRES` is while parameters stay: one problem of each kind
 # will do.
 SAME = {"Chunked", "ESSingle", "ReweightedNRES"}
+# What these know of layers and units makes them `RTRL` on problems of so few parameters;
+# `test_recurrent_estimators.py` has recurrent nets.
+BY_LAYER = {"KFRTRL", "OK", "SnAp1", "ElementwiseRTRL"}
 ONE_OF_EACH_KIND = {"quadratic", "ends early", "random length"}
 # Where episodes are alike and losses polynomials, `test_exact_means.py` knows the means exactly;
 # where they end early, an estimator that smooths nothing has nothing to see.
 TELLING = {("PES", "cubic"), ("NRES", "cosine"), ("UORO", "ends early")}
 TELLING |= {(name, "ends early") for name in SMOOTHING}
+TELLING |= {("OK", "random length"), ("SnAp1", "learned start")}
 # Those that are left out have a sibling that differs in nothing that lengths have to do with.
 TELLING |= {
     (name, "random length")
     for name in ESTIMATORS
-    if name not in {"ESSingle", "DODGE", "ForwardGradient", "LowRankUORO", "Chunked"}
+    if name not in {"ESSingle", "DODGE", "ForwardGradient", "LowRankUORO", "Chunked", *BY_LAYER}
     and not name.startswith("GPES")
 }
 
@@ -135,6 +143,7 @@ TELLING |= {
         for e in ESTIMATORS
         for p in PROBLEMS
         if e not in SAME or p in ONE_OF_EACH_KIND
+        if (e, p) != ("ElementwiseRTRL", "quadratic")
     ],
 )
 def test_the_mean_is_the_gradient_promised(estimator, problem):

@@ -30,11 +30,15 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(4, 3),
     "UORO": unspool.UORO(4, 3),
     "LowRankUORO": unspool.LowRankUORO(4, 3),
+    "KFRTRL": unspool.KFRTRL(4, 3),
+    "OK": unspool.OK(4, 3, 2),
+    "SnAp1": unspool.SnAp1(4, 3),
+    "ElementwiseRTRL": unspool.ElementwiseRTRL(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# NRES, DODGE and PES, but for where workers start and how long a direction is kept; and BPTT and
-# UORO, but for what passes back and how much is kept.
-SLOW = {"ESSingle", "ForwardGradient", "GPES", "ARTBP", "LowRankUORO"}
+# NRES, DODGE and PES, but for where workers start and how long a direction is kept; BPTT, but for
+# what passes back; and OK and SnAp-1, but for how many terms there are and what is left out.
+SLOW = {"ESSingle", "ForwardGradient", "GPES", "ARTBP", "LowRankUORO", "KFRTRL", "ElementwiseRTRL"}
 # One estimator's tests run in one process, where they share compiled programs.
 every_estimator = pytest.mark.parametrize(
     "estimator",
@@ -86,6 +90,7 @@ class Motley(unspool.AbstractProblem):
 NEED_DERIVATIVES = {"BPTT", "DODGE", "RTRL", "UORO", "TBPTT", "ForwardGradient"}
 NEED_DERIVATIVES |= {"ARTBP", "LowRankUORO"}
 NEED_DERIVATIVES |= {"ControlledGPES", "ControlledNRES", "PESAnalytic"}
+NEED_DERIVATIVES |= {"KFRTRL", "OK", "SnAp1", "ElementwiseRTRL"}
 one_of_each_kernel = pytest.mark.parametrize(
     "estimator",
     [

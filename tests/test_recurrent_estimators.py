@@ -166,7 +166,9 @@ def test_with_as_many_terms_as_inputs_nothing_is_random(cell):
     assert off(run(unspool.OK(1, 1, num_terms=2)), exact) > WRONG
 
 
-@pytest.mark.parametrize("cell", ELEMENTWISE)
+@pytest.mark.parametrize(
+    "cell", [slow(cell, when=cell != "element-wise LSTM") for cell in ELEMENTWISE]
+)
 def test_an_element_wise_recurrence_is_learned_exactly(cell):
     problem = CellProblem(ELEMENTWISE[cell], horizon=6)
     params = problem.init_params(key=KEY)

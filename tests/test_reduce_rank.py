@@ -9,6 +9,7 @@ import pytest
 
 import unspool
 from unspool._reduce_rank import reduce_by_signs
+from unspool._small_svd import orthonormalize, small_svd
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -84,6 +85,22 @@ def test_no_unbiased_sum_of_so_few_terms_has_less_variance():
     assert unspool.rank_reduction_variance(values, num_terms) == pytest.approx(bound)
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_is_not_finite_comes_back_as_such(bad):
+    left, right = sides((5, 4, 3, 2))
+    one, two = unspool.reduce_rank(left.at[0, 0].set(bad), right, 3, key=jax.random.key(0))
+    assert not np.all(np.isfinite(one.T @ two))
+
+
+def test_many_random_sums_stay_finite_in_single_precision():
+    """Where shares come close to one, rounding must not make a square negative."""
+    sums = jax.random.normal(jax.random.key(0), (2000, 2, 5, 7), jnp.float32)
+    sums = sums * jnp.logspace(0, -8, 5, dtype=jnp.float32)[None, None, :, None]
+    keys = jax.random.split(jax.random.key(1), 2000)
+    one, two = jax.vmap(lambda x, key: unspool.reduce_rank(*x, 4, key=key))(sums, keys)
+    assert np.all(np.isfinite(one)) and np.all(np.isfinite(two))
+
+
 def test_sides_may_have_any_axes_and_balance():
     left, right = sides((5, 4, 3, 2))
     left, right = left[:, :6].reshape(4, 2, 3), right[:, :8].reshape(4, 2, 2, 2)
@@ -122,3 +139,23 @@ def test_fewer_inputs_than_terms_lose_nothing():
 def test_what_cannot_be_reduced_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_factors_are_those_of_lapack(size):
+    """Of matrices whose columns differ much, or are sums of others, too."""
+    random = np.random.default_rng(size)
+    plain = random.normal(size=(20, size, size))
+    graded = plain * np.logspace(0, -9, size)
+    dependent = plain @ np.diag(np.arange(size) > 0) @ random.normal(size=(size, size))
+    for matrices in (plain, graded, dependent):
+        left, values, right = jax.vmap(small_svd)(jnp.asarray(matrices))
+        assert np.allclose(values, np.linalg.svd(matrices)[1], atol=EXACT)
+        restored = jnp.einsum("bij,bj,bkj->bik", left, values, right)
+        assert np.allclose(restored, matrices, atol=EXACT)
+        basis, triangle = jax.vmap(orthonormalize)(jnp.asarray(matrices))
+        assert np.allclose(basis @ triangle, matrices, atol=EXACT)
+        # Vectors of the basis are orthogonal, and of length one or zero.
+        gram = np.einsum("bji,bjk->bik", basis, basis)
+        lengths = np.einsum("bii->bi", gram).round()
+        assert np.allclose(gram, np.eye(size) * lengths[:, None], atol=EXACT)

@@ -29,6 +29,8 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(2, 2),
     "UORO": unspool.UORO(2, 2),
     "LowRankUORO": unspool.LowRankUORO(2, 2),
+    "OK": unspool.OK(2, 2, 2),
+    "SnAp1": unspool.SnAp1(2, 2),
     "Chunked": unspool.Chunked(unspool.PES(4, 2, 0.1), 3),
 }
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ._counts import as_count
 from ._custom_types import KeyLike, RandomKey
 from ._random import as_key
+from ._small_svd import orthonormalize, small_svd
 
 Side = Float[Array, "..."]
 
@@ -100,18 +101,17 @@ def reduce_by_signs(
 ) -> tuple[Side, Side]:
     """`reduce_rank`, given its signs, of which there is one for each term that comes in."""
     columns = lambda side: jax.vmap(jnp.ravel)(side).T
-    (left_basis, left_part), (right_basis, right_part) = (
-        jnp.linalg.qr(columns(side)) for side in (left, right)
-    )
-    left_turn, values, right_turn = jnp.linalg.svd(left_part @ right_part.T, full_matrices=False)
+    left_basis, left_part = orthonormalize(columns(left))
+    right_basis, right_part = orthonormalize(columns(right))
+    left_turn, values, right_turn = small_svd(left_part @ right_part.T)
     # What rounding leaves of a value that is zero would be felt as its square root.
     least = 8 * jnp.finfo(values.dtype).eps * values[0]
     values = jnp.where(values > least, values, 0)
-    mixing = _mix(values, num_terms, signs[: len(values)])
+    mixing = _mix(values, num_terms, signs)
     restore = lambda terms, side: terms.T.reshape(num_terms, *side.shape[1:]).astype(side.dtype)
     return (
         restore(left_basis @ left_turn @ mixing, left),
-        restore(right_basis @ right_turn.T @ mixing, right),
+        restore(right_basis @ right_turn @ mixing, right),
     )
 
 
@@ -152,13 +152,13 @@ def _orthonormal(shares: Array, num_terms: int) -> Float[Array, "shares terms"]:
         full = both > 1
         turned = jnp.where(full, 1 - open_square, open_square)
         whole = jnp.where(full, 2 - both, both)
-        square = jnp.where(whole > 0, turned / jnp.where(whole > 0, whole, 1), 0)
+        square = jnp.clip(turned / jnp.where(whole > 0, whole, 1), 0, 1)
         unit = jnp.where(full, num_units, num_terms)
         return (jnp.where(full, both - 1, both), num_units + full), (square, unit)
 
     def turn_back(open_row, taken):
         square, unit = taken
-        cosine, sine = jnp.sqrt(jnp.clip(1 - square, 0)), jnp.sqrt(square)
+        cosine, sine = jnp.sqrt(1 - square), jnp.sqrt(square)
         # Beyond the last unit vector there is zero.
         unit = jax.nn.one_hot(unit, num_terms, dtype=shares.dtype)
         return cosine * unit + sine * open_row, cosine * open_row - sine * unit

@@ -25,4 +25,5 @@ from ._estimator.sigma import MadeUpdate as MadeUpdate
 from ._estimator.sigma import Sigma as Sigma
 from ._estimator.sigma import as_sigma as as_sigma
 from ._estimator.tableau import Tableau as Tableau
+from ._immediate import entrywise as entrywise
 from ._wrapper import AbstractWrapper as AbstractWrapper

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import unspool
+from unspool.extend import entrywise
 
 INPUTS, UNITS = 2, 3
 
@@ -170,7 +171,18 @@ def complex_diagonal(params, shown, state):
     )
 
 
+@entrywise
+def settle(state, drive):
+    return jax.lax.fori_loop(0, 3, lambda _, x: 0.5 * (x + jnp.tanh(x + drive)), state)
+
+
+def declared(params, shown, state):
+    """A loop within each unit, in which what depends on what cannot be seen."""
+    return settle(params["d"] * state, params["w"] @ shown)
+
+
 ELEMENTWISE = {
+    "declared": Cell(declared, {"w": (UNITS, INPUTS), "d": (UNITS,)}),
     "IndRNN": Cell(independent, {"w": (UNITS, INPUTS), "d": (UNITS,), "b": (UNITS,)}),
     "element-wise LSTM": Cell(
         elementwise_lstm,

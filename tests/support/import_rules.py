@@ -22,6 +22,7 @@ LAYERS = (
         "_results",
         "_rows",
         "_show",
+        "_small_svd",
         "_target",
         "_threads",
         "data",

@@ -7,20 +7,28 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .. import _rows as rows
 from .._custom_types import Params
 from .._engine import AbstractEngine
 from .influence import LinearStep, WorkerTree
 
-Matrix = Float[Array, "size size"] | Float[Array, " size"]
+Matrix = Float[np.ndarray, "size size"] | Float[np.ndarray, " size"]
 
 
 def as_matrix(matrix: Any) -> Any:
-    """An array of numbers that may be typed; `None` as it is."""
-    return None if matrix is None else jnp.asarray(matrix)
+    """A constant of NumPy, of what is square or a diagonal and invertible; `None` as it is."""
+    if matrix is None:
+        return None
+    matrix = np.asarray(matrix, np.float64)
+    shape = matrix.shape
+    if len(shape) not in (1, 2) or shape[0] != shape[-1]:
+        raise ValueError(f"matrix must be square, or a diagonal, got the shape {shape}")
+    full = np.diag(matrix) if len(shape) == 1 else matrix
+    if not np.all(np.isfinite(full)) or np.linalg.matrix_rank(full) < shape[0]:
+        raise ValueError(f"matrix must be invertible and finite, got {matrix.tolist()}")
+    return matrix
 
 
 class AbstractCut(eqx.Module):
@@ -36,7 +44,7 @@ class AbstractCut(eqx.Module):
     a diagonal one; `None` is the identity.
     """
 
-    matrix: eqx.AbstractVar[Matrix | None]
+    matrix: Matrix | None = eqx.field(default=None, converter=as_matrix)
 
     def view(self, engine: AbstractEngine) -> AbstractEngine:
         """The engine, with states that tell of steps what this cut must know of them."""
@@ -53,16 +61,6 @@ class AbstractCut(eqx.Module):
         r"""Both factors: the left one, like the state, of $Q u$, and the right one, like the
         parameters, of $Q^{-\top} u$."""
 
-    def __check_init__(self):
-        if self.matrix is None or isinstance(self.matrix, Tracer):
-            return
-        shape = jnp.shape(self.matrix)
-        if len(shape) not in (1, 2) or shape[0] != shape[-1]:
-            raise ValueError(f"matrix must be square, or a diagonal, got the shape {shape}")
-        full = np.diag(self.matrix) if len(shape) == 1 else np.asarray(self.matrix)
-        if not np.all(np.isfinite(full)) or np.linalg.matrix_rank(full) < shape[0]:
-            raise ValueError(f"matrix must be invertible and finite, got {self.matrix}")
-
     def project(
         self, step: LinearStep, noise: WorkerTree, params: Params
     ) -> tuple[WorkerTree, WorkerTree]:
@@ -71,27 +69,26 @@ class AbstractCut(eqx.Module):
         return self.split(step, spread, gathered, params)
 
     def _spread(self, noise):
-        if self.matrix is None:
-            return noise
-        flat, unravel = rows.ravel(noise)
-        matrix = self._matrix_for(flat)
-        return unravel(matrix * flat if matrix.ndim == 1 else matrix @ flat)
+        return self._mix(noise, self.matrix)
 
     def _gather(self, noise):
-        if self.matrix is None:
+        matrix = self.matrix
+        if matrix is None or matrix.ndim == 1:
+            return self._mix(noise, None if matrix is None else 1 / matrix)
+        # Here and not in the program, where a factorization would be made in every step.
+        return self._mix(noise, np.linalg.inv(matrix).T)
+
+    def _mix(self, noise, matrix):
+        if matrix is None:
             return noise
         flat, unravel = rows.ravel(noise)
-        matrix = self._matrix_for(flat)
-        return unravel(flat / matrix if matrix.ndim == 1 else jnp.linalg.solve(matrix.T, flat))
-
-    def _matrix_for(self, flat):
-        matrix = jnp.asarray(self.matrix, flat.dtype)
-        if matrix.shape[0] != flat.size:
+        if len(matrix) != flat.size:
             raise ValueError(
                 f"matrix must have {flat.size} rows, one for each entry of the variable of "
-                f"{type(self).__name__}, got {matrix.shape[0]}"
+                f"{type(self).__name__}, got {len(matrix)}"
             )
-        return matrix
+        matrix = jnp.asarray(matrix, flat.dtype)
+        return unravel(matrix * flat if matrix.ndim == 1 else matrix @ flat)
 
 
 class StateCut(AbstractCut):
@@ -116,8 +113,6 @@ class StateCut(AbstractCut):
     >>> unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100).passed
     True
     """
-
-    matrix: Matrix | None = eqx.field(default=None, converter=as_matrix)
 
     def variable(self, state, params):
         return state
@@ -148,8 +143,6 @@ class ParameterCut(AbstractCut):
     >>> unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100).passed
     True
     """
-
-    matrix: Matrix | None = eqx.field(default=None, converter=as_matrix)
 
     def variable(self, state, params):
         return params

@@ -111,7 +111,7 @@ def _carry(responses: Array, step: LinearStep, still: WorkerTree) -> Array:
 def _flatten(state: WorkerTree) -> tuple[Float[Array, "workers state"], Any]:
     """Each worker's state in one array, and the way back."""
     flat = jax.vmap(lambda tree: rows.ravel(tree)[0])(state)
-    _, unravel = rows.ravel(rows.arm(state, 0))
+    _, unravel = rows.ravel(jax.tree.map(lambda x: x[0], state))
     wide = flat.astype(jnp.result_type(float))
     return wide, lambda wide: jax.vmap(unravel)(wide.astype(flat.dtype))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from .. import _rows as rows
 from .._counts import check_count
 from .._reduce_rank import reduce_by_signs
+from .._small_svd import orthonormalize
 from .cut import AbstractCut, StateCut
 from .influence import AbstractInfluence, AbstractSketch
 
@@ -48,7 +49,7 @@ def _draw_noise(key, like, num_probes, rank):
     flat, unravel = rows.ravel(rows.widen(like))
     num_probes = min(num_probes, flat.size)
     normal = jax.random.normal(for_probes, (flat.size, num_probes), flat.dtype)
-    probes = jnp.sqrt(flat.size / num_probes) * jnp.linalg.qr(normal)[0].T
+    probes = jnp.sqrt(flat.size / num_probes) * orthonormalize(normal)[0].T
     signs = jax.random.rademacher(for_signs, (rank + num_probes,), flat.dtype)
     return _astype(jax.vmap(unravel)(probes), like), signs
 

@@ -1,11 +1,10 @@
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .. import _rows as rows
 from .._engine.map_problem import map_problem
 from .._immediate import ImmediateJacobian, Telling, gather_gradient
-from .cut import AbstractCut, Matrix, as_matrix
+from .cut import AbstractCut
 from .influence import split_state
 
 
@@ -37,8 +36,6 @@ class PreactivationCut(AbstractCut):
     >>> unspool.check_unbiased(problem, estimator, key=jax.random.key(0), num_chains=100).passed
     True
     """
-
-    matrix: Matrix | None = eqx.field(default=None, converter=as_matrix)
 
     def view(self, engine):
         return map_problem(engine, lambda problem: Telling(problem, ImmediateJacobian()))

@@ -3,6 +3,7 @@
 from .immediate_jacobian import ImmediateJacobian as ImmediateJacobian
 from .layers import Layer as Layer
 from .layers import gather_gradient as gather_gradient
+from .program import entrywise as entrywise
 from .telling import Telling as Telling
 from .telling import TellingState as TellingState
 from .telling import Told as Told

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from .program import Program, inner_program, is_literal
+from .program import Program, inner_program, is_declared_entrywise, is_literal
 
 Pattern = Bool[np.ndarray, "..."]
 
@@ -64,10 +64,10 @@ def _propagate(equation: Any, given: list[Pattern], total: int) -> list[Pattern]
     name, inner = equation.primitive.name, inner_program(equation)
     if not any(np.any(pattern) for pattern in given):
         return [np.zeros((*shape, total), bool) for shape in shapes]
-    if name in ENTRYWISE:
+    if name in ENTRYWISE or is_declared_entrywise(equation):
         # A choice or a bound may be a scalar.
         spread = lambda x: np.broadcast_to(x, (*shapes[0], total))
-        return [ft.reduce(np.logical_or, map(spread, given))]
+        return [ft.reduce(np.logical_or, map(spread, given))] * len(shapes)
     if name in MOVING:
         return _run(equation, given)
     if name == "dot_general":

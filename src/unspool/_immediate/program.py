@@ -62,6 +62,34 @@ def inner_program(equation: Any) -> ClosedJaxpr | None:
 _JITTED = "jit", "pjit"
 
 
+def entrywise(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays of one shape, declared to work entry by entry.
+
+    Each entry of what it returns, an array of that shape or a tuple of them, may depend on the same
+    entry of each argument and on no other. Operations of JAX that work so are known; this is for
+    parts of a step in which they cannot be seen, such as loops: `ElementwiseRTRL` and `SnAp1` take
+    the word for it.
+
+    **Example:**
+
+    >>> @unspool.extend.entrywise
+    ... def settle(x, drive):
+    ...     return jax.lax.fori_loop(0, 5, lambda _, x: 0.5 * (x + jnp.tanh(x + drive)), x)
+    >>> print(f"{settle(jnp.zeros(2), jnp.array([0.0, 1.0]))[1]:.2f}")
+    0.91
+    """
+
+    def declared_entrywise(*arrays):
+        return function(*arrays)
+
+    return jax.jit(declared_entrywise)
+
+
+def is_declared_entrywise(equation: Any) -> bool:
+    """True for a call of a function that `entrywise` has returned."""
+    return equation.params.get("name") == "declared_entrywise"
+
+
 def _inline(program: ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
     """The outputs of a program, found without calls of jitted functions."""
     jaxpr = program.jaxpr
@@ -69,7 +97,8 @@ def _inline(program: ClosedJaxpr, inputs: Sequence[Any]) -> list[Any]:
     values |= zip(jaxpr.invars, inputs, strict=True)
     for equation in jaxpr.eqns:
         given = [_read(values, x) for x in equation.invars]
-        if equation.primitive.name in _JITTED and (inner := inner_program(equation)):
+        is_jitted = equation.primitive.name in _JITTED and not is_declared_entrywise(equation)
+        if is_jitted and (inner := inner_program(equation)):
             outputs = _inline(inner, given)
         else:
             outputs = _evaluate(equation, given)

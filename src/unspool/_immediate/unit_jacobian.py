@@ -97,7 +97,9 @@ def _find_pattern(traced: Traced) -> tuple[Pattern, tuple[Pattern, ...]]:
     states = traced.program.jaxpr.invars[num_params : num_params + num_states]
     sources = [*states, *(found.variable for found in traced.found)]
     outputs = find_dependence(traced.program, sources)
-    whole = np.concatenate([x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in outputs])
+    total = sum(math.prod(source.aval.shape) for source in sources)
+    flat = [x.reshape(math.prod(x.shape[:-1]), total) for x in outputs]
+    whole = np.concatenate([np.zeros((0, total), bool), *flat])
     ends = np.cumsum([layer.num_outputs for layer in traced.layers][::-1], dtype=int)[::-1]
     before, *newest = np.split(whole, whole.shape[1] - ends, axis=1)
     return before, tuple(newest)
@@ -118,7 +120,7 @@ def _close(transition: Pattern) -> Pattern:
 def _check_elementwise(later: Pattern, step: Traced) -> None:
     sizes = [x.aval.shape for x in step.program.jaxpr.outvars]
     ends = np.cumsum([math.prod(shape) for shape in sizes])
-    for name, moved in zip(step.names[1], np.split(later, ends[:-1]), strict=True):
+    for name, moved in zip(step.names[1], np.split(later, ends)[:-1], strict=True):
         if np.any(moved.sum(axis=0) > 1):
             raise ValueError(
                 f"a recurrence must be element-wise for exact influences at the cost of the "

@@ -35,7 +35,34 @@ class TanhCell(eqx.Module):
         return jnp.tanh(self.weight_ih @ input + self.weight_hh @ hidden + self.bias)
 
 
-CELLS: dict[str, Any] = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell, "tanh": TanhCell}
+class IndependentCell(eqx.Module):
+    """The plain cell whose units read themselves alone (Li et al., IndRNN, 2018).
+
+    $$ h' = \\tanh (W_{ih} x + w_{hh} h + b) $$
+
+    with the product of two vectors, entry by entry.
+    """
+
+    weight_ih: Float[Array, "units inputs"]
+    weight_hh: Vector
+    bias: Vector
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: RandomKey):
+        cell_key, key = jax.random.split(key)
+        cell = TanhCell(input_size, hidden_size, key=cell_key)
+        self.weight_ih, self.bias = cell.weight_ih, cell.bias
+        self.weight_hh = jax.random.uniform(key, (hidden_size,), minval=0.0, maxval=1.0)
+
+    def __call__(self, input: Float[Array, " inputs"], hidden: Vector) -> Vector:
+        return jnp.tanh(self.weight_ih @ input + self.weight_hh * hidden + self.bias)
+
+
+CELLS: dict[str, Any] = {
+    "gru": eqx.nn.GRUCell,
+    "independent": IndependentCell,
+    "lstm": eqx.nn.LSTMCell,
+    "tanh": TanhCell,
+}
 """A function from sizes of input and of state, and a key, to a cell."""
 
 

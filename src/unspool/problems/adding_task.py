@@ -24,7 +24,7 @@ class AddingTask(AbstractProblem):
     **Arguments:**
 
     - `horizon`: numbers in a sequence, at least 2.
-    - `cell`: `tanh`, `gru` or `lstm`.
+    - `cell`: `tanh`, `gru`, `lstm`, or `independent`, whose units read themselves alone.
     - `num_hidden`: units of the cell.
 
     Source: Hochreiter and Schmidhuber, Long short-term memory, Neural Computation 9(8), 1997, with

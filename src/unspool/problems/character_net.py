@@ -29,7 +29,7 @@ class CharacterNet(AbstractProblem):
     - `path`: a text file in UTF-8, with more than `horizon` characters; by default the first 1001
       characters of Lincoln's address at Gettysburg are read.
     - `horizon`: characters that an episode predicts.
-    - `cell`: `tanh`, `gru` or `lstm`.
+    - `cell`: `tanh`, `gru`, `lstm`, or `independent`, whose units read themselves alone.
     - `num_hidden`: units of the cell.
 
     **Raises:** `ValueError` for a text that is too short or not in UTF-8; `FileNotFoundError` for a

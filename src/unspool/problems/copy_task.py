@@ -29,7 +29,7 @@ class CopyTask(AbstractProblem):
     - `lag`: steps between the last symbol shown and the first asked for, from 0.
     - `num_copied`: symbols in an episode.
     - `num_symbols`: symbols there are to choose from.
-    - `cell`: `tanh`, `gru` or `lstm`.
+    - `cell`: `tanh`, `gru`, `lstm`, or `independent`, whose units read themselves alone.
     - `num_hidden`: units of the cell.
 
     Source: Hochreiter and Schmidhuber, Long short-term memory, Neural Computation 9(8), 1997, for

@@ -24,7 +24,7 @@ class RecurrentTeacher(AbstractProblem):
     **Arguments:**
 
     - `horizon`: steps of an episode.
-    - `cell`: `tanh`, `gru` or `lstm`.
+    - `cell`: `tanh`, `gru`, `lstm`, or `independent`, whose units read themselves alone.
     - `num_hidden`: units of either net.
     - `gain`: factor of the teacher's weights, above 0.
     - `seed`: which teacher.
