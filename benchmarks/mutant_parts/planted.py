@@ -69,7 +69,7 @@ PLANTED = (
     ("_estimator/uoro.py", "add(rows.scale(1 / old, influence), rows.scale(1 / new, right))", "add(rows.scale(1 / old, influence), rows.scale(new, right))"),
     ("_estimator/uoro.py", "add(rows.scale(old, carried), rows.scale(new, left))", "add(rows.scale(old, carried), rows.scale(new, jax.tree.map(jnp.ones_like, left)))"),
     ("_estimator/low_rank_uoro.py", "jnp.sqrt(flat.size / num_probes)", "jnp.sqrt(flat.size)"),
-    ("_estimator/cut.py", "self._mix(noise, np.linalg.inv(matrix).T)", "self._mix(noise, np.linalg.inv(matrix))"),
+    ("_estimator/cut.py", "self._mix(noise, linalg.inv(matrix).T)", "self._mix(noise, linalg.inv(matrix))"),
     ("_estimator/preactivation_cut.py", "map(jnp.outer, gathered, told.inputs)", "map(jnp.outer, spread, told.inputs)"),
     ("_estimator/artbp.py", "jnp.full(passes.shape, 1 / chance)", "jnp.ones(passes.shape)"),
     ("_estimator/reverse.py", "state = gate(before.clock.t, rows.arm(after", "state = gate(start.clock.t, rows.arm(after"),

@@ -75,8 +75,9 @@ class AbstractCut(eqx.Module):
         matrix = self.matrix
         if matrix is None or matrix.ndim == 1:
             return self._mix(noise, None if matrix is None else 1 / matrix)
-        # Here and not in the program, where a factorization would be made in every step.
-        return self._mix(noise, np.linalg.inv(matrix).T)
+        # A constant where it is known; a program that takes it as an argument inverts it itself.
+        linalg = np.linalg if isinstance(matrix, np.ndarray) else jnp.linalg
+        return self._mix(noise, linalg.inv(matrix).T)
 
     def _mix(self, noise, matrix):
         if matrix is None:
