@@ -179,6 +179,9 @@ ESTIMATORS = {
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
 }
+if hasattr(unspool, "LowRankUORO"):  # which checkouts before this one have not
+    ESTIMATORS["LowRankUORO"] = unspool.LowRankUORO(3, 3)
+    ESTIMATORS["ARTBP"] = unspool.ARTBP(2, 0.1)
 if hasattr(unspool, "ReweightedNRES"):  # which checkouts before this one have not
     ESTIMATORS["ReweightedNRES"] = unspool.ReweightedNRES(3, 3, 0.1)
     ESTIMATORS["ReweightedNRES of odd windows"] = unspool.ReweightedNRES(3, 5, decaying)

@@ -35,9 +35,11 @@ ESTIMATORS = {
     "DODGE with a period": unspool.DODGE(4, 6, 3),
     "ForwardGradient": unspool.ForwardGradient(3, 3),
     "BPTT": unspool.BPTT(2),
+    "ARTBP": unspool.ARTBP(2, 0.1),
     "TBPTT": unspool.TBPTT(3, 3),
     "RTRL": unspool.RTRL(3, 3),
     "UORO": unspool.UORO(3, 3),
+    "LowRankUORO": unspool.LowRankUORO(3, 3),
     "KFRTRL": unspool.KFRTRL(3, 3),
     "OK": unspool.OK(3, 3, 2),
     "SnAp1": unspool.SnAp1(3, 3),
@@ -60,6 +62,7 @@ ODD_WINDOWS = {
     "TBPTT": unspool.TBPTT(3, 5),
     "RTRL": unspool.RTRL(3, 5),
     "UORO": unspool.UORO(3, 5),
+    "LowRankUORO": unspool.LowRankUORO(3, 5),
 }
 PROBLEMS = {
     "quadratic": problems.LinearQuadratic(),

@@ -24,7 +24,7 @@ from support.exact import (
     table,
 )
 from support.slow import slow
-from unspool._estimator import uoro
+from unspool._estimator import artbp, uoro
 from unspool._random import Purpose, stream
 from unspool.problems._closed_form import gain_and_variance
 
@@ -159,6 +159,32 @@ def test_the_mean_of_uoro_over_all_signs_is_the_gradient(window, monkeypatch):
     assert np.max(error(found, promised(unspool.Target(), problems))) < EXACT
     one_sign = mean(rig, table([1.0], [1.0], HORIZON + 1), problems)
     assert np.min(error(one_sign, promised(unspool.Target(), problems))) > WRONG
+
+
+@pytest.mark.parametrize(("truncation", "count_passes"), [(0.3, True), (0.7, True), (0.3, False)])
+def test_the_mean_over_all_cuts_is_the_gradient_if_what_passes_counts_more(
+    truncation, count_passes, monkeypatch
+):
+    """A cut after each step, of which nobody sees the last."""
+    estimator, problems, passes = unspool.ARTBP(2, truncation), every_kind(), []
+    root = jax.random.key_data(stream(jax.random.key(0), Purpose.NOISE))
+
+    def look_up(chance, key):
+        _, step = jax.random.key_data(key) ^ root
+        return passes[-1][step] > 0
+
+    def rig(entry):
+        passes.append(entry)
+        return estimator
+
+    monkeypatch.setattr(artbp, "_draw_passes", look_up)
+    if not count_passes:
+        gate = artbp._gate
+        plain = lambda passes, factors, state: gate(passes, jnp.ones_like(factors), state)
+        monkeypatch.setattr(artbp, "_gate", plain)
+    found = mean(rig, table([0.0, 1.0], [truncation, 1 - truncation], HORIZON), problems)
+    off = error(found, promised(unspool.Target(), problems))
+    assert np.max(off) < EXACT if count_passes else np.min(off) > WRONG
 
 
 SCHEDULED = {

@@ -54,7 +54,7 @@ def test_every_problem_keeps_its_state(cls, precision):
 
 def test_exports_are_alphabetical_and_documented():
     names = [name for name in vars(problems) if name in {cls.__name__ for cls in CLASSES}]
-    assert names == sorted(names) and len(names) == 15
+    assert names == sorted(names) and len(names) == 18
     for cls in CLASSES:
         assert "$$" in cls.__doc__ and "**Arguments:**" in cls.__doc__ and "Source:" in cls.__doc__
 

@@ -1,4 +1,4 @@
-"""Recurrent nets that copy symbols, and that follow another one."""
+"""Recurrent nets that copy symbols, add numbers, read a text, and follow another one."""
 
 import equinox as eqx
 import jax
@@ -88,6 +88,105 @@ def test_the_teacher_follows_itself_and_a_student_does_not(cell):
     assert np.min(found) >= 0 and np.mean(found) > 1e-4
 
 
+@pytest.mark.parametrize(("cell", "horizon"), [("tanh", 2), ("gru", 7), ("lstm", 7)])
+def test_the_sum_of_two_marked_numbers_is_asked_for_at_the_end(cell, horizon):
+    """Of a net that says nothing but its bias."""
+    problem = problems.AddingTask(horizon=horizon, cell=cell, num_hidden=3)
+    net = problem.init_params(key=KEY)
+    net = eqx.tree_at(lambda n: n.readout, net, replace_fn=_zeros)
+    net = eqx.tree_at(lambda n: n.readout.bias, net, jnp.ones(1))
+    keys = jax.random.split(KEY, 100)
+    marked, found = jax.vmap(lambda key: _marked_and_losses(problem, net, key))(keys)
+    number = jax.vmap(lambda key, t: jax.random.uniform(jax.random.fold_in(key, t)))
+    first, second = np.asarray(marked).T
+    assert np.all((first >= 0) & (first < horizon // 2) & (second >= horizon // 2))
+    assert np.all(second < horizon) and not np.any(found[:, :-1])
+    expected = (1 - number(keys, first) - number(keys, second)) ** 2
+    np.testing.assert_allclose(np.mean(found, axis=1), expected, rtol=1e-4, atol=1e-6)
+    assert len({*zip(first, second, strict=True)}) == (1 if horizon == 2 else 12)
+
+
+def _marked_and_losses(problem, net, key):
+    def body(state, t):
+        return problem.step(net, state, t, key=jax.random.fold_in(key, t))
+
+    start = problem.init_state(net, key=key)
+    return start["marked"], jax.lax.scan(body, start, jnp.arange(problem.horizon))[1]
+
+
+def test_a_net_that_adds_is_shown_numbers_and_marks():
+    """A cell without memory, in its linear range, and a sum of what is shown while marked."""
+    problem = problems.AddingTask(horizon=5, num_hidden=2)
+    small = 1e-3
+    net = problem.init_params(key=KEY)
+    cell = eqx.tree_at(
+        lambda c: (c.weight_ih, c.weight_hh, c.bias),
+        net.cell,
+        (small * jnp.eye(2), jnp.zeros((2, 2)), jnp.zeros(2)),
+    )
+    net, state = eqx.tree_at(lambda n: n.cell, net, cell), problem.init_state(net, key=KEY)
+    total = 0.0
+    for t in range(5):
+        state, _ = problem.step(net, state, jnp.array(t), key=jax.random.fold_in(KEY, t))
+        number, mark = np.asarray(state["memory"]) / small
+        assert mark == pytest.approx(float(t in np.asarray(state["marked"])), abs=1e-5)
+        total += number * round(mark)
+    assert total == pytest.approx(float(state["sum"]), rel=1e-4)
+
+
+TURNS = "abc" * 20
+
+
+def write(tmp_path, text):
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_net_that_knows_nothing_of_a_text_pays_a_logarithm(cell, tmp_path):
+    problem = problems.CharacterNet(write(tmp_path, "äbc" * 20), 30, cell, num_hidden=3)
+    net = eqx.tree_at(lambda n: n.readout, problem.init_params(key=KEY), replace_fn=_zeros)
+    _, found = losses(problem, net)
+    np.testing.assert_allclose(found, np.full(30, np.log(3)), rtol=1e-6)
+
+
+def test_a_net_that_knows_a_text_pays_nothing(tmp_path):
+    """Which character follows is told by the newest one; in another order it is not."""
+    problem = problems.CharacterNet(write(tmp_path, TURNS), 30, "tanh", num_hidden=3)
+    net = problem.init_params(key=KEY)
+    follows = jnp.roll(jnp.eye(3), 1, axis=0)
+    values = 9 * jnp.eye(3), jnp.zeros((3, 3)), jnp.zeros(3), 30 * follows, jnp.zeros(3)
+    places = lambda n: (
+        *(n.cell.weight_ih, n.cell.weight_hh, n.cell.bias),
+        *(n.readout.weight, n.readout.bias),
+    )
+    net = eqx.tree_at(places, net, values)
+    for seed in range(4):
+        start, found = losses(problem, net, jax.random.key(seed))
+        assert 0 <= start["start"] < 30 and np.max(found) < 1e-6
+    other = problems.CharacterNet(write(tmp_path, TURNS[::-1]), 30, "tanh", num_hidden=3)
+    assert np.min(losses(other, net)[1]) > 10
+
+
+def test_episodes_begin_anywhere_in_a_text():
+    problem = problems.CharacterNet(horizon=990)
+    net = problem.init_params(key=KEY)
+    begin = jax.jit(lambda key: problem.init_state(net, key=key)["start"])
+    assert {int(begin(jax.random.key(seed))) for seed in range(200)} == set(range(11))
+
+
+def test_a_random_net_has_weights_of_the_scale_asked_for():
+    plain, scaled = (problems.RandomNet(num_hidden=40, gain=gain) for gain in (1.0, 3.0))
+    first, second = (problem.init_params(key=KEY) for problem in (plain, scaled))
+    weights = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(first)])
+    assert weights.size == 40 * 44
+    assert np.std(weights) == pytest.approx(40**-0.5, rel=4 / np.sqrt(2 * weights.size))
+    np.testing.assert_allclose(second.weight_hh, 3 * first.weight_hh, rtol=1e-6)
+    other = problems.RandomNet(num_hidden=40, seed=1)
+    assert not np.allclose(losses(other, first)[1], losses(plain, first)[1])
+
+
 def test_a_teacher_has_weights_of_its_seed_times_a_gain():
     plain = problems.RecurrentTeacher(gain=1.0).teacher
     scaled = problems.RecurrentTeacher(gain=3.0).teacher
@@ -112,6 +211,14 @@ def test_estimates_of_a_student_have_the_mean_of_its_derivative():
     [
         (lambda: problems.CopyTask(lag=-1), "lag must be .* at least 0, got -1"),
         (lambda: problems.CopyTask(num_symbols=1), "num_symbols must be .* at least 2, got 1"),
+        (lambda: problems.AddingTask(horizon=1), "horizon must be .* at least 2, got 1"),
+        (lambda: problems.AddingTask(cell="rnn"), "cell must be one of gru, independent"),
+        (
+            lambda: problems.CharacterNet(horizon=1001),
+            "horizon must be less than .* 1001, got 1001",
+        ),
+        (lambda: problems.CharacterNet(cell="rnn"), "cell must be one of gru, independent"),
+        (lambda: problems.RandomNet(gain=-1.0), "gain must be a finite number above 0"),
         (
             lambda: problems.CopyTask(cell="rnn"),
             "cell must be one of gru, independent, lstm, tanh, got 'rnn'",

@@ -300,3 +300,18 @@ def test_what_is_chosen_is_said(capsys):
     assert main([*command, "--directory", "named", "--directions", "gaussian"]) == 0
     assert "by default" not in capsys.readouterr().out
     assert lines("chosen/metrics.jsonl") != lines("named/metrics.jsonl")
+
+
+def test_a_cut_is_named_and_its_matrix_is_numbers():
+    named = ["cubic", "low-rank-uoro", "--rank", "2", "--cut", "parameter"]
+    assert isinstance(build(" ".join(named)).estimator.cut, unspool.ParameterCut)
+    matrix = [[1.0, 0.5], [0.0, 2.0]]
+    cut = {"name": "parameter", "options": {"matrix": matrix}}
+    uoro = Spec("uoro", {"num_workers": 2, "window": 2, "cut": cut})
+    list(unspool.train_run(simple(estimator=uoro), "run"))
+    kept = read("run/config.json")["settings"]["estimator"]["options"]["cut"]
+    assert kept == {"name": "unspool:ParameterCut", "options": {"matrix": matrix}}
+    assert len(list(unspool.resume_run("run", num_updates=6))) == 2
+    wrong = Spec("uoro", {"cut": {"name": "state", "options": {"matrix": [[1.0, 2.0]]}}})
+    with pytest.raises(ValueError, match=r"square, or a diagonal, got the shape \(1, 2\)"):
+        unspool.build_training(simple(estimator=wrong))

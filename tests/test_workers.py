@@ -300,7 +300,13 @@ class Unlucky(unspool.AbstractProblem):
 
 @pytest.mark.parametrize(
     "estimator",
-    [slow(unspool.BPTT(16)), unspool.TBPTT(16, 3), slow(unspool.RTRL(16, 3)), unspool.UORO(16, 3)],
+    [
+        slow(unspool.BPTT(16)),
+        unspool.ARTBP(16, 0.0),
+        unspool.TBPTT(16, 3),
+        slow(unspool.RTRL(16, 3)),
+        unspool.UORO(16, 3),
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_derivatives_are_the_mean_over_the_workers_that_are_left(estimator):

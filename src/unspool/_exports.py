@@ -33,6 +33,7 @@ from ._episodes import Episodes as Episodes
 from ._estimator import AbstractEstimator as AbstractEstimator
 from ._estimator import Estimate as Estimate
 from ._estimator.annealing import Annealing as Annealing
+from ._estimator.artbp import ARTBP as ARTBP
 from ._estimator.automatic_directions import AutomaticDirections as AutomaticDirections
 from ._estimator.bptt import BPTT as BPTT
 from ._estimator.chunked import Chunked as Chunked
@@ -40,6 +41,8 @@ from ._estimator.control import FittedWindowControl as FittedWindowControl
 from ._estimator.control import WindowGradientControl as WindowGradientControl
 from ._estimator.controlled_gpes import ControlledGPES as ControlledGPES
 from ._estimator.controlled_nres import ControlledNRES as ControlledNRES
+from ._estimator.cut import ParameterCut as ParameterCut
+from ._estimator.cut import StateCut as StateCut
 from ._estimator.directions import GaussianDirections as GaussianDirections
 from ._estimator.dodge import DODGE as DODGE
 from ._estimator.elementwise_rtrl import ElementwiseRTRL as ElementwiseRTRL
@@ -49,6 +52,7 @@ from ._estimator.full_es import FullES as FullES
 from ._estimator.gpes import GPES as GPES
 from ._estimator.kf_rtrl import KFRTRL as KFRTRL
 from ._estimator.lattice_directions import LatticeDirections as LatticeDirections
+from ._estimator.low_rank_uoro import LowRankUORO as LowRankUORO
 from ._estimator.nres import NRES as NRES
 from ._estimator.ok import OK as OK
 from ._estimator.orthogonal_directions import OrthogonalDirections as OrthogonalDirections
@@ -57,6 +61,7 @@ from ._estimator.pes_analytic import PESAnalytic as PESAnalytic
 from ._estimator.phases import EvenPhases as EvenPhases
 from ._estimator.phases import IndependentPhases as IndependentPhases
 from ._estimator.phases import Staggered as Staggered
+from ._estimator.preactivation_cut import PreactivationCut as PreactivationCut
 from ._estimator.reweighted_nres import ReweightedNRES as ReweightedNRES
 from ._estimator.rtrl import RTRL as RTRL
 from ._estimator.snap1 import SnAp1 as SnAp1

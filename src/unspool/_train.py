@@ -109,6 +109,7 @@ class Compiled(NamedTuple):
         self.memory.check()
         joint, estimator, _ = self.job
         warn_of_long_start(joint, estimator, self.num_updates)
+        estimator.check_start(joint, self.params, key)
         state = begin(*self.job, params=self.params, key=as_key(key))
         return self.go_on(spread_workers(self.program, self.job, state))
 

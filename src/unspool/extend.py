@@ -2,6 +2,7 @@
 
 from ._estimator.control import AbstractControl as AbstractControl
 from ._estimator.control import AnalyticNewestControl as AnalyticNewestControl
+from ._estimator.cut import AbstractCut as AbstractCut
 from ._estimator.directions import AbstractDirections as AbstractDirections
 from ._estimator.directions import Draw as Draw
 from ._estimator.directions import Use as Use

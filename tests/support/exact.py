@@ -61,7 +61,7 @@ class Table:
     def mean(self, of_entry):
         """The mean of a tree that depends on what is drawn."""
         found = jax.vmap(of_entry)(self.entries)
-        return jax.tree.map(lambda x: self.weights @ x, found)
+        return jax.tree.map(lambda x: jnp.tensordot(self.weights, x, 1), found)
 
 
 def table(nodes, weights, *shape):
@@ -148,10 +148,8 @@ def _windows(estimator, problem, num_episodes):
     """The estimates of some episodes. All workers' are alike, so that any as many make up one."""
     params = problem.init_params(key=None)
     state = estimator.init_workers(problem, params, jax.random.key(0))
-    num_windows, num_warmup = (
-        estimator.plan(HORIZON).num_windows,
-        estimator.plan(HORIZON).num_warmup_windows,
-    )
+    plan = estimator.plan(problem.horizon)
+    num_windows, num_warmup = plan.num_windows, plan.num_warmup_windows
 
     def window(state, _):
         estimate, state = estimator.estimate(problem, params, state)

@@ -18,6 +18,7 @@ from .._engine import AbstractEngine
 from .._estimator import AbstractEstimator
 from .._estimator.chunked import Chunked
 from .._estimator.control import AbstractControl
+from .._estimator.cut import AbstractCut
 from .._estimator.directions import AbstractDirections
 from .._estimator.phases import AbstractPhases
 from .._joint import JointProblem
@@ -36,6 +37,7 @@ _SCHEDULE_ARGUMENTS = {
 }  # fmt: skip
 PARTS: dict[str, type] = {
     "control": AbstractControl,
+    "cut": AbstractCut,
     "directions": AbstractDirections,
     "phases": AbstractPhases,
 }
@@ -46,6 +48,7 @@ _WANTED = {
     "AbstractSimulatorProblem",
     "estimator": "a subclass or an instance of unspool.AbstractEstimator",
     "control": "a subclass or an instance of unspool.extend.AbstractControl",
+    "cut": "a subclass or an instance of unspool.extend.AbstractCut",
     "directions": "a subclass or an instance of unspool.extend.AbstractDirections",
     "phases": "a subclass or an instance of unspool.extend.AbstractPhases",
     "optimizer": "an optimizer of optax, or a function that makes one",
@@ -90,6 +93,12 @@ def controls() -> dict[str, type[AbstractControl]]:
     """The exported controls: `fitted-window` and `window-gradient`."""
     found = exported(_library(), AbstractControl)
     return {name.removesuffix("-control"): cls for name, cls in found.items()}
+
+
+def cuts() -> dict[str, type[AbstractCut]]:
+    """The exported cuts: `parameter` and `state`."""
+    found = exported(_library(), AbstractCut)
+    return {name.removesuffix("-cut"): cls for name, cls in found.items()}
 
 
 def directions() -> dict[str, type[AbstractDirections]]:
@@ -195,7 +204,7 @@ def find(what: str, name: str, start: Path) -> Found:
 
     **Arguments:**
 
-    - `what`: "problem", "estimator", "optimizer", "schedule", "control", "directions",
+    - `what`: "problem", "estimator", "optimizer", "schedule", "control", "cut", "directions",
       "phases", "logger", "task", "learned optimizer", "training run" or "object".
     - `start`: the directory that files and packages are looked for in.
 
@@ -222,7 +231,7 @@ def _known(what: str) -> Mapping[str, Any]:
         return {k: v for module in modules for k, v in exported(module, eqx.Module).items()}
     known = {"problem": problems, "estimator": estimators, "optimizer": optimizers}
     known |= {"schedule": schedules, "logger": loggers}
-    known |= {"control": controls, "directions": directions, "phases": phases}
+    known |= {"control": controls, "cut": cuts, "directions": directions, "phases": phases}
     return known[what]()
 
 

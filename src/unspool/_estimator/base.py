@@ -53,6 +53,10 @@ class AbstractEstimator(eqx.Module):
     ) -> tuple[WindowSums, Workers]:
         """One window of every worker at hand. Those that fail are left out."""
 
+    def check_start(self, problem: AnyProblem, params: Params, key: KeyLike) -> None:
+        """Warns of what only shows with the parameters that a training starts from; `train`
+        calls it."""
+
     @property
     def scale(self) -> AbstractSigma | None:
         """The scale of the noise; `None` where nothing is perturbed."""

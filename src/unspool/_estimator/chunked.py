@@ -70,6 +70,9 @@ class Chunked(AbstractEstimator):
     def scale(self):
         return self.estimator.scale
 
+    def check_start(self, problem, params, key):
+        self.estimator.check_start(problem, params, key)
+
     def plan(self, horizon):
         return self.estimator.plan(horizon)
 

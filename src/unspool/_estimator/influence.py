@@ -28,7 +28,7 @@ WorkerTree = PyTree[Float[Array, "workers ..."]]
 
 
 class LinearStep(NamedTuple):
-    """One step, or a reset, and its derivative, worker by worker.
+    """One step, or a reset, and its derivative, worker by worker. `None` is for zeros.
 
     - `after`: the state that it makes.
     - `forward(state, shift)`: how the next state moves with the incoming one and the parameters.
@@ -37,8 +37,10 @@ class LinearStep(NamedTuple):
     """
 
     after: PyTree[Any]
-    forward: Callable[[WorkerTree, WorkerTree], WorkerTree]
-    backward: Callable[[WorkerTree, Float[Array, " workers"]], tuple[WorkerTree, WorkerTree]]
+    forward: Callable[[WorkerTree | None, WorkerTree | None], WorkerTree]
+    backward: Callable[
+        [WorkerTree | None, Float[Array, " workers"] | None], tuple[WorkerTree, WorkerTree]
+    ]
 
 
 class AbstractSketch(eqx.Module):
@@ -209,13 +211,18 @@ def linearize(
     (after_state, losses), push, (after, after_rest) = jax.linearize(floats, *primals, has_aux=True)
     transpose = jax.linear_transpose(push, *primals)
 
+    or_zeros = lambda given, like: rows.zeros_like(like) if given is None else rows.arms(given)
+
     def forward(state, shift):
-        moved, _ = push(rows.arms(state), rows.arms(shift))
+        moved, _ = push(*map(or_zeros, (state, shift), primals))
         return rows.arm(moved, 0)
 
     def backward(state, loss):
-        state = rows.zeros_like(after_state) if state is None else rows.arms(state)
-        return rows.arm(transpose((state, None if losses is None else rows.arms(loss))), 0)
+        cotangents = (
+            or_zeros(state, after_state),
+            None if losses is None else or_zeros(loss, losses),
+        )
+        return rows.arm(transpose(cotangents), 0)
 
     whole = eqx.combine(after_state, after_rest)
     step = LinearStep(rows.arm(whole, 0), forward, backward)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,14 +10,23 @@ import jax.numpy as jnp
 
 from .. import _rows as rows
 from .._counts import check_count
-from .._custom_types import BoolScalar, IntScalar, Params, RandomKey, RowLosses, WorkerMask
+from .._custom_types import (
+    BoolScalar,
+    Clocks,
+    IntScalar,
+    Params,
+    RandomKey,
+    RowLosses,
+    WorkerMask,
+)
 from .._engine import AbstractEngine, Trajectories
+from .._random import numbered
 from .._target import Target
 from .base import AbstractEstimator
 from .estimate import GradientSums, WindowRun, WindowSums, accumulate
 from .plan import Plan, plan_whole_windows
 from .roster import Roster
-from .trajectories import choose, take
+from .trajectories import choose, take, with_state
 from .workers import Origin, Workers, begin_workers
 
 
@@ -32,6 +41,12 @@ class AbstractReverse(AbstractEstimator):
 
     window: eqx.AbstractVar[int | None]
 
+    @property
+    def gate(self) -> Callable[[Any, Any], Any] | None:
+        """The state that a step hands on, of workers' keys and states, with a derivative of its
+        own; `None` where it is handed on as it is."""
+        return None
+
     def __check_init__(self):
         check_count(num_workers=self.num_workers, window=self.window)
 
@@ -45,7 +60,7 @@ class AbstractReverse(AbstractEstimator):
     def advance(
         self, engine: AbstractEngine, params: Params, workers: Workers
     ) -> tuple[WindowSums, Workers]:
-        window = ReverseWindow(engine, params, workers, workers.roster(engine))
+        window = ReverseWindow(engine, params, workers, workers.roster(engine), self.gate)
         return window.run(self.plan(engine.horizon).num_sequential_steps)
 
 
@@ -65,6 +80,7 @@ class ReverseWindow(NamedTuple):
     params: Params
     workers: Workers
     roster: Roster
+    gate: Callable[[Any, Any], Any] | None = None
 
     def run(self, num_steps: int) -> tuple[WindowSums, Workers]:
         """Sums over the workers, and the workers after the window."""
@@ -103,9 +119,33 @@ class ReverseWindow(NamedTuple):
             return choose(roster.reset[index], engine.shorten(new, episode), before)
 
         start = jax.lax.cond(jnp.any(roster.reset), begin, lambda: before)
-        after, losses = engine.unroll(params, start, num_steps)
+        if (hand_on := self.gate) is None:
+            after, losses = engine.unroll(params, start, num_steps)
+        else:
+            key = lambda episode, t: numbered(self.workers.noise_key, episode, t)
+            gate = lambda t, state: hand_on(jax.vmap(key)(episode, t), state)
+            after, losses = unroll_gated(engine, params, start, num_steps, gate)
         total = jnp.sum(rows.arm(losses, 0) * roster.share, where=used)
         return total, (start, after, losses)
+
+
+def unroll_gated(
+    engine: AbstractEngine,
+    params: Params,
+    start: Trajectories,
+    num_steps: int,
+    gate: Callable[[Clocks, Any], Any],
+) -> tuple[Trajectories, RowLosses]:
+    """As the engine unrolls; a step hands on what `gate(t, state)` makes of its state."""
+
+    def step(carry, _):
+        before, total = carry
+        after, losses = engine.unroll(params, before, 1)
+        state = gate(before.clock.t, rows.arm(after.arms.state, 0))
+        return (with_state(after, rows.arms(state)), total + losses), None
+
+    nothing = jnp.zeros(start.arms.done.shape, jnp.result_type(float))
+    return jax.lax.scan(step, (start, nothing), length=num_steps)[0]
 
 
 class Search(NamedTuple):
