@@ -37,8 +37,9 @@ ROOMS = {
     "engines": (
         16,
         "_engine",
-        "base local check_problem sum_losses masked completed forwarding wrap",
+        "base local check_problem sum_losses masked completed forwarding map_problem wrap",
     ),
+    "steps that tell": (6, "_immediate", "*"),
     "host": (
         14,
         "_engine",
@@ -49,7 +50,8 @@ ROOMS = {
     "rows and keys": (
         12,
         ".",
-        "_rows _random _counts _params _wrapper _problem _episodes _black_box",
+        "_rows _random _counts _params _wrapper _problem _episodes _black_box _reduce_rank "
+        "_small_svd",
     ),
     "training": (
         18,

@@ -36,8 +36,8 @@ ESTIMATORS = {
     "ElementwiseRTRL": unspool.ElementwiseRTRL(4, 3),
     "Chunked": unspool.Chunked(unspool.PES(4, 3, 0.1), 3),
 }
-# They differ from others here in where workers start, how long a direction is kept, the control, what
-# passes back, or how much is left out.
+# They differ from others here in where workers start, how long a direction is kept, the control,
+# what passes back, or how much is left out.
 SLOW = {"BPTT", "ControlledGPES", "ESSingle", "ForwardGradient", "FullES", "GPES", "PESAnalytic"}
 SLOW |= {"ARTBP", "LowRankUORO", "KFRTRL", "ElementwiseRTRL"}
 # One estimator's tests run in one process, where they share compiled programs.

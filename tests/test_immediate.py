@@ -83,9 +83,9 @@ def test_layers_make_up_the_immediate_jacobian(name):
 
 def test_weights_of_inputs_and_states_and_a_bias_are_one_layer():
     for name, sizes in {
-        "plain": (1, 2, 3),
-        "eqx.nn.LSTMCell": (2, 3, 1),
-        "one matrix": (6,),
+        "plain": [1, 2, 3],
+        "eqx.nn.LSTMCell": [1, 2, 3],
+        "one matrix": [6],
     }.items():
         problem = CellProblem(PRODUCTS[name])
         _, told = tell(problem, problem.init_params(key=KEY), ImmediateJacobian())

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import unspool
 import unspool.problems as problems
 from support.episodes import is_done, weight
 from support.problems import KEY_SEED, initial_params
@@ -308,6 +309,14 @@ def test_noise_schedules_have_different_targets():
         pairs = zip(jax.tree.leaves(shared), jax.tree.leaves(fresh), strict=True)
         for first, second in pairs:
             assert np.linalg.norm(first - second) > 0.02 * np.linalg.norm(second), problem
+
+
+def test_an_engine_weighs_by_the_length_that_was_drawn(float64):
+    problem = problems.RandomLength(12, (4,), average_per_episode=True)
+    params, estimator = initial_params(problem), unspool.BPTT(1)
+    state = estimator.init(problem, params, key=jax.random.key(0))
+    found, _ = estimator.estimate(problem, params, state)
+    np.testing.assert_allclose(found.grad, problem.exact_gradient(params, Target()), rtol=1e-12)
 
 
 def test_averages_over_random_lengths_differ():

@@ -5,7 +5,7 @@ _SAME = (
     # A file, a line and its change, and why nothing depends on it.
     (
         "_estimator/influence.py",
-        "after = with_state(after, eqx.combine(after_state, after_rest)): "
+        "whole = eqx.combine(after_state, after_rest): "
         "after_state, after_rest -> after_rest, after_state (0)",
         "no leaf is in both, so that their order does not matter",
     ),
@@ -13,7 +13,7 @@ _SAME = (
     ("_estimator/tableau.py", "above = min(p for p in legal if p > period): > -> >= (0)", _LEGAL),
     (
         "_student.py",
-        "while two_sided(high, degrees) > 2 * upper_tail: > -> >= (0)",
+        "while two_sided(high, degrees) > 2 * upper_tail:: > -> >= (0)",
         "what is doubled once more is halved once more",
     ),
     (

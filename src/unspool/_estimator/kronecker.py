@@ -1,7 +1,6 @@
 """The influence as a short sum of Kronecker products, layer by layer."""
 
 import abc
-import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float
 from .. import _rows as rows
 from .._custom_types import RandomKey
 from .._engine.map_problem import map_problem
-from .._immediate import ImmediateJacobian, Layer, Telling, Told, gather_gradient
+from .._immediate import ImmediateJacobian, Layer, Telling, Told, gather_gradient, told_in
 from .influence import AbstractSketch, LinearStep, WorkerTree, split_state
 
 
@@ -52,7 +51,7 @@ class KroneckerSum(AbstractSketch):
         return map_problem(engine, lambda problem: Telling(problem, ImmediateJacobian()))
 
     def blank(self, state, params):
-        flat, _ = _flatten(state.state)
+        flat, _ = _flatten(state)
         num_workers, size = flat.shape
 
         def empty(layer: Layer) -> Terms:
@@ -63,14 +62,14 @@ class KroneckerSum(AbstractSketch):
                 jnp.zeros((count, layer.num_outputs, size), flat.dtype),
             )
 
-        return rows.repeat(tuple(map(empty, state.told.layers)), num_workers)
+        return rows.repeat(tuple(map(empty, told_in(state).layers)), num_workers)
 
     def pull(self, sketch, cotangent, params):
         along = lambda terms, flat: jnp.einsum("ri,ros,s->oi", *terms, flat)
         one = lambda sketch, flat: gather_gradient(
-            cotangent.told.layers, [along(terms, flat) for terms in sketch], params
+            told_in(cotangent).layers, [along(terms, flat) for terms in sketch], params
         )
-        return jax.vmap(one)(sketch, _flatten(cotangent.state)[0])
+        return jax.vmap(one)(sketch, _flatten(cotangent)[0])
 
     def push(self, sketch, step, keys, params):
         signs = jax.vmap(lambda key: _draw_signs(key, len(sketch), self.reduction.num_terms))(keys)
@@ -78,7 +77,7 @@ class KroneckerSum(AbstractSketch):
         carried = tuple(
             Terms(terms.inputs, _carry(terms.responses, step, still)) for terms in sketch
         )
-        return jax.vmap(self._add)(carried, step.after.told, signs)
+        return jax.vmap(self._add)(carried, told_in(step.after), signs)
 
     def _add(self, sketch: tuple[Terms, ...], told: Told, signs: Array) -> tuple[Terms, ...]:
         """One worker's sketch, with the terms of its newest step."""
@@ -99,11 +98,10 @@ class KroneckerSum(AbstractSketch):
 def _carry(responses: Array, step: LinearStep, still: WorkerTree) -> Array:
     """How the next state moves with what has moved the state before it."""
     state, _ = split_state(step.after)
-    _, unflatten = _flatten(state.state)
+    _, unflatten = _flatten(state)
 
     def along(column):
-        moved = step.forward(dataclasses.replace(state, state=unflatten(column)), still)
-        return _flatten(moved.state)[0]
+        return _flatten(step.forward(unflatten(column), still))[0]
 
     return jax.vmap(jax.vmap(along, in_axes=1, out_axes=1), in_axes=1, out_axes=1)(responses)
 

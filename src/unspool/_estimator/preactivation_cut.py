@@ -3,7 +3,7 @@ import jax.numpy as jnp
 
 from .. import _rows as rows
 from .._engine.map_problem import map_problem
-from .._immediate import ImmediateJacobian, Telling, gather_gradient
+from .._immediate import ImmediateJacobian, Telling, gather_gradient, told_in
 from .cut import AbstractCut
 from .influence import split_state
 
@@ -43,7 +43,7 @@ class PreactivationCut(AbstractCut):
     def variable(self, state, params):
         num_workers = jax.tree.leaves(state)[0].shape[0]
         kind = rows.ravel(rows.widen(state))[0].dtype
-        zeros = [jnp.zeros(layer.num_outputs, kind) for layer in state.told.layers]
+        zeros = [jnp.zeros(layer.num_outputs, kind) for layer in told_in(state).layers]
         return rows.repeat(tuple(zeros), num_workers)
 
     def split(self, step, spread, gathered, params):
@@ -54,4 +54,4 @@ class PreactivationCut(AbstractCut):
             return unravel(moved), gather_gradient(told.layers, list(blocks), params)
 
         state, _ = split_state(step.after)
-        return jax.vmap(one)(state, step.after.told, spread, gathered)
+        return jax.vmap(one)(state, told_in(step.after), spread, gathered)

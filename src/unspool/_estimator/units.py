@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _rows as rows
 from .._engine.map_problem import map_problem
-from .._immediate import Layer, Telling, UnitFacts, UnitJacobian, gather_gradient
+from .._immediate import Layer, Telling, UnitFacts, UnitJacobian, gather_gradient, told_in
 from .influence import AbstractSketch
 
 
@@ -29,11 +29,11 @@ class UnitInfluence(AbstractSketch):
         def empty(layer: Layer, facts: UnitFacts):
             return jnp.zeros((*np.shape(facts.moved), layer.num_inputs))
 
-        told = state.told
+        told = told_in(state)
         return rows.repeat(tuple(map(empty, told.layers, told.facts)), num_workers)
 
     def pull(self, sketch, cotangent, params):
-        told = cotangent.told
+        told = told_in(cotangent)
 
         def one(sketch, state):
             flat, _ = rows.ravel(state)
@@ -43,13 +43,13 @@ class UnitInfluence(AbstractSketch):
             )
             return gather_gradient(told.layers, list(map(along, sketch, told.facts)), params)
 
-        return jax.vmap(one)(sketch, cotangent.state)
+        return jax.vmap(one)(sketch, cotangent)
 
     def push(self, sketch, step, keys, params):
         def one(influence, inputs, facts):
             carried = jnp.einsum("omn,oni->omi", facts.carried, influence)
             return (carried + jnp.einsum("om,i->omi", facts.newest, inputs)).astype(influence.dtype)
 
-        told = step.after.told
+        told = told_in(step.after)
         each = lambda sketch, told: tuple(map(one, sketch, told.inputs, told.facts))
         return jax.vmap(each)(sketch, told)

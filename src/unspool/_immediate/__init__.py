@@ -7,5 +7,6 @@ from .program import entrywise as entrywise
 from .telling import Telling as Telling
 from .telling import TellingState as TellingState
 from .telling import Told as Told
+from .telling import told_in as told_in
 from .unit_jacobian import UnitFacts as UnitFacts
 from .unit_jacobian import UnitJacobian as UnitJacobian

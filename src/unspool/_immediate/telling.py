@@ -69,6 +69,13 @@ class TellingState(eqx.Module):
     told: Told | None
 
 
+def told_in(state: State) -> Told:
+    """The facts that a state tells, whatever an engine has put beside it."""
+    is_told = lambda x: isinstance(x, Told)
+    (told,) = filter(is_told, jax.tree.leaves(state, is_leaf=is_told))
+    return told
+
+
 class AbstractReader(eqx.Module):
     """The facts that are wanted."""
 
