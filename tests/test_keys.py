@@ -76,6 +76,7 @@ CALLS = {
     "LocalEngine.init_params": lambda key: unspool.LocalEngine(NOISY).init_params(key=key),
     "Run.train": None,  # Wants a directory: a test of its own.
     "Run.train_compiled": None,
+    "reduce_rank": lambda key: unspool.reduce_rank(jnp.eye(3), jnp.eye(3), 1, key=key),
     "check_unbiased": lambda key: unspool.check_unbiased(
         Cubic(horizon=2), FULL_ES, key=key, num_chains=30
     )[2:6],
@@ -122,8 +123,9 @@ def found_by_inspection() -> set[str]:
             # Not those of C, such as of exceptions, which have no signature.
             if not callable(call) or inspect.isbuiltin(call) or inspect.ismethoddescriptor(call):
                 continue
-            # Nor what has its key from `init`, which has looked at it.
-            abstract = getattr(call, "__isabstractmethod__", False) or call.__name__ == "init_part"
+            # Nor what has its key from `init` or `train`, which have looked at it.
+            within = call.__name__ in ("init_part", "check_start")
+            abstract = getattr(call, "__isabstractmethod__", False) or within
             if "key" in inspect.signature(call).parameters and not abstract:
                 names.add(call.__qualname__)
     return names
