@@ -13,7 +13,7 @@ MISTAKES = {
     "trian": "there is no command 'trian'; did you mean train?",
     "train lorens nres": "there is no problem 'lorens'; did you mean lorenz?",
     "train cubic nrs": "there is no estimator 'nrs'; did you mean nres?",
-    "train cubic xyz": "there is no estimator 'xyz'; there are: bptt, controlled-gpes",
+    "train cubic xyz": "there is no estimator 'xyz'; there are: artbp, bptt, controlled-gpes",
     "train cubic nres --optimizer adamm": "no optimizer 'adamm'; did you mean adam?",
     "train cubic nres --num-worker 3": "no option --num-worker; did you mean --num-workers?",
     "train cubic nres --problem.horizn 3": "did you mean --problem.horizon?",

@@ -224,6 +224,7 @@ def test_probes_are_at_right_angles_and_add_up_to_the_identity(num_probes):
     assert signs.shape == (4000, 2 + num_probes) and set(np.unique(signs)) == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_as_many_columns_and_probes_as_numbers_in_the_state_are_exact():
     problem = unspool.problems.RandomNet(horizon=4, num_hidden=3, num_inputs=1)
     params = problem.init_params(key=jax.random.key(0))

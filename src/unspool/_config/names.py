@@ -30,6 +30,7 @@ from .load_object import load_module
 from .options import find_options, missing_arguments
 from .train_config import Spec
 
+_SPELLED = {"KFRTRL": "kf-rtrl", "SnAp1": "snap1"}
 _NEED_LOSS_FUNCTION = "lbfgs", "sophia"
 _SCHEDULE_ARGUMENTS = {
     "decay_rate", "decay_steps", "end_value", "init_value", "peak_value", "power",
@@ -80,7 +81,8 @@ class Found(NamedTuple):
 
 def kebab_case(name: str) -> str:
     """`ESSingle` as it is typed: `es-single`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_", "-", name).lower()
+    parts = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_"
+    return _SPELLED.get(name) or re.sub(parts, "-", name).lower()
 
 
 def estimators() -> dict[str, type[AbstractEstimator]]:
