@@ -25,3 +25,10 @@ def test_a_row_of_costs(monkeypatch):
     assert 0 < row["cpu_s"] and row["outside"] <= 1 and row["state_bytes"] > 0
     reverse = measure.measure(problems.Cubic(horizon=12), unspool.BPTT(1))
     assert reverse["outside"] is None
+
+
+def test_a_training_of_the_copy_task(monkeypatch):
+    copy_task = load("copy_task")
+    monkeypatch.setattr(copy_task, "NUM_UPDATES", 2)
+    # Who knows nothing yet pays a logarithm of two.
+    assert 0.5 < copy_task.train(2, copy_task.ESTIMATORS["SnAp1"], 0) < 1.0
